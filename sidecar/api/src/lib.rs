@@ -1,0 +1,35 @@
+//! The wire contract of the LunaSec sidecar: JSON bodies and error codes. No I/O, no cryptography.
+//!
+//! | route | request | answer |
+//! | --- | --- | --- |
+//! | POST /v1/tokenize | [`TokenizeRequest`] | [`Tokenized`] |
+//! | POST /v1/tokenize:batch | [`TokenizeBatch`] | [`Items`] of [`Tokenized`] or [`ItemError`] |
+//! | POST /v1/detokenize | [`TokenRequest`] | [`Detokenized`] |
+//! | POST /v1/detokenize:batch | [`TokensRequest`] | [`Items`] of [`Detokenized`] or [`ItemError`] |
+//! | POST /v1/metadata/get | [`TokenRequest`] | [`Metadata`] |
+//! | POST /v1/metadata/set | [`MetadataSet`] | [`MetadataWritten`] |
+//! | POST /v1/delete | [`TokensRequest`] | [`Items`] of [`Deleted`] or [`ItemError`] |
+//! | POST /v1/sweep | [`SweepRequest`] | [`SweepPage`] |
+//! | GET /v1/status | | [`Status`] |
+//!
+//! Every error body is a [`Problem`] (RFC 9457, `application/problem+json`).
+
+mod bodies;
+mod code;
+mod list;
+mod named;
+
+pub use bodies::*;
+pub use code::Code;
+pub use named::Named;
+
+/// Request header: the namespace, else `default`.
+pub const NAMESPACE_HEADER: &str = "lunasec-namespace";
+/// Request header: a retry with the same key and body gets the same token.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// Answer header: names this request in the logs.
+pub const REQUEST_ID_HEADER: &str = "lunasec-request-id";
+/// Environment variable that SDKs and the CLI read for the socket's path.
+pub const SOCKET_VARIABLE: &str = "LUNASEC_SOCKET";
+/// Where the socket is when nothing says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/lunasec/lunasec.sock";

@@ -1,0 +1,106 @@
+//! Every bound of the product, named once. Configuration may lower them, never raise them.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Bytes of one value.
+pub const VALUE_BYTES: usize = MIB;
+/// Bytes of one token's metadata, as JSON text.
+pub const METADATA_BYTES: usize = 16 * KIB;
+/// Levels of arrays and objects inside metadata.
+pub const METADATA_DEPTH: usize = 32;
+/// Bytes of a session identifier; at least one.
+pub const SESSION_BYTES: usize = KIB;
+/// Bytes of a namespace's name; at least one.
+pub const NAMESPACE_BYTES: usize = 63;
+/// Entries of any list in a request, and items of a batch; at least one.
+pub const LIST_ITEMS: usize = 1_000;
+/// Bytes of a batch's body, and of its answer.
+pub const BATCH_BYTES: usize = 16 * MIB;
+/// Bytes of a single tokenize body: JSON may spell one byte as `\u00XX`, six times its size.
+pub const TOKENIZE_BODY_BYTES: usize = 6 * (VALUE_BYTES + METADATA_BYTES) + 4 * KIB;
+/// Bytes of a metadata/set body, for the same reason.
+pub const METADATA_BODY_BYTES: usize = 6 * METADATA_BYTES + 4 * KIB;
+/// Bytes of a body that carries one token and nothing else.
+pub const TOKEN_BODY_BYTES: usize = 4 * KIB;
+/// Bytes of a body that lists tokens.
+pub const TOKEN_LIST_BODY_BYTES: usize = MIB;
+/// Items of a batch that are read from storage at once.
+pub const BATCH_CONCURRENCY: usize = 32;
+/// Bytes of an idempotency key; at least one.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Requests remembered for their idempotency key, with and without a state directory. When there
+/// are more within [`IDEMPOTENCY_WINDOW`], the oldest half is forgotten and counted.
+pub const IDEMPOTENCY_ENTRIES: u64 = 1_000_000;
+/// The same, where they are held in memory only.
+pub const IDEMPOTENCY_ENTRIES_IN_MEMORY: u64 = 50_000;
+/// How long a retry finds its first answer, at least.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest `expires_in`: a hundred years.
+pub const EXPIRES_IN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Connections on the socket; more are answered `overloaded` and closed.
+pub const CONNECTIONS: usize = 1_024;
+/// Refused connections that may linger at once, so that their clients can read why.
+pub const REFUSALS: usize = 256;
+/// Connections on the admin listener.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Files of the sidecar's own: its store, log, journal, and connections to its dependencies.
+pub const OTHER_FILES: usize = 256;
+/// Requests at work at once; more are answered `overloaded`.
+pub const REQUESTS: usize = 1_024;
+/// Bytes of request bodies held at once.
+pub const BODY_BYTES_IN_FLIGHT: usize = 256 * MIB;
+/// Bytes of a request's head, and its number of headers.
+pub const HEAD_BYTES: usize = 16 * KIB;
+/// Headers of one request.
+pub const HEADERS: usize = 64;
+/// From the start of a request to its answer.
+pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// From a request's first byte to the end of its head.
+pub const HEAD_TIME: Duration = Duration::from_secs(5);
+/// For a new connection's first byte.
+pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(30);
+/// Between two requests of one connection.
+pub const IDLE_TIME: Duration = Duration::from_secs(300);
+/// How long, and for how many bytes, a refused request is still read so that its client sees the
+/// refusal instead of a broken pipe.
+pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// See [`LINGER_TIME`].
+pub const LINGER_BYTES: usize = 64 * MIB;
+/// From SIGTERM to the last answer.
+pub const DRAIN_TIME: Duration = Duration::from_secs(25);
+
+/// Bytes of a Unix socket's path: `sockaddr_un` has 108, one of them a terminator.
+pub const SOCKET_PATH_BYTES: usize = 107;
+
+/// One data key's epoch.
+pub const KEY_EPOCH: Duration = Duration::from_secs(24 * 3600);
+/// How long before its epoch the next data key is made.
+pub const KEY_AHEAD: Duration = Duration::from_secs(2 * 3600);
+/// How old an epoch's key may be and still seal, while no newer one can be had.
+pub const KEY_EXTENSION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Unwrapped data keys in memory.
+pub const KEYS_IN_MEMORY: usize = 4_096;
+/// How long an unwrapped key stays in memory.
+pub const KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// After a failure to make the next key, how long until it is tried again.
+pub const KEY_RETRY: Duration = Duration::from_secs(10);
+
+/// Attempts of a conditional write that keeps losing to others.
+pub const WRITE_ATTEMPTS: usize = 16;
+/// How long after its expiry a record is kept, unless the operator says otherwise.
+pub const EXPIRED_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// How long a tombstone is kept, unless the operator says otherwise.
+pub const TOMBSTONE_GRACE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A tombstone must outlive every retry of the tokenize it answers, or the retry would bring the
+/// value back.
+pub const TOMBSTONE_GRACE_LEAST: Duration = Duration::from_secs(48 * 3600);
+/// Names per listing page, and per step of a sweep.
+pub const PAGE: usize = 1_000;
+
+/// Bytes of one CSV row or JSON line that the file commands hold.
+pub const ROW_BYTES: usize = 8 * MIB;

@@ -1,0 +1,186 @@
+//! The token: `lunasec-` and a version-4 UUID (RFC 9562), lower case, hyphenated; 44 characters,
+//! 122 random bits.
+//!
+//! A token is a bearer secret and, with the data key, the source of its record's key. It is never
+//! stored, logged or compared in variable time, and prints as `lunasec-…`.
+
+use std::fmt;
+
+use subtle::{Choice, ConstantTimeEq};
+use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+const PREFIX: &[u8; 8] = b"lunasec-";
+/// Where a UUID's text has its hyphens.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
+/// The text is not a token. It does not say which text: that could be a value.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+#[error("not a token: expected lunasec- followed by a lower-case version-4 UUID")]
+pub struct InvalidToken;
+
+/// The 16 bytes behind a token.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Token([u8; Token::LEN]);
+
+impl Token {
+    /// Bytes of a token.
+    pub const LEN: usize = 16;
+    /// Characters of a token's text.
+    pub const TEXT_LEN: usize = 44;
+
+    /// Makes a token of 16 random bytes; six of their bits become the UUID's version and variant.
+    pub fn from_random(mut bytes: [u8; Self::LEN]) -> Self {
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let token = Self(bytes);
+        bytes.zeroize();
+        token
+    }
+
+    /// Parses the text form, strictly: anything but what [`Token::write_text`] writes is refused.
+    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+        let uuid = text.as_bytes().strip_prefix(PREFIX).ok_or(InvalidToken)?;
+        if uuid.len() != Self::TEXT_LEN - PREFIX.len() {
+            return Err(InvalidToken);
+        }
+        let mut token = Self([0; Self::LEN]);
+        let mut nibbles = 0;
+        for (at, &character) in uuid.iter().enumerate() {
+            if HYPHENS.contains(&at) {
+                if character != b'-' {
+                    return Err(InvalidToken);
+                }
+                continue;
+            }
+            token.0[nibbles / 2] = (token.0[nibbles / 2] << 4) | nibble(character)?;
+            nibbles += 1;
+        }
+        let [version, variant] = [token.0[6] >> 4, token.0[8] >> 6];
+        if version != 4 || variant != 0b10 { Err(InvalidToken) } else { Ok(token) }
+    }
+
+    /// Appends the text form.
+    pub fn write_text(&self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; Self::TEXT_LEN];
+        text[..PREFIX.len()].copy_from_slice(PREFIX);
+        let mut at = PREFIX.len();
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                at += 1;
+            }
+            text[at] = DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = DIGITS[usize::from(byte & 15)];
+            at += 2;
+        }
+        out.extend_from_slice(&text);
+        text.zeroize();
+    }
+
+    /// The text form, for the answer only.
+    pub fn expose_text(&self) -> String {
+        let mut text = Zeroizing::new(Vec::with_capacity(Self::TEXT_LEN));
+        self.write_text(&mut text);
+        text.iter().copied().map(char::from).collect()
+    }
+
+    /// The bytes, for derivations only.
+    pub fn expose(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+fn nibble(character: u8) -> Result<u8, InvalidToken> {
+    match character {
+        b'0'..=b'9' => Ok(character - b'0'),
+        b'a'..=b'f' => Ok(character - b'a' + 10),
+        _ => Err(InvalidToken),
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("lunasec-…")
+    }
+}
+
+impl ConstantTimeEq for Token {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.ct_eq(other).into()
+    }
+}
+
+impl Eq for Token {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = "lunasec-00112233-4455-4677-8899-aabbccddeeff";
+
+    #[test]
+    fn reads_and_writes_the_text_form() {
+        let token = Token::parse(TEXT).unwrap();
+        assert_eq!(token.expose()[..4], [0x00, 0x11, 0x22, 0x33]);
+        assert_eq!(token.expose_text(), TEXT);
+        assert_eq!(format!("{token:?}"), "lunasec-…");
+    }
+
+    #[test]
+    fn refuses_whatever_is_not_exactly_a_token() {
+        let wrong = [
+            "",
+            "lunasec-",
+            "00112233-4455-4677-8899-aabbccddeeff",
+            "LUNASEC-00112233-4455-4677-8899-aabbccddeeff",
+            "lunasec-00112233-4455-4677-8899-AABBCCDDEEFF",
+            "lunasec-00112233445546778899aabbccddeeff",
+            "lunasec-00112233-4455-1677-8899-aabbccddeeff",
+            "lunasec-00112233-4455-4677-c899-aabbccddeeff",
+            "lunasec-00112233-4455-4677-0899-aabbccddeeff",
+            "lunasec-00112233-4455-4677-8899-aabbccddeef",
+            "lunasec-00112233-4455-4677-8899-aabbccddeeff ",
+            " lunasec-00112233-4455-4677-8899-aabbccddeeff",
+            "lunasec-00112233-4455-4677-8899-aabbccddeefg",
+            "lunasec-0011223304455-4677-8899-aabbccddeeff",
+            "lunasec-00112233-4455-4677-8899-aabbccddeef\u{e9}",
+            "lunasec-{0112233-4455-4677-8899-aabbccddeef}",
+        ];
+        for text in wrong {
+            assert_eq!(Token::parse(text), Err(InvalidToken), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_random_token_survives_its_text(bytes: [u8; 16]) {
+            let token = Token::from_random(bytes);
+            prop_assert!(Token::parse(&token.expose_text()) == Ok(token));
+        }
+
+        #[test]
+        fn parsing_never_panics_and_accepts_only_what_it_would_write(text: String) {
+            if let Ok(token) = Token::parse(&text) {
+                prop_assert_eq!(token.expose_text(), text);
+            }
+        }
+
+        #[test]
+        fn one_changed_character_is_refused_or_another_token(at in 0..44usize, to in 0u8..128) {
+            let mut text = TEXT.as_bytes().to_vec();
+            prop_assume!(text[at] != to);
+            text[at] = to;
+            let changed = Token::parse(std::str::from_utf8(&text).unwrap());
+            prop_assert!(changed != Token::parse(TEXT));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The admin listener: whether the sidecar lives, is ready, and what it has seen. Nothing on it can
+//! reach a value, because it does not know the vault.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lunasec_core::limits;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+
+use crate::report::Report;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Accepts for as long as it is polled.
+pub async fn serve(listener: TcpListener, report: Arc<Report>) {
+    let connections = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    loop {
+        // Waiting here leaves further connections in the kernel's backlog, which is bounded.
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let report = Arc::clone(&report);
+                tokio::spawn(async move {
+                    connection(stream, report).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an admin connection could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, report: Arc<Report>) {
+    let service = service_fn(|request| {
+        let answer = answer(&request, &report);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD_TIME)
+        .max_headers(limits::HEADERS)
+        .max_header_size(limits::HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = timeout(limits::IDLE_TIME, http).await;
+}
+
+fn answer(request: &Request<Incoming>, report: &Report) -> Response<Full<Bytes>> {
+    let plain = |status, text: &'static str| reply(status, "text/plain", text.into());
+    let known = matches!(request.uri().path(), "/live" | "/ready" | "/status" | "/metrics");
+    if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+        reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return reply;
+    }
+    match request.uri().path() {
+        "/live" => plain(StatusCode::OK, "live\n"),
+        "/ready" if report.ready() => plain(StatusCode::OK, "ready\n"),
+        "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/metrics" => reply(StatusCode::OK, OPENMETRICS, report.metrics().into()),
+        "/status" => {
+            // Strings and numbers always serialize.
+            let body = serde_json::to_vec(&report.status()).unwrap_or_default();
+            reply(StatusCode::OK, "application/json", body.into())
+        }
+        _ => plain(StatusCode::NOT_FOUND, "try /live, /ready, /status or /metrics\n"),
+    }
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}

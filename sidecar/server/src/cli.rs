@@ -1,0 +1,96 @@
+//! The command line: one file for each command. Only this module prints.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is what a command line does")]
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod dev;
+pub mod files;
+mod run;
+mod serve;
+mod status;
+mod sweep;
+mod values;
+
+/// What a command ends with.
+pub type Outcome = Result<ExitCode, Stop>;
+
+/// Why a command stopped, in words for the terminal.
+pub struct Stop {
+    code: u8,
+    words: String,
+}
+
+/// A mistake in the configuration or the arguments.
+const USAGE: u8 = 2;
+/// The sidecar could not start: its store, keys, socket or admin address.
+const START: u8 = 3;
+/// Everything else.
+const FAILED: u8 = 1;
+
+impl Stop {
+    #[expect(clippy::needless_pass_by_value, reason = "errors are made to be passed here")]
+    fn new(code: u8, words: impl ToString) -> Self {
+        Self { code, words: words.to_string() }
+    }
+}
+
+/// Tokenization beside your application: one process, one Unix socket.
+#[derive(Parser)]
+#[command(name = "lunasec", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a sidecar for development: embedded store, local key, nothing to configure
+    Dev(dev::Dev),
+    /// Start a sidecar with a configuration
+    Serve(serve::Serve),
+    /// Check a configuration and name every mistake at once
+    Check(check::Check),
+    /// Replace values by tokens: chosen columns of a file, or one value
+    Tokenize(values::Values),
+    /// Replace tokens by their values
+    Detokenize(values::Values),
+    /// Ask a running sidecar how it is
+    Status(status::Status),
+    /// Remove expired records and old tombstones
+    Sweep(sweep::Sweep),
+}
+
+/// Which sidecar a command talks to.
+#[derive(clap::Args)]
+struct SocketArgument {
+    /// The sidecar's socket
+    #[arg(long, env = lunasec_api::SOCKET_VARIABLE, default_value = lunasec_api::DEFAULT_SOCKET)]
+    socket: PathBuf,
+}
+
+/// Runs a command line.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match arguments.command {
+        Command::Dev(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Tokenize(command) => run::block_on(command.run(files::Direction::Tokenize)),
+        Command::Detokenize(command) => run::block_on(command.run(files::Direction::Detokenize)),
+        Command::Status(command) => run::block_on(command.run()),
+        Command::Sweep(command) => run::block_on(command.run()),
+    };
+    outcome.unwrap_or_else(|stop| {
+        eprintln!("lunasec: {}", stop.words);
+        stop.code.into()
+    })
+}

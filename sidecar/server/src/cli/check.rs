@@ -1,0 +1,58 @@
+//! `lunasec check`: every mistake of a configuration at once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use super::{Outcome, Stop, USAGE};
+use crate::config::{self, Config};
+
+/// Arguments of `lunasec check`.
+#[derive(clap::Args)]
+pub(super) struct Check {
+    /// The configuration
+    #[arg(long, default_value = "lunasec.toml")]
+    config: PathBuf,
+    /// Print the JSON Schema of the configuration, for editors
+    #[arg(long, conflicts_with = "reference")]
+    schema: bool,
+    /// Print every field with its default and meaning, as Markdown
+    #[arg(long)]
+    reference: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Outcome {
+        if self.schema {
+            println!("{:#}", config::schema());
+        } else if self.reference {
+            print!("{}", config::reference());
+        } else {
+            load(&self.config)?;
+            println!("{}: no mistakes", self.config.display());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads a configuration and the variables that override it.
+pub(super) fn load(path: &Path) -> Result<Config, Stop> {
+    let file = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        Stop::new(USAGE, format!("{file} cannot be read: {error}; name another with --config"))
+    })?;
+    let overrides: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("LUNASEC_"))
+        .collect();
+    Config::parse(&text, &overrides).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.render(&file)).collect();
+        let count = match lines.len() {
+            1 => "1 mistake".to_owned(),
+            many => format!("{many} mistakes"),
+        };
+        Stop::new(USAGE, format!("{count} in the configuration\n{}", lines.join("\n")))
+    })
+}

@@ -1,0 +1,74 @@
+//! Configuration: one TOML file and the environment's overrides, parsed into typed settings, or
+//! into every mistake at once, each with its place and what to write instead.
+//!
+//! ```toml
+#![doc = include_str!("config/example.toml")]
+//! ```
+//!
+//! One table, [`table`], names every field; reading, overrides, the schema, the reference and the
+//! guesses at misspelt names all derive from it. The road of a file: [`repair`] takes out what is
+//! not TOML, [`reader`] walks the rest and hands each value to its [`kinds`], and what is whole and
+//! without a mistake becomes a [`Config`]. Nothing here reads the environment or a file.
+
+mod fields;
+mod kinds;
+mod lines;
+mod mistake;
+mod names;
+mod reader;
+mod repair;
+mod schema;
+mod settings;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use mistake::{Mistake, Place};
+pub use schema::{reference, schema};
+pub use settings::{Degrade, Format, Keys, Level, Limits, Listen, Log, Storage, Sweep};
+
+use reader::Reader;
+
+/// The settings of a sidecar, complete and valid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Where the sidecar listens.
+    pub listen: Listen,
+    /// Where records are kept.
+    pub storage: Storage,
+    /// What seals the data keys.
+    pub keys: Keys,
+    /// What may be kept on this machine to bridge outages and restarts.
+    pub degrade: Degrade,
+    /// Bounds, lowered or as they are.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+    /// How long records outlive their use.
+    pub sweep: Sweep,
+}
+
+impl Config {
+    /// Reads a file's text and the environment, whose `LUNASEC_SECTION__FIELD` variables win over
+    /// the file; others in `env` are ignored. The mistakes come in the order of their places.
+    pub fn parse(text: &str, env: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
+        let mut reader = Reader::default();
+        reader.file(text);
+        reader.environment(env);
+        reader.complete();
+        let Reader { draft, mut mistakes, .. } = reader;
+        mistakes.sort_by(|one, other| one.place.cmp(&other.place));
+        match (draft.storage(), draft.keys()) {
+            (Some(storage), Some(keys)) if mistakes.is_empty() => Ok(Self {
+                listen: draft.listen,
+                storage,
+                keys,
+                degrade: draft.degrade,
+                limits: draft.limits,
+                log: draft.log,
+                sweep: draft.sweep,
+            }),
+            _ => Err(mistakes),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a field is. The fields themselves are in [`super::table`].
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{kinds::Shape, mistake::Place, settings::Draft};
+
+/// A section of the file.
+pub(super) struct Section {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What it is for.
+    pub(super) about: &'static str,
+}
+
+/// One field: everything that reading, the schema, the reference and the overrides need to know.
+pub(super) struct Field {
+    /// The section that it is in.
+    pub(super) section: &'static str,
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What may be left out.
+    pub(super) need: Need,
+    /// What it holds, and where in the draft.
+    pub(super) kind: Kind,
+    /// What it means.
+    pub(super) about: &'static str,
+}
+
+/// Whether a field must be written.
+#[derive(Clone, Copy)]
+pub(super) enum Need {
+    /// No: it has a default.
+    Default,
+    /// No, and then there is none. The example is for mistakes.
+    Optional(&'static str),
+    /// Always.
+    Always(&'static str),
+    /// If the section's `kind` is this word; with any other it has no meaning.
+    With(&'static str, &'static str),
+}
+
+type At<T> = fn(&mut Draft) -> &mut T;
+
+/// What a field holds, its bounds, and where in the draft it goes.
+pub(super) enum Kind {
+    /// The path of a Unix socket.
+    Socket(At<PathBuf>),
+    /// A path.
+    Path(At<Option<PathBuf>>),
+    /// Permission bits, as octal text.
+    Mode(At<u32>),
+    /// The name of a Unix group.
+    Group(At<Option<String>>),
+    /// An IP address and port, or `off`.
+    Address(At<Option<SocketAddr>>),
+    /// One of a few words.
+    Word {
+        /// The words.
+        words: &'static [&'static str],
+        /// Puts one into the draft, if it is among them.
+        put: fn(&mut Draft, &str) -> Option<()>,
+        /// The one in the draft.
+        get: fn(&Draft) -> Option<&'static str>,
+    },
+    /// A number of bytes, in words; at least one.
+    Size {
+        /// The most.
+        most: usize,
+        /// Where it goes.
+        at: At<usize>,
+    },
+    /// A whole number; at least one.
+    Count {
+        /// The most.
+        most: usize,
+        /// Where it goes.
+        at: At<usize>,
+    },
+    /// The same, in 64 bits.
+    Entries {
+        /// The most.
+        most: u64,
+        /// Where it goes.
+        at: At<u64>,
+    },
+    /// A duration, in words.
+    Time {
+        /// The least.
+        least: Duration,
+        /// The most.
+        most: Duration,
+        /// Where it goes.
+        at: At<Duration>,
+    },
+}
+
+impl Field {
+    /// `section.name`.
+    pub(super) fn full(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The environment variable that overrides it.
+    pub(super) fn variable(&self) -> String {
+        format!("LUNASEC_{}__{}", self.section, self.name).to_ascii_uppercase()
+    }
+
+    /// Its default.
+    pub(super) fn default(&self) -> Option<String> {
+        match self.need {
+            Need::Default => self.kind.show(&mut Draft::default()),
+            _ => None,
+        }
+    }
+
+    /// A value that is right.
+    pub(super) fn example(&self) -> String {
+        match self.need {
+            Need::Default => self.default().unwrap_or_default(),
+            Need::Optional(example) | Need::Always(example) | Need::With(_, example) => {
+                example.into()
+            }
+        }
+    }
+
+    /// The line of the file that sets it.
+    pub(super) fn line(&self, value: &str) -> String {
+        match self.kind.shape() {
+            Shape::Text => format!("{} = {value:?}", self.name),
+            Shape::Whole => format!("{} = {value}", self.name),
+        }
+    }
+
+    /// The advice to write that line.
+    pub(super) fn write(&self, value: &str) -> String {
+        format!("write {}", self.line(value))
+    }
+
+    /// The advice to give it that value, in the file or in the environment.
+    pub(super) fn set(&self, place: &Place, value: &str) -> String {
+        match place {
+            Place::Environment(_) => format!("set {}={value}", self.variable()),
+            Place::Line { .. } | Place::Whole => self.write(value),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The typed settings, their defaults, and the draft that is filled in while reading.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use lunasec_core::limits;
+
+/// Where the sidecar listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// Path of the Unix socket. A relative one is resolved by the caller.
+    pub socket: PathBuf,
+    /// Permission bits of the socket; never any for others.
+    pub mode: u32,
+    /// Group that owns the socket, instead of the process's own.
+    pub group: Option<String>,
+    /// The admin listener, unless it is off.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            socket: "/run/lunasec/lunasec.sock".into(),
+            mode: 0o660,
+            group: None,
+            admin: Some((Ipv4Addr::LOCALHOST, 9464).into()),
+        }
+    }
+}
+
+/// Where records are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Storage {
+    /// In a file of this machine.
+    Embedded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// In memory: nothing survives a restart. For tests and benchmarks.
+    Memory,
+}
+
+/// What seals the data keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Keys {
+    /// A key in a file of this machine.
+    Local {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What the sidecar may keep on this machine to bridge outages and restarts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Degrade {
+    /// Directory for local state. Without one, idempotency keys are remembered in memory only.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The bounds of `lunasec_core::limits` that an operator may lower.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of one value.
+    pub value: usize,
+    /// Bytes of one token's metadata.
+    pub metadata: usize,
+    /// Items of one batch, and entries of any list.
+    pub batch_items: usize,
+    /// Bytes of a batch's body, and of its answer.
+    pub batch_bytes: usize,
+    /// Connections on the socket.
+    pub connections: usize,
+    /// Requests at work at once.
+    pub requests: usize,
+    /// Bytes of request bodies held at once.
+    pub body_bytes_in_flight: usize,
+    /// From the start of a request to its answer.
+    pub request_time: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head_time: Duration,
+    /// For a new connection's first byte.
+    pub first_byte_time: Duration,
+    /// Between two requests of one connection.
+    pub idle_time: Duration,
+    /// From SIGTERM to the last answer.
+    pub drain_time: Duration,
+    /// Requests remembered for their idempotency key.
+    pub idempotency_entries: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            value: limits::VALUE_BYTES,
+            metadata: limits::METADATA_BYTES,
+            batch_items: limits::LIST_ITEMS,
+            batch_bytes: limits::BATCH_BYTES,
+            connections: limits::CONNECTIONS,
+            requests: limits::REQUESTS,
+            body_bytes_in_flight: limits::BODY_BYTES_IN_FLIGHT,
+            request_time: limits::REQUEST_TIME,
+            head_time: limits::HEAD_TIME,
+            first_byte_time: limits::FIRST_BYTE_TIME,
+            idle_time: limits::IDLE_TIME,
+            drain_time: limits::DRAIN_TIME,
+            idempotency_entries: limits::IDEMPOTENCY_ENTRIES,
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Log {
+    /// The least important events that are logged.
+    pub level: Level,
+    /// How they are written.
+    pub format: Format,
+}
+
+/// How long records outlive their use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sweep {
+    /// How long after its expiry a record is kept.
+    pub expired_grace: Duration,
+    /// How long a tombstone is kept.
+    pub tombstone_grace: Duration,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { expired_grace: limits::EXPIRED_GRACE, tombstone_grace: limits::TOMBSTONE_GRACE }
+    }
+}
+
+/// An enum whose every variant is one word of the file.
+macro_rules! words {
+    ($(#[$about:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        $vis enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Every word, in order.
+            $vis const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The one that `word` names.
+            $vis fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// Its word.
+            $vis fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// How important an event is.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub enum Level {
+        /// Something failed that an operator must look at.
+        Error = "error",
+        /// Something failed that was coped with.
+        Warn = "warn",
+        /// What an operator wants to know in normal times.
+        #[default]
+        Info = "info",
+        /// What a developer wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How events are written.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub enum Format {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// For machines: one JSON object per line.
+        Json = "json",
+    }
+}
+
+words! {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(super) enum StorageKind {
+        Embedded = "embedded",
+        Memory = "memory",
+    }
+}
+
+words! {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(super) enum KeysKind {
+        Local = "local",
+    }
+}
+
+/// The settings while they are read. It starts with the defaults; what has none starts as `None`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Draft {
+    pub(super) listen: Listen,
+    pub(super) storage_kind: Option<StorageKind>,
+    pub(super) storage_path: Option<PathBuf>,
+    pub(super) keys_kind: Option<KeysKind>,
+    pub(super) keys_path: Option<PathBuf>,
+    pub(super) degrade: Degrade,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
+    pub(super) sweep: Sweep,
+}
+
+impl Draft {
+    /// Where records are kept, if enough was said.
+    pub(super) fn storage(&self) -> Option<Storage> {
+        match self.storage_kind? {
+            StorageKind::Embedded => Some(Storage::Embedded { path: self.storage_path.clone()? }),
+            StorageKind::Memory => Some(Storage::Memory),
+        }
+    }
+
+    /// What seals the data keys, if enough was said.
+    pub(super) fn keys(&self) -> Option<Keys> {
+        match self.keys_kind? {
+            KeysKind::Local => Some(Keys::Local { path: self.keys_path.clone()? }),
+        }
+    }
+}

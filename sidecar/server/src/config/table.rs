@@ -1,0 +1,304 @@
+//! The one table of sections and fields.
+
+use std::time::Duration;
+
+use lunasec_core::limits;
+
+use super::{
+    fields::{Field, Kind, Need, Section},
+    kinds::SHORTEST,
+    settings::{Draft, Format, KeysKind, Level, StorageKind},
+};
+
+/// Every section, in the order of the documentation.
+pub(super) const SECTIONS: &[Section] = &[
+    section("listen", "Where the sidecar listens."),
+    section("storage", "Where records are kept."),
+    section("keys", "What seals the data keys."),
+    section("degrade", "What may be kept on this machine to bridge outages and restarts."),
+    section("limits", "The product's bounds. They can be lowered, not raised."),
+    section("log", "What is logged, to standard error."),
+    section("sweep", "How long records outlive their use."),
+];
+
+/// Every field, in the order of the documentation.
+pub(super) const FIELDS: &[Field] = &[
+    field(
+        "listen",
+        "socket",
+        Need::Default,
+        Kind::Socket(|d| &mut d.listen.socket),
+        "Path of the Unix socket that applications speak to.",
+    ),
+    field(
+        "listen",
+        "mode",
+        Need::Default,
+        Kind::Mode(|d| &mut d.listen.mode),
+        "Permission bits of the socket, in octal. Others than its owner and group are never let in.",
+    ),
+    field(
+        "listen",
+        "group",
+        Need::Optional("lunasec"),
+        Kind::Group(|d| &mut d.listen.group),
+        "Group that owns the socket. Without it, the group of the process.",
+    ),
+    field(
+        "listen",
+        "admin",
+        Need::Default,
+        Kind::Address(|d| &mut d.listen.admin),
+        "Address and port for health and metrics, or \"off\". No value can be reached there.",
+    ),
+    field(
+        "storage",
+        "kind",
+        Need::Always("embedded"),
+        Kind::Word {
+            words: StorageKind::WORDS,
+            put: |d, word| StorageKind::parse(word).map(|kind| d.storage_kind = Some(kind)),
+            get: |d| d.storage_kind.map(StorageKind::as_str),
+        },
+        "\"embedded\": a file of this machine. \"memory\": nothing survives a restart; for tests.",
+    ),
+    field(
+        "storage",
+        "path",
+        Need::With("embedded", "/var/lib/lunasec/store.redb"),
+        Kind::Path(|d| &mut d.storage_path),
+        "The file that holds the records.",
+    ),
+    field(
+        "keys",
+        "kind",
+        Need::Always("local"),
+        Kind::Word {
+            words: KeysKind::WORDS,
+            put: |d, word| KeysKind::parse(word).map(|kind| d.keys_kind = Some(kind)),
+            get: |d| d.keys_kind.map(KeysKind::as_str),
+        },
+        "\"local\": a key in a file of this machine.",
+    ),
+    field(
+        "keys",
+        "path",
+        Need::With("local", "/etc/lunasec/local.key"),
+        Kind::Path(|d| &mut d.keys_path),
+        "The file that holds the key.",
+    ),
+    field(
+        "degrade",
+        "state_dir",
+        Need::Optional("/var/lib/lunasec"),
+        Kind::Path(|d| &mut d.degrade.state_dir),
+        "Directory for local state. Without it, idempotency keys do not survive a restart.",
+    ),
+    size("value", limits::VALUE_BYTES, |d| &mut d.limits.value, "Bytes of one value."),
+    size(
+        "metadata",
+        limits::METADATA_BYTES,
+        |d| &mut d.limits.metadata,
+        "Bytes of one token's metadata, as JSON text.",
+    ),
+    count(
+        "batch_items",
+        limits::LIST_ITEMS,
+        |d| &mut d.limits.batch_items,
+        "Items of a batch, and entries of any list in a request.",
+    ),
+    size(
+        "batch_bytes",
+        limits::BATCH_BYTES,
+        |d| &mut d.limits.batch_bytes,
+        "Bytes of a batch's body, and of its answer.",
+    ),
+    count(
+        "connections",
+        limits::CONNECTIONS,
+        |d| &mut d.limits.connections,
+        "Connections on the socket. More are answered `overloaded` and closed.",
+    ),
+    count(
+        "requests",
+        limits::REQUESTS,
+        |d| &mut d.limits.requests,
+        "Requests at work at once. More are answered `overloaded`.",
+    ),
+    size(
+        "body_bytes_in_flight",
+        limits::BODY_BYTES_IN_FLIGHT,
+        |d| &mut d.limits.body_bytes_in_flight,
+        "Bytes of request bodies held at once.",
+    ),
+    time(
+        "request_time",
+        limits::REQUEST_TIME,
+        |d| &mut d.limits.request_time,
+        "From the start of a request to its answer.",
+    ),
+    time(
+        "head_time",
+        limits::HEAD_TIME,
+        |d| &mut d.limits.head_time,
+        "From a request's first byte to the end of its head.",
+    ),
+    time(
+        "first_byte_time",
+        limits::FIRST_BYTE_TIME,
+        |d| &mut d.limits.first_byte_time,
+        "How long a new connection may stay silent.",
+    ),
+    time(
+        "idle_time",
+        limits::IDLE_TIME,
+        |d| &mut d.limits.idle_time,
+        "How long a connection may stay silent between two requests.",
+    ),
+    time(
+        "drain_time",
+        limits::DRAIN_TIME,
+        |d| &mut d.limits.drain_time,
+        "From SIGTERM to the last answer.",
+    ),
+    field(
+        "limits",
+        "idempotency_entries",
+        Need::Default,
+        Kind::Entries {
+            most: limits::IDEMPOTENCY_ENTRIES,
+            at: |d| &mut d.limits.idempotency_entries,
+        },
+        "Requests remembered for their idempotency key.",
+    ),
+    field(
+        "log",
+        "level",
+        Need::Default,
+        Kind::Word {
+            words: Level::WORDS,
+            put: |d, word| Level::parse(word).map(|level| d.log.level = level),
+            get: |d| Some(d.log.level.as_str()),
+        },
+        "The least important events that are logged.",
+    ),
+    field(
+        "log",
+        "format",
+        Need::Default,
+        Kind::Word {
+            words: Format::WORDS,
+            put: |d, word| Format::parse(word).map(|format| d.log.format = format),
+            get: |d| Some(d.log.format.as_str()),
+        },
+        "\"text\" for people, \"json\" for machines.",
+    ),
+    field(
+        "sweep",
+        "expired_grace",
+        Need::Default,
+        Kind::Time {
+            least: Duration::ZERO,
+            most: limits::EXPIRES_IN,
+            at: |d| &mut d.sweep.expired_grace,
+        },
+        "How long after its expiry a record is kept.",
+    ),
+    field(
+        "sweep",
+        "tombstone_grace",
+        Need::Default,
+        Kind::Time {
+            least: limits::TOMBSTONE_GRACE_LEAST,
+            most: limits::EXPIRES_IN,
+            at: |d| &mut d.sweep.tombstone_grace,
+        },
+        "How long it is remembered that a token was deleted, so that a late retry cannot undo it.",
+    ),
+];
+
+/// Names of a later version, a whole section where the field is empty. Each is one mistake of its
+/// own, since a reader of the documentation may well write them.
+const LATER: &[(&str, &str)] = &[
+    ("cache", ""),
+    ("grants", ""),
+    ("clients", ""),
+    ("sessions", ""),
+    ("audit", ""),
+    ("storage", "bucket"),
+    ("storage", "prefix"),
+    ("storage", "region"),
+    ("storage", "endpoint"),
+    ("storage", "path_style"),
+    ("keys", "key_id"),
+    ("keys", "region"),
+    ("keys", "endpoint"),
+    ("keys", "accept_key_ids"),
+    ("degrade", "on_storage_outage"),
+    ("degrade", "standby_key_file"),
+];
+
+/// Values of a later version.
+const LATER_WORDS: &[(&str, &str, &str)] = &[("storage", "kind", "s3"), ("keys", "kind", "kms")];
+
+/// The field of that name.
+pub(super) fn field_named(section: &str, name: &str) -> Option<&'static Field> {
+    fields(section).find(|field| field.name == name)
+}
+
+/// The fields of a section.
+pub(super) fn fields(section: &str) -> impl Iterator<Item = &'static Field> {
+    FIELDS.iter().filter(move |field| field.section == section)
+}
+
+/// Whether a later version has this field or, with no field named, this section.
+pub(super) fn is_later(section: &str, name: &str) -> bool {
+    LATER.contains(&(section, ""))
+        || LATER.iter().any(|later| later.0 == section && later.1 == name)
+}
+
+/// Whether a later version has this value.
+pub(super) fn is_later_word(field: &Field, word: &str) -> bool {
+    LATER_WORDS.contains(&(field.section, field.name, word))
+}
+
+const fn section(name: &'static str, about: &'static str) -> Section {
+    Section { name, about }
+}
+
+const fn field(
+    section: &'static str,
+    name: &'static str,
+    need: Need,
+    kind: Kind,
+    about: &'static str,
+) -> Field {
+    Field { section, name, need, kind, about }
+}
+
+const fn size(
+    name: &'static str,
+    most: usize,
+    at: fn(&mut Draft) -> &mut usize,
+    about: &'static str,
+) -> Field {
+    field("limits", name, Need::Default, Kind::Size { most, at }, about)
+}
+
+const fn count(
+    name: &'static str,
+    most: usize,
+    at: fn(&mut Draft) -> &mut usize,
+    about: &'static str,
+) -> Field {
+    field("limits", name, Need::Default, Kind::Count { most, at }, about)
+}
+
+const fn time(
+    name: &'static str,
+    most: Duration,
+    at: fn(&mut Draft) -> &mut Duration,
+    about: &'static str,
+) -> Field {
+    field("limits", name, Need::Default, Kind::Time { least: SHORTEST, most, at }, about)
+}

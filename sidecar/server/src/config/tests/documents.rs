@@ -1,0 +1,271 @@
+//! What is valid: the example, the defaults, overrides, and what the schema says of them.
+
+use std::{path::PathBuf, time::Duration};
+
+use lunasec_core::limits;
+use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::*;
+use crate::config::{kinds::Shape, table};
+
+fn parse(text: &str, pairs: &[(&str, &str)]) -> Config {
+    Config::parse(text, &env(pairs)).unwrap()
+}
+
+#[test]
+fn the_defaults() {
+    let config = parse(LEAST, &[]);
+    let expected = Config {
+        listen: Listen {
+            socket: "/run/lunasec/lunasec.sock".into(),
+            mode: 0o660,
+            group: None,
+            admin: Some("127.0.0.1:9464".parse().unwrap()),
+        },
+        storage: Storage::Memory,
+        keys: Keys::Local { path: "k".into() },
+        degrade: Degrade { state_dir: None },
+        limits: Limits {
+            value: limits::VALUE_BYTES,
+            metadata: limits::METADATA_BYTES,
+            batch_items: limits::LIST_ITEMS,
+            batch_bytes: limits::BATCH_BYTES,
+            connections: limits::CONNECTIONS,
+            requests: limits::REQUESTS,
+            body_bytes_in_flight: limits::BODY_BYTES_IN_FLIGHT,
+            request_time: limits::REQUEST_TIME,
+            head_time: limits::HEAD_TIME,
+            first_byte_time: limits::FIRST_BYTE_TIME,
+            idle_time: limits::IDLE_TIME,
+            drain_time: limits::DRAIN_TIME,
+            idempotency_entries: limits::IDEMPOTENCY_ENTRIES,
+        },
+        log: Log { level: Level::Info, format: Format::Text },
+        sweep: Sweep {
+            expired_grace: limits::EXPIRED_GRACE,
+            tombstone_grace: limits::TOMBSTONE_GRACE,
+        },
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_example_shows_every_field_and_its_default() {
+    let config = parse(EXAMPLE, &[]);
+    assert_eq!(config.storage, Storage::Embedded { path: "/var/lib/lunasec/store.redb".into() });
+    assert_eq!(config.listen.group.as_deref(), Some("lunasec"));
+    assert_eq!(config.degrade.state_dir, Some("/var/lib/lunasec".into()));
+    let least = parse(LEAST, &[]);
+    assert_eq!((config.limits, config.log, config.sweep), (least.limits, least.log, least.sweep));
+    for field in table::FIELDS {
+        assert!(EXAMPLE.contains(&field.line(&field.example())), "{}", field.full());
+    }
+}
+
+#[test]
+fn every_field_is_read_into_its_own_place() {
+    let text = r#"
+        [listen]
+        socket = "lunasec.sock"
+        mode = "0600"
+        group = "web"
+        admin = "off"
+        [storage]
+        kind = "embedded"
+        path = "s"
+        [keys]
+        kind = "local"
+        path = "k"
+        [degrade]
+        state_dir = "d"
+        [limits]
+        value = "1 KiB"
+        metadata = "2 KiB"
+        batch_items = 3
+        batch_bytes = "4 KiB"
+        connections = 0x5
+        requests = 6
+        body_bytes_in_flight = "7 KiB"
+        request_time = "8s"
+        head_time = "1s"
+        first_byte_time = "10s"
+        idle_time = "11s"
+        drain_time = "12s"
+        idempotency_entries = 1_3
+        [log]
+        level = "trace"
+        format = "json"
+        [sweep]
+        expired_grace = "0s"
+        tombstone_grace = "48h"
+    "#;
+    let seconds = Duration::from_secs;
+    let expected = Config {
+        listen: Listen {
+            socket: "lunasec.sock".into(),
+            mode: 0o600,
+            group: Some("web".into()),
+            admin: None,
+        },
+        storage: Storage::Embedded { path: "s".into() },
+        keys: Keys::Local { path: "k".into() },
+        degrade: Degrade { state_dir: Some("d".into()) },
+        limits: Limits {
+            value: 1024,
+            metadata: 2048,
+            batch_items: 3,
+            batch_bytes: 4096,
+            connections: 5,
+            requests: 6,
+            body_bytes_in_flight: 7168,
+            request_time: seconds(8),
+            head_time: seconds(1),
+            first_byte_time: seconds(10),
+            idle_time: seconds(11),
+            drain_time: seconds(12),
+            idempotency_entries: 13,
+        },
+        log: Log { level: Level::Trace, format: Format::Json },
+        sweep: Sweep { expired_grace: seconds(0), tombstone_grace: seconds(48 * 3600) },
+    };
+    assert_eq!(parse(text, &[]), expected);
+    assert_eq!(parse(&text.replace('\n', "\r\n"), &[]), expected);
+    assert_eq!(parse(&format!("\u{feff}{text}"), &[]), expected);
+}
+
+#[test]
+fn the_environment_wins() {
+    let config = parse(
+        EXAMPLE,
+        &[
+            ("LUNASEC_LISTEN__SOCKET", "other.sock"),
+            ("LUNASEC_LISTEN__ADMIN", "off"),
+            ("LUNASEC_STORAGE__KIND", "memory"),
+            ("LUNASEC_LIMITS__REQUESTS", "7"),
+            ("LUNASEC_LIMITS__VALUE", "1 KiB"),
+            ("LUNASEC_SWEEP__TOMBSTONE_GRACE", "3d"),
+        ],
+    );
+    assert_eq!(config.listen.socket, PathBuf::from("other.sock"));
+    assert_eq!(config.listen.admin, None);
+    assert_eq!(config.storage, Storage::Memory);
+    assert_eq!((config.limits.requests, config.limits.value), (7, 1024));
+    assert_eq!(config.sweep.tombstone_grace, Duration::from_secs(3 * 86_400));
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let fields = [
+        ("LUNASEC_STORAGE__KIND", "embedded"),
+        ("LUNASEC_STORAGE__PATH", "s"),
+        ("LUNASEC_KEYS__KIND", "local"),
+        ("LUNASEC_KEYS__PATH", "k"),
+    ];
+    assert_eq!(parse("", &fields).storage, Storage::Embedded { path: "s".into() });
+}
+
+#[test]
+fn variables_of_others_are_ignored() {
+    let others = [("LUNASEC_SOCKET", "x"), ("LUNASEC_", "x"), ("PATH", "x"), ("X__Y", "x")];
+    assert_eq!(parse(LEAST, &others), parse(LEAST, &[]));
+}
+
+#[test]
+fn the_schema_has_the_fields_of_the_table() {
+    let schema = schema();
+    let mut names = Vec::new();
+    for (section, body) in schema["properties"].as_object().unwrap() {
+        assert_eq!(body["additionalProperties"], false, "{section}");
+        for (field, body) in body["properties"].as_object().unwrap() {
+            assert!(body["description"].as_str().unwrap().ends_with('.'), "{section}.{field}");
+            assert!(body["default"] != body["examples"], "{section}.{field}");
+            names.push(format!("{section}.{field}"));
+        }
+    }
+    let mut expected: Vec<String> = table::FIELDS.iter().map(|field| field.full()).collect();
+    names.sort();
+    expected.sort();
+    assert_eq!(names, expected);
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["required"], serde_json::json!(["storage", "keys"]));
+    assert_eq!(schema["properties"]["listen"]["properties"]["mode"]["default"], "0660");
+    assert_eq!(schema["properties"]["limits"]["properties"]["requests"]["default"], 1024);
+    let condition = serde_json::json!({
+        "if": { "properties": { "kind": { "const": "embedded" } } },
+        "then": { "required": ["path"] },
+        "else": { "properties": { "path": false } },
+    });
+    assert_eq!(schema["properties"]["storage"]["allOf"], serde_json::json!([condition]));
+}
+
+#[test]
+fn the_schema_accepts_the_example() {
+    let schema = schema();
+    let table = DeTable::parse(EXAMPLE).unwrap().into_inner();
+    for (section, body) in &table {
+        let schema = &schema["properties"][section.get_ref().as_ref()];
+        for (name, value) in body.get_ref().as_table().unwrap() {
+            accepts(&schema["properties"][name.get_ref().as_ref()], value.get_ref());
+        }
+        for required in schema["required"].as_array().into_iter().flatten() {
+            assert!(body.get_ref().get(required.as_str().unwrap()).is_some());
+        }
+    }
+}
+
+fn accepts(schema: &Value, value: &DeValue<'_>) {
+    match value {
+        DeValue::String(text) => {
+            assert_eq!(schema["type"], "string", "{text}");
+            if let Some(words) = schema["enum"].as_array() {
+                assert!(words.iter().any(|word| word == text.as_ref()), "{text}");
+            }
+        }
+        DeValue::Integer(number) => {
+            assert_eq!(schema["type"], "integer", "{number}");
+            let number: u64 = number.as_str().parse().unwrap();
+            assert!(schema["minimum"].as_u64().unwrap() <= number);
+            assert!(number <= schema["maximum"].as_u64().unwrap());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_reference_lists_every_field() {
+    let reference = reference();
+    assert_eq!(reference.lines().count(), 2 + table::FIELDS.len());
+    for line in [
+        "| `listen` | `mode` | `0660` | Permission bits of the socket, in octal. Others than its owner and group are never let in. |",
+        "| `listen` | `group` | none | Group that owns the socket. Without it, the group of the process. |",
+        "| `storage` | `path` | required with kind `embedded` | The file that holds the records. |",
+        "| `limits` | `value` | `1 MiB` | Bytes of one value. At most 1 MiB. |",
+        "| `sweep` | `expired_grace` | `1d` | How long after its expiry a record is kept. |",
+    ] {
+        assert!(reference.lines().any(|other| other == line), "{line}");
+    }
+}
+
+#[test]
+fn the_table_is_well_formed() {
+    let mut names: Vec<String> = table::FIELDS.iter().map(|field| field.full()).collect();
+    names.dedup();
+    assert_eq!(names.len(), table::FIELDS.len());
+    for field in table::FIELDS {
+        assert!(table::SECTIONS.iter().any(|section| section.name == field.section));
+        assert!(!field.about.contains('|') && field.about.ends_with('.'), "{}", field.full());
+        let mut draft = crate::config::settings::Draft::default();
+        assert_eq!(field.kind.read(&field.example(), &mut draft), Ok(()), "{}", field.full());
+        assert_eq!(field.kind.show(&mut draft), Some(field.example()));
+        if field.kind.shape() == Shape::Whole {
+            assert!(field.example().parse::<u64>().is_ok());
+        }
+        if let crate::config::fields::Kind::Word { words, .. } = field.kind {
+            for word in words {
+                assert_eq!(field.kind.read(word, &mut draft), Ok(()), "{word}");
+                assert_eq!(field.kind.show(&mut draft).as_deref(), Some(*word));
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Every kind of mistake, with its place and what to write instead.
+
+use super::*;
+use crate::config::{fields::Kind, kinds, table};
+
+#[test]
+fn an_empty_file_is_told_what_to_write() {
+    let storage = "f: the section [storage] is missing / write: /   [storage] /   kind = \"embedded\" /   path = \"/var/lib/lunasec/store.redb\"";
+    let keys = "f: the section [keys] is missing / write: /   [keys] /   kind = \"local\" /   path = \"/etc/lunasec/local.key\"";
+    for empty in ["", "\n\n", "# nothing\n", "[log]\nlevel = \"info\"\n"] {
+        assert_eq!(mistakes(empty), [storage, keys], "{empty:?}");
+    }
+}
+
+#[test]
+fn missing_fields_are_reported_at_their_section() {
+    assert_eq!(
+        mistakes("# é\n[storage]\n\n[keys]\nkind = \"local\"\n"),
+        [
+            "f:2:1: storage.kind is missing / write kind = \"embedded\"",
+            "f:4:1: keys.path is missing, and kind = \"local\" needs it / write path = \"/etc/lunasec/local.key\"",
+        ]
+    );
+    assert_eq!(
+        mistakes("  storage = { kind = \"embedded\" }\nkeys.path = \"k\"\n"),
+        [
+            "f:1:3: storage.path is missing, and kind = \"embedded\" needs it / write path = \"/var/lib/lunasec/store.redb\"",
+            "f:2:1: keys.kind is missing / write kind = \"local\"",
+        ]
+    );
+    assert_eq!(
+        mistakes_with("", &[("LUNASEC_STORAGE__KIND", "embedded"), ("LUNASEC_KEYS__PATH", "k")]),
+        [
+            "LUNASEC_KEYS__PATH: keys.kind is missing / set LUNASEC_KEYS__KIND=local",
+            "LUNASEC_STORAGE__KIND: storage.path is missing, and kind = \"embedded\" needs it / set LUNASEC_STORAGE__PATH=/var/lib/lunasec/store.redb",
+        ]
+    );
+}
+
+#[test]
+fn fields_without_effect() {
+    let text =
+        "[storage]\nkind = \"memory\"\npath = \"s\"\n[keys]\nkind = \"local\"\npath = \"k\"\n";
+    let what = "storage.path has no effect with kind = \"memory\" / remove it, or write kind = \"embedded\"";
+    assert_eq!(mistakes(text), [format!("f:3:8: {what}")]);
+    assert_eq!(
+        mistakes_with(LEAST, &[("LUNASEC_STORAGE__PATH", "s")]),
+        [format!("LUNASEC_STORAGE__PATH: {what}")]
+    );
+}
+
+#[test]
+fn unknown_names() {
+    assert_eq!(
+        more(
+            "[lisen]\nsocket = \"\"\n[database]\n[log]\nlevle = \"info\"\nsocket = \"x\"\n\"\\u001b[2J\" = 1\n"
+        ),
+        [
+            "f:3:1: there is no section [lisen] / did you mean [listen]?",
+            "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [sweep]",
+            "f:7:1: [log] has no field levle / did you mean level?",
+            "f:8:1: [log] has no field socket / move it to [listen]",
+            "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
+        ]
+    );
+    assert_eq!(
+        mistakes(&format!("socket = \"x\"\nlimit = 3\n{LEAST}")),
+        [
+            "f:1:1: socket is a field outside of any section / move it to [listen]",
+            "f:2:1: limit is a field outside of any section / did you mean [limits]?",
+        ]
+    );
+}
+
+#[test]
+fn a_misspelt_name_is_not_also_missing() {
+    let text = "[storge]\nkind = \"memory\"\n[keys]\nknd = \"local\"\npath = \"k\"\n";
+    assert_eq!(
+        mistakes(text),
+        [
+            "f:1:1: there is no section [storge] / did you mean [storage]?",
+            "f:4:1: [keys] has no field knd / did you mean kind?",
+        ]
+    );
+}
+
+#[test]
+fn wrong_types() {
+    assert_eq!(
+        more(
+            "[listen]\nmode = 660\nadmin = false\ngroup = [\"a\"]\nsocket = { a = 1 }\n[limits]\nvalue = 1.5\nrequests = \"7\"\nidle_time = 1979-05-27\n[[log]]\n"
+        ),
+        [
+            "f:4:8: listen.mode is a whole number, which should be text in quotes / write mode = \"0660\"",
+            "f:5:9: listen.admin is true or false, which should be text in quotes / write admin = \"127.0.0.1:9464\"",
+            "f:6:9: listen.group is a list, which should be text in quotes / write group = \"lunasec\"",
+            "f:7:10: listen.socket is a table, which should be text in quotes / write socket = \"/run/lunasec/lunasec.sock\"",
+            "f:9:9: limits.value is a decimal number, which should be text in quotes / write value = \"1 MiB\"",
+            "f:10:12: limits.requests is text, which should be a whole number / write requests = 1024",
+            "f:11:13: limits.idle_time is a date or time, which should be text in quotes / write idle_time = \"5m\"",
+            "f:12:1: log is a list, which should be one section / write [log] and its fields below",
+        ]
+    );
+    assert_eq!(
+        mistakes("storage = 5\nkeys = { kind = \"local\", path = \"k\" }\n"),
+        [
+            "f:1:1: storage is a whole number, which should be one section / write [storage] and its fields below"
+        ]
+    );
+}
+
+#[test]
+fn wrong_values() {
+    let long = "s".repeat(108);
+    assert_eq!(
+        more(&format!("[listen]\nsocket = \"{long}\"\nmode = \"0666\"\ngroup = \"\"\nadmin = \"localhost:1\"\n[log]\nlevel = \"loud\"\nformat = \"jsn\"\n[degrade]\nstate_dir = \"a\\u0000\"\n")),
+        [
+            format!("f:4:10: listen.socket is \"{}\"…, which has 108 bytes, and the path of a socket has at most 107 / write socket = \"/run/lunasec/lunasec.sock\"", "s".repeat(40)).as_str(),
+            "f:5:8: listen.mode is \"0666\", which lets every user of this machine in / write mode = \"0660\": the last digit is 0",
+            "f:6:9: listen.group is \"\", which is empty / write group = \"lunasec\", or leave it out",
+            "f:7:9: listen.admin is \"localhost:1\", which is not an IP address and a port / write admin = \"127.0.0.1:9464\", in brackets if it is IPv6, or \"off\"",
+            "f:9:9: log.level is \"loud\", which is not one of \"error\", \"warn\", \"info\", \"debug\", \"trace\" / write level = \"info\"",
+            "f:10:10: log.format is \"jsn\", which is not one of \"text\", \"json\" / write format = \"json\"",
+            "f:12:13: degrade.state_dir is \"a\\0\", which has a zero byte in it / write state_dir = \"/var/lib/lunasec\"",
+        ]
+    );
+    assert!(Config::parse(&format!("{LEAST}[listen]\nsocket = \"{}\"", &long[1..]), &[]).is_ok());
+}
+
+#[test]
+fn wrong_durations_and_sizes() {
+    assert_eq!(
+        more(
+            "[limits]\nvalue = \"1 MB\"\nmetadata = \"0 B\"\nidle_time = \"15 minutes\"\nhead_time = \"0s\"\n[sweep]\nexpired_grace = \"100000d\"\ntombstone_grace = \"47h\"\n"
+        ),
+        [
+            "f:4:9: limits.value is \"1 MB\", which is not a size / write value = \"1 MiB\": a whole number and one of B, KiB, MiB, GiB",
+            "f:5:12: limits.metadata is \"0 B\", which is nothing at all / write metadata = \"16 KiB\" or less, but not 0 B",
+            "f:6:13: limits.idle_time is \"15 minutes\", which is not a duration / write idle_time = \"5m\": a whole number and one of ms, s, m, h, d",
+            "f:7:13: limits.head_time is \"0s\", which is no time at all / write head_time = \"5s\" or less, but not 0s",
+            "f:9:17: sweep.expired_grace is \"100000d\", which is more than the maximum, 36500d / write expired_grace = \"36500d\" or less",
+            "f:10:19: sweep.tombstone_grace is \"47h\", which is less than the minimum, 2d / write tombstone_grace = \"2d\" or more",
+        ]
+    );
+}
+
+#[test]
+fn limits_go_downwards_only() {
+    let limits = || table::fields("limits");
+    assert_eq!(limits().count(), 13);
+    for field in limits() {
+        let most = field.example();
+        let (over, less, zero) = match &field.kind {
+            Kind::Size { most, .. } => (format!("{} B", most + 1), "1 B", "0 MiB"),
+            Kind::Count { most, .. } => ((most + 1).to_string(), "1", "0"),
+            Kind::Entries { most, .. } => ((most + 1).to_string(), "1", "0"),
+            Kind::Time { most, .. } => (format!("{}ms", most.as_millis() + 1), "1ms", "0m"),
+            _ => panic!("{}", field.full()),
+        };
+        let outcome =
+            |value: &str| Config::parse(&format!("{LEAST}[limits]\n{}\n", field.line(value)), &[]);
+        assert!(outcome(&most).is_ok() && outcome(less).is_ok(), "{}", field.full());
+        assert!(outcome(zero).is_err(), "{}", field.full());
+        let mistakes = outcome(&over).unwrap_err();
+        let column = field.name.len() + 4;
+        assert_eq!(mistakes[0].place, Place::Line { line: 4, column }, "{}", field.full());
+        assert!(mistakes[0].what.ends_with(&format!("maximum, {most}")), "{mistakes:?}");
+        assert_eq!(mistakes[0].instead, format!("write {} or less", field.line(&most)));
+    }
+    assert_eq!(kinds::show_size(lunasec_core::limits::VALUE_BYTES), "1 MiB");
+}
+
+#[test]
+fn numbers_of_any_size() {
+    let huge = "9".repeat(60);
+    assert_eq!(
+        more(&format!(
+            "[limits]\nrequests = -5\nconnections = 0x10000\nbatch_items = {huge}\nidempotency_entries = 0\n"
+        )),
+        [
+            "f:4:12: limits.requests is -5, which is less than one / write requests = 1024 or less, but not 0",
+            "f:5:15: limits.connections is 65536, which is more than the maximum, 1024 / write connections = 1024 or less",
+            &format!(
+                "f:6:15: limits.batch_items is \"{}\"…, which is more than the maximum, 1000 / write batch_items = 1000 or less",
+                "9".repeat(40)
+            ),
+            "f:7:23: limits.idempotency_entries is 0, which is less than one / write idempotency_entries = 1000000 or less, but not 0",
+        ]
+    );
+}
+
+#[test]
+fn what_later_versions_have() {
+    let text = "[storage]\nkind = \"s3\"\nbucket = \"b\"\nprefix = \"\"\nregion = \"r\"\nendpoint = \"e\"\npath_style = true\n\
+        [keys]\nkind = \"kms\"\nkey_id = \"i\"\nregion = \"r\"\nendpoint = \"e\"\naccept_key_ids = []\n\
+        [degrade]\non_storage_outage = \"journal\"\nstandby_key_file = \"f\"\n\
+        [cache]\nvalues = { max = \"64 MiB\" }\n[grants]\n[[clients]]\nname = \"a\"\n[[clients]]\nname = \"b\"\n[[sessions]]\n[audit]\n";
+    let field = |line: usize, name: &str| {
+        format!("f:{line}:1: {name} is not in this version yet / remove it")
+    };
+    let expected = [
+        "f:2:8: storage.kind is \"s3\", which is not in this version yet / write kind = \"embedded\"".into(),
+        field(3, "storage.bucket"),
+        field(4, "storage.prefix"),
+        field(5, "storage.region"),
+        field(6, "storage.endpoint"),
+        field(7, "storage.path_style"),
+        "f:9:8: keys.kind is \"kms\", which is not in this version yet / write kind = \"local\"".into(),
+        field(10, "keys.key_id"),
+        field(11, "keys.region"),
+        field(12, "keys.endpoint"),
+        field(13, "keys.accept_key_ids"),
+        field(15, "degrade.on_storage_outage"),
+        field(16, "degrade.standby_key_file"),
+        field(17, "[cache]"),
+        field(19, "[grants]"),
+        field(20, "[clients]"),
+        field(24, "[sessions]"),
+        field(25, "[audit]"),
+    ];
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn variables_are_named() {
+    let pairs = [
+        ("LUNASEC_LISTEN__MODE", "0777"),
+        ("LUNASEC_LISTEN__SOCKT", "x"),
+        ("LUNASEC_FOO__BAR", "x"),
+        ("LUNASEC_CACHE__VALUES", "x"),
+        ("LUNASEC_STORAGE__BUCKET", "x"),
+        ("LUNASEC_STORAGE__KIND", "s3"),
+        ("LUNASEC_LIMITS__REQUESTS", "many"),
+        ("LUNASEC_DEGRADE__STATE_DIR", ""),
+        ("LUNASEC_log__level", "info"),
+        ("LUNASEC_SOCKET", "ignored"),
+    ];
+    assert_eq!(
+        mistakes_with(LEAST, &pairs),
+        [
+            "LUNASEC_CACHE__VALUES: this is not in this version yet / unset it",
+            "LUNASEC_DEGRADE__STATE_DIR: degrade.state_dir is \"\", which is empty / set LUNASEC_DEGRADE__STATE_DIR=/var/lib/lunasec",
+            "LUNASEC_FOO__BAR: there is no such setting / unset it; a variable is LUNASEC_, a section, two underscores and a field",
+            "LUNASEC_LIMITS__REQUESTS: limits.requests is \"many\", which is not a whole number / set LUNASEC_LIMITS__REQUESTS=1024, in digits",
+            "LUNASEC_LISTEN__MODE: listen.mode is \"0777\", which lets every user of this machine in / set LUNASEC_LISTEN__MODE=0770: the last digit is 0",
+            "LUNASEC_LISTEN__SOCKT: there is no such setting / did you mean LUNASEC_LISTEN__SOCKET?",
+            "LUNASEC_STORAGE__BUCKET: this is not in this version yet / unset it",
+            "LUNASEC_STORAGE__KIND: storage.kind is \"s3\", which is not in this version yet / set LUNASEC_STORAGE__KIND=embedded",
+            "LUNASEC_log__level: there is no such setting / did you mean LUNASEC_LOG__LEVEL?",
+        ]
+    );
+}
+
+#[test]
+fn duplicates() {
+    assert_eq!(
+        more("[log]\nlevel = \"info\"\nlevel = \"warn\"\n[sweep]\n[log]\nformat = \"x\"\n"),
+        [
+            "f:5:1: \"level\" is here for the second time / keep one of the two",
+            "f:7:2: \"log\" is here for the second time / keep one of the two",
+            "f:8:10: log.format is \"x\", which is not one of \"text\", \"json\" / write format = \"text\"",
+        ]
+    );
+}
+
+#[test]
+fn syntax_errors_do_not_hide_the_rest() {
+    let quoting = "this is not TOML: string values must be quoted, expected literal string";
+    let expected = [
+        "f:1:5: this is not TOML: key with no value, expected `=` / write a [section], or name = value with text in double quotes".into(),
+        format!("f:3:10: {quoting} / write socket = \"/run/lunasec/lunasec.sock\""),
+        "f:4:8: this is not TOML: unexpected leading zero, expected nothing / write mode = \"0660\"".into(),
+        "f:5:9: listen.admin is \"here\", which is not an IP address and a port / write admin = \"127.0.0.1:9464\", in brackets if it is IPv6, or \"off\"".into(),
+        "f:7:6: this is not TOML: key with no value, expected `=` / write path = \"/etc/lunasec/local.key\"".into(),
+        "f:9:1: there is no section [lgo] / did you mean [log]?".into(),
+    ];
+    let text = "oops\n[listen]\nsocket = /run/x\nmode = 0660\nadmin = \"here\"\n[keys]\npath \"k\"\nkind = \"local\"\n[lgo]\n";
+    assert_eq!(mistakes(text), expected);
+    assert_eq!(mistakes(&text.replace('\n', "\r\n")), expected);
+}
+
+#[test]
+fn what_a_broken_line_sets_is_not_missing_and_the_rest_is() {
+    assert_eq!(
+        mistakes("[storage]\nkind = embedded\n[keys]\nkind = \"local\"\n"),
+        [
+            "f:2:8: this is not TOML: string values must be quoted, expected literal string / write kind = \"embedded\"",
+            "f:3:1: keys.path is missing, and kind = \"local\" needs it / write path = \"/etc/lunasec/local.key\"",
+        ]
+    );
+    assert_eq!(
+        mistakes("[storage\nkind = \"embedded\"\n[keys]\nkind = \"local\"\n"),
+        [
+            "f:1:9: this is not TOML: unclosed table, expected `]` / write a [section], or name = value with text in double quotes",
+            "f:3:1: keys.path is missing, and kind = \"local\" needs it / write path = \"/etc/lunasec/local.key\"",
+        ]
+    );
+}
+
+#[test]
+fn a_broken_line_in_a_misspelt_section_is_recognized() {
+    assert_eq!(
+        mistakes("[storge]\nkind = memory\nkeys = {}\n[keys]\nkind = \"local\"\npath = \"k\"\n"),
+        [
+            "f:1:1: there is no section [storge] / did you mean [storage]?",
+            "f:2:8: this is not TOML: string values must be quoted, expected literal string / write kind = \"embedded\"",
+            "f:3:1: [storage] has no field keys / remove it; the fields of [storage] are kind, path",
+        ]
+    );
+}
+
+#[test]
+fn what_is_never_closed_is_reported_where_it_begins() {
+    for open in ["group = [\"a\",", "group = \"\"\"a"] {
+        let found = more(&format!("[listen]\n{open}\nmode = \"0666\"\n[log]\nlevel = 1\n"));
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found[0].starts_with("f:4:1: this is not TOML: "), "{found:#?}");
+        assert!(found[0].ends_with("write group = \"lunasec\""), "{found:#?}");
+        assert!(found[1].starts_with("f:5:8: listen.mode is "), "{found:#?}");
+        assert!(found[2].starts_with("f:7:9: log.level is "), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_is_no_section_cannot_be_extended() {
+    let found =
+        mistakes(&format!("log = 1\n{LEAST}[log.x] # y\nz = 1\n[sweep]\nexpired_grace = 1\n"));
+    let expected = [
+        "f:1:1: log is a whole number, which should be one section / write [log] and its fields below",
+        "f:4:2: this is not TOML: cannot extend value of type integer with a dotted key / write a [section], or name = value with text in double quotes",
+        "f:7:17: sweep.expired_grace is a whole number, which should be text in quotes / write expired_grace = \"1d\"",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_header_in_order_keeps_its_section() {
+    let found = more("[log] info\nlevel = 1\n[lo g]\nx = 1\n[log.x]\n");
+    let starts = [
+        "f:3:7: this is not TOML",
+        "f:4:9: log.level is",
+        "f:5:4: this is not",
+        "f:7:6: [log] has no field x",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (line, start) in found.iter().zip(starts) {
+        assert!(line.starts_with(start), "{found:#?}");
+    }
+}
+
+#[test]
+fn stray_carriage_returns() {
+    let found = more("[log]\r\r\nlevel = 1\r\nformat\r = \"text\"\r\n[keys\r");
+    let places: Vec<&str> = found.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(places, ["f:3:7:", "f:4:9:", "f:5:7:", "f:6:6:"], "{found:#?}");
+    let found = mistakes(&"?\n".repeat(100));
+    assert_eq!(found.len(), 32);
+}
+
+#[test]
+fn columns_are_right_after_any_text() {
+    let found = more("[log]\nlevel\t=\t1\n");
+    assert!(found[0].starts_with("f:4:9: log.level is a whole number"), "{found:#?}");
+    let found = mistakes(
+        "log = { \"é€𝄞\" = 2, format = 3 }\nstorage.kind = \"memory\" \r\nkeys.kind = 'é' # \r\n",
+    );
+    assert_eq!(
+        found.iter().map(|line| line.split(' ').next().unwrap()).collect::<Vec<_>>(),
+        ["f:1:9:", "f:1:29:", "f:3:13:"]
+    );
+    let found = mistakes(&format!("\u{feff}x = 1\n{LEAST}"));
+    assert!(found[0].starts_with("f:1:1: x is a field"), "{found:#?}");
+}

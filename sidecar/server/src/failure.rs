@@ -1,0 +1,111 @@
+//! What a verb answers when it cannot do its work: a code, words for the caller, and a cause for
+//! the log. The two never mix: the cause does not leave the process.
+
+use std::{borrow::Cow, fmt};
+
+use lunasec_api::Code;
+
+use crate::{keys::KeyError, store::StoreError};
+
+/// A failed operation.
+#[derive(Clone)]
+pub struct Failure {
+    /// For programs.
+    pub code: Code,
+    /// What happened and what to do. Never a token, a value or a cause.
+    pub detail: Cow<'static, str>,
+    cause: Option<String>,
+}
+
+impl Failure {
+    /// A failure that the caller brought about.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), cause: None }
+    }
+
+    /// A failure with a cause that only the log may show.
+    pub fn caused(code: Code, detail: &'static str, cause: impl fmt::Display) -> Self {
+        Self { code, detail: detail.into(), cause: Some(cause.to_string()) }
+    }
+
+    /// For the log.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// No value lies under the token.
+    pub fn not_found() -> Self {
+        Self::new(Code::NotFound, "there is no value for this token in this namespace")
+    }
+
+    /// The value's time is over.
+    pub fn expired() -> Self {
+        Self::new(Code::Expired, "the value has expired")
+    }
+
+    /// A record does not open.
+    pub fn corrupted(cause: impl fmt::Display) -> Self {
+        Self::caused(
+            Code::Corrupted,
+            "the stored record fails its integrity check; restore it from a backup",
+            cause,
+        )
+    }
+
+    /// A defect.
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        Self::caused(
+            Code::Internal,
+            "the sidecar failed; its log has the cause under this request id",
+            cause,
+        )
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.code, self.detail, self.cause().unwrap_or("no cause"))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Precondition => Self::new(
+                Code::Conflict,
+                "something else was written at the same time; read again and retry",
+            ),
+            StoreError::Unavailable(cause) => Self::caused(
+                Code::StorageUnavailable,
+                "storage does not answer; try again later",
+                cause,
+            ),
+            StoreError::Corrupted(cause) => Self::corrupted(cause),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Unavailable(cause) => Self::caused(
+                Code::KeysUnavailable,
+                "the keys are not available; try again later",
+                cause,
+            ),
+            KeyError::Refused(cause) => Self::caused(
+                Code::KeysUnavailable,
+                "the data key cannot be unwrapped with the configured key; the operator must restore that key",
+                cause,
+            ),
+            KeyError::Corrupted(cause) => Self::corrupted(cause),
+        }
+    }
+}
+
+impl From<crate::env::NoEntropy> for Failure {
+    fn from(error: crate::env::NoEntropy) -> Self {
+        Self::internal(error)
+    }
+}

@@ -1,0 +1,368 @@
+//! HTTP on the socket: decode, call one verb, encode. Nothing is decided here.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use futures_util::StreamExt;
+use hyper::{HeaderMap, body::Incoming, header::HeaderName};
+use lunasec_api as api;
+use lunasec_api::{Code, Encoding};
+use lunasec_core::{
+    ids::{Millis, Namespace},
+    limits,
+    policy::{self, Caller},
+    secret::Plaintext,
+    token::Token,
+    words,
+};
+
+use crate::{
+    config::Limits,
+    failure::Failure,
+    idempotency::IdempotencyKey,
+    report::Report,
+    store::Name,
+    telemetry::Operation,
+    vault::{Call, Graces, NewValue, Revealed, Vault},
+};
+
+pub mod answer;
+mod body;
+mod json;
+mod route;
+
+pub use answer::Answer;
+pub use body::{Budget, discard};
+pub use route::Route;
+
+use body::Collected;
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// The routes and what they need.
+pub struct Http {
+    /// The verbs.
+    pub vault: Arc<Vault>,
+    /// What status says.
+    pub report: Arc<Report>,
+    /// The bounds in force.
+    pub limits: Limits,
+    /// Bytes of bodies held at once.
+    pub budget: Arc<Budget>,
+    /// What a sweep keeps unless it is told otherwise.
+    pub graces: Graces,
+}
+
+impl Http {
+    /// Answers one request.
+    pub async fn answer(
+        self: &Arc<Self>,
+        route: Route,
+        caller: Caller,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Answer> {
+        let operation = match route {
+            Route::Found(operation) => operation,
+            Route::WrongMethod(allow) => {
+                discard(headers, body);
+                let detail = format!("this route takes {allow}");
+                return Err(Failure::new(Code::MethodNotAllowed, detail));
+            }
+            Route::Unknown => {
+                discard(headers, body);
+                return Err(Failure::new(
+                    Code::NotFound,
+                    "there is no such route; see the wire contract",
+                ));
+            }
+        };
+        let call = match self.call(caller, headers).and_then(|call| self.admit(call, operation)) {
+            Ok(call) => call,
+            Err(failure) => {
+                discard(headers, body);
+                return Err(failure);
+            }
+        };
+        if operation == Operation::Status {
+            discard(headers, body);
+            return answer::json(&self.report.status());
+        }
+        let most = route::body_limit(operation, &self.limits);
+        let body = body::read(headers, body, most, &self.budget).await?;
+        self.dispatch(operation, call, body).await
+    }
+
+    /// The hot verb is in line; the others are boxed, so that its future stays small.
+    async fn dispatch(
+        self: &Arc<Self>,
+        operation: Operation,
+        call: Call,
+        body: Collected,
+    ) -> Result<Answer> {
+        match operation {
+            Operation::Detokenize => self.detokenize(&call, body.as_ref()).await,
+            Operation::DetokenizeBatch | Operation::MetadataGet => {
+                Box::pin(self.read(operation, &call, body)).await
+            }
+            _ => complete(Box::pin(Arc::clone(self).write(operation, call, body))).await,
+        }
+    }
+
+    async fn read(&self, operation: Operation, call: &Call, body: Collected) -> Result<Answer> {
+        match operation {
+            Operation::DetokenizeBatch => self.detokenize_batch(call, body.as_ref()).await,
+            _ => self.metadata_get(call, body.as_ref()).await,
+        }
+    }
+
+    async fn write(
+        self: Arc<Self>,
+        operation: Operation,
+        call: Call,
+        body: Collected,
+    ) -> Result<Answer> {
+        match operation {
+            Operation::Tokenize => self.tokenize(&call, body).await,
+            Operation::TokenizeBatch => self.tokenize_batch(&call, body).await,
+            Operation::MetadataSet => self.metadata_set(&call, body).await,
+            Operation::Delete => self.delete(&call, body).await,
+            Operation::Sweep => self.sweep(&call, body).await,
+            _ => Err(Failure::internal("not a verb that writes")),
+        }
+    }
+
+    /// Before a byte of the body is read: who may not call must not cost anything.
+    fn admit(&self, call: Call, operation: Operation) -> Result<Call> {
+        let operation = match operation {
+            Operation::Detokenize | Operation::DetokenizeBatch => policy::Operation::Detokenize,
+            Operation::Tokenize | Operation::TokenizeBatch => policy::Operation::Tokenize,
+            Operation::MetadataGet | Operation::MetadataSet => policy::Operation::Metadata,
+            Operation::Delete => policy::Operation::Delete,
+            Operation::Sweep => policy::Operation::Sweep,
+            Operation::Status | Operation::Unknown => policy::Operation::Status,
+        };
+        self.vault.authorize(&call, operation)?;
+        Ok(call)
+    }
+
+    fn call(&self, caller: Caller, headers: &HeaderMap) -> Result<Call> {
+        let namespace = match one_header(headers, &NAMESPACE)? {
+            Some(name) => Namespace::parse(name)
+                .map_err(|error| Failure::new(Code::InvalidNamespace, error.to_string()))?,
+            None => Namespace::default(),
+        };
+        let idempotency_key = match one_header(headers, &IDEMPOTENCY)? {
+            Some(key) => Some(IdempotencyKey::parse(key).ok_or_else(|| {
+                invalid("the idempotency-key is 1 to 255 visible ASCII characters")
+            })?),
+            None => None,
+        };
+        Ok(Call { caller, namespace, idempotency_key })
+    }
+
+    async fn tokenize(&self, call: &Call, body: Collected) -> Result<Answer> {
+        let request = json::parse::<api::TokenizeRequest<'_>>(body.as_ref())?;
+        let value = self.new_value(&request)?;
+        drop(body);
+        let given = self.vault.tokenize(call, value).await?;
+        answer::json(&api::Tokenized {
+            token: given.token.expose_text().into(),
+            durability: given.durability,
+        })
+    }
+
+    async fn tokenize_batch(&self, call: &Call, body: Collected) -> Result<Answer> {
+        let request = json::parse::<api::TokenizeBatch<'_>>(body.as_ref())?;
+        self.check_items(request.items.len())?;
+        let values = request.items.iter().map(|item| self.new_value(item)).collect();
+        drop(request);
+        drop(body);
+        let given = self.vault.tokenize_batch(call, values).await?;
+        let items = given.iter().map(|given| match given {
+            Ok(given) => api::Item::Done(api::Tokenized {
+                token: given.token.expose_text().into(),
+                durability: given.durability,
+            }),
+            Err(failure) => answer::failed(failure, None),
+        });
+        answer::json(&api::Items { items: items.collect() })
+    }
+
+    async fn detokenize(&self, call: &Call, body: &[u8]) -> Result<Answer> {
+        let request = json::parse::<api::TokenRequest<'_>>(body)?;
+        let revealed = self.vault.detokenize(call, &token(&request.token)?).await?;
+        answer::json(&detokenized(&revealed, None)?)
+    }
+
+    /// Items are written as they come, so that a batch of large values is never held whole beside
+    /// its answer.
+    async fn detokenize_batch(&self, call: &Call, body: &[u8]) -> Result<Answer> {
+        let request = json::parse::<api::TokensRequest<'_>>(body)?;
+        self.check_items(request.tokens.len())?;
+        let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
+        let mut revealed = self.vault.detokenize_batch(call, &tokens)?;
+        let texts = request.tokens.iter().map(|text| &**text);
+        let mut items = answer::Items::new(self.limits.batch_bytes, texts)?;
+        for text in &request.tokens {
+            let Some(item) = revealed.next().await else { break };
+            let token = Some(Cow::Borrowed(&**text));
+            let item = match &item {
+                Ok(revealed) => api::Item::Done(detokenized(revealed, token)?),
+                Err(failure) => answer::failed(failure, token),
+            };
+            items.push(text, &item)?;
+        }
+        Ok(items.finish())
+    }
+
+    async fn metadata_get(&self, call: &Call, body: &[u8]) -> Result<Answer> {
+        let request = json::parse::<api::TokenRequest<'_>>(body)?;
+        let described = self.vault.metadata_get(call, &token(&request.token)?).await?;
+        let metadata = serde_json::from_str(&described.metadata).map_err(Failure::corrupted)?;
+        answer::json(&api::Metadata {
+            metadata,
+            version: described.version,
+            created_at: rfc3339(described.created_at).into(),
+            expires_at: described.expires_at.map(|at| rfc3339(at).into()),
+        })
+    }
+
+    async fn metadata_set(&self, call: &Call, body: Collected) -> Result<Answer> {
+        let request = json::parse::<api::MetadataSet<'_>>(body.as_ref())?;
+        json::check_metadata(request.metadata.get(), self.limits.metadata)?;
+        let token = token(&request.token)?;
+        let text = request.metadata.get();
+        let written = self.vault.metadata_set(call, &token, text, request.if_version).await?;
+        answer::json(&api::MetadataWritten {
+            durability: written.durability,
+            version: written.version,
+        })
+    }
+
+    async fn delete(&self, call: &Call, body: Collected) -> Result<Answer> {
+        let request = json::parse::<api::TokensRequest<'_>>(body.as_ref())?;
+        self.check_items(request.tokens.len())?;
+        let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
+        let deleted = self.vault.delete(call, &tokens).await?;
+        let items = deleted.iter().zip(&request.tokens).map(|(deleted, text)| match deleted {
+            Ok(durability) => api::Item::Done(api::Deleted {
+                token: Cow::Borrowed(text),
+                deleted: true,
+                durability: *durability,
+            }),
+            Err(failure) => answer::failed(failure, Some(Cow::Borrowed(text))),
+        });
+        answer::json(&api::Items { items: items.collect() })
+    }
+
+    async fn sweep(&self, call: &Call, body: Collected) -> Result<Answer> {
+        let request = json::parse::<api::SweepRequest>(body.as_ref())?;
+        let grace = |text: &Option<String>, default: Duration| match text {
+            Some(text) => duration(text),
+            None => Ok(default),
+        };
+        let graces = Graces {
+            expired: grace(&request.expired_grace, self.graces.expired)?,
+            tombstone: grace(&request.tombstone_grace, self.graces.tombstone)?,
+        };
+        let after = request.after.as_deref().map(Name::from_text);
+        let page = self.vault.sweep(call, graces, after.as_ref(), request.dry_run).await?;
+        answer::json(&page)
+    }
+
+    fn check_items(&self, count: usize) -> Result<()> {
+        if count <= self.limits.batch_items {
+            return Ok(());
+        }
+        let most = self.limits.batch_items;
+        Err(invalid(format!("a list holds at most {most} items here; send several requests")))
+    }
+
+    fn new_value(&self, request: &api::TokenizeRequest<'_>) -> Result<NewValue> {
+        let encoding = request.encoding.unwrap_or_default();
+        let value = match encoding {
+            Encoding::Utf8 => request.value.as_bytes().to_vec(),
+            Encoding::Base64 => BASE64.decode(request.value.as_bytes()).map_err(|_| {
+                invalid("the value is not base64 in the standard alphabet with padding (RFC 4648)")
+            })?,
+        };
+        let value = Plaintext::new(value);
+        if value.expose().len() > self.limits.value {
+            let most = self.limits.value;
+            let detail = format!("the value is larger than {most} bytes");
+            return Err(Failure::new(Code::PayloadTooLarge, detail));
+        }
+        let metadata = request.metadata.map(serde_json::value::RawValue::get);
+        if let Some(text) = metadata {
+            json::check_metadata(text, self.limits.metadata)?;
+        }
+        let expires_in = request.expires_in.as_deref().map(expires_in).transpose()?;
+        Ok(NewValue { value, encoding, metadata: metadata.map(Into::into), expires_in })
+    }
+}
+
+/// Runs a write to its end, also when its client goes away meanwhile.
+async fn complete(write: impl Future<Output = Result<Answer>> + Send + 'static) -> Result<Answer> {
+    // What a panic says may hold a value; its place is in the log already.
+    tokio::spawn(write).await.unwrap_or_else(|_| Err(Failure::internal("a write panicked")))
+}
+
+fn detokenized<'a>(
+    revealed: &'a Revealed,
+    token: Option<Cow<'a, str>>,
+) -> Result<api::Detokenized<'a>> {
+    let value = match revealed.encoding {
+        Encoding::Utf8 => str::from_utf8(revealed.expose())
+            .map_err(|_| Failure::corrupted("a text value is not UTF-8"))?
+            .into(),
+        Encoding::Base64 => BASE64.encode(revealed.expose()).into(),
+    };
+    Ok(api::Detokenized { token, value, encoding: revealed.encoding })
+}
+
+static NAMESPACE: HeaderName = HeaderName::from_static(api::NAMESPACE_HEADER);
+static IDEMPOTENCY: HeaderName = HeaderName::from_static(api::IDEMPOTENCY_HEADER);
+
+fn one_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    if headers.get_all(name).iter().nth(1).is_some() {
+        return Err(invalid(format!("the header {name} stands twice")));
+    }
+    let text = value.to_str().map_err(|_| invalid(format!("the header {name} is not ASCII")))?;
+    Ok(Some(text))
+}
+
+fn token(text: &str) -> Result<Token> {
+    Token::parse(text).map_err(|error| Failure::new(Code::InvalidToken, error.to_string()))
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    words::duration(text).ok_or_else(|| {
+        invalid("a duration is a whole number and one of ms, s, m, h, d, such as 720h")
+    })
+}
+
+fn expires_in(text: &str) -> Result<Duration> {
+    let time = duration(text)?;
+    if time.is_zero() || time > limits::EXPIRES_IN {
+        return Err(invalid(
+            "expires_in is more than nothing and at most a hundred years (36500d)",
+        ));
+    }
+    Ok(time)
+}
+
+fn invalid(detail: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::new(Code::InvalidRequest, detail)
+}
+
+/// Milliseconds since the epoch as RFC 3339, which ends with the year 9999.
+pub fn rfc3339(at: Millis) -> String {
+    const LAST: Millis = 253_402_300_799_999;
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.min(LAST))).to_string()
+}

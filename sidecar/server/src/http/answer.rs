@@ -1,0 +1,149 @@
+//! Answers out.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+};
+use lunasec_api::{Code, Item, ItemError, Problem, REQUEST_ID_HEADER};
+use serde::Serialize;
+
+use crate::{failure::Failure, status};
+
+/// What every answer is.
+pub type Answer = Response<Full<Bytes>>;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID_HEADER);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Success.
+pub fn json<T: Serialize>(body: &T) -> Result<Answer, Failure> {
+    let bytes = serde_json::to_vec(body).map_err(Failure::internal)?;
+    Ok(bytes_answer(StatusCode::OK, JSON, bytes))
+}
+
+/// Failure: RFC 9457.
+pub fn problem(failure: &Failure) -> Answer {
+    let row = status::row(failure.code);
+    let mut answer = bytes_answer(row.http, PROBLEM, problem_body(failure));
+    if let Some(after) = row.retry_after_ms {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
+    }
+    answer
+}
+
+fn problem_body(failure: &Failure) -> Vec<u8> {
+    let row = status::row(failure.code);
+    let problem = Problem {
+        kind: format!("urn:lunasec:error:{}", failure.code).into(),
+        title: row.title.into(),
+        status: row.http.as_u16(),
+        detail: Cow::Borrowed(&failure.detail),
+        code: failure.code.as_str().into(),
+        retryable: row.retryable,
+        retry_after_ms: row.retry_after_ms,
+    };
+    // Strings and numbers always serialize.
+    serde_json::to_vec(&problem).unwrap_or_default()
+}
+
+/// One failed item of a batch.
+pub fn failed<'a, T>(failure: &'a Failure, token: Option<Cow<'a, str>>) -> Item<'a, T> {
+    let error = ItemError {
+        code: failure.code.as_str().into(),
+        detail: Cow::Borrowed(&failure.detail),
+        retryable: status::row(failure.code).retryable,
+    };
+    Item::Failed { token, error }
+}
+
+/// The items of a batch's answer under way. It is never larger than `most`: each item that is yet to
+/// come has room for its error, and what would take more than is left carries an error instead.
+pub struct Items {
+    out: Vec<u8>,
+    most: usize,
+    full: Failure,
+    /// Bytes of an item that says so, but for its token.
+    full_bytes: usize,
+    /// Bytes that the items to come take at least.
+    reserved: usize,
+}
+
+impl Items {
+    /// An answer about `tokens`, in their order.
+    pub fn new<'a>(most: usize, tokens: impl Iterator<Item = &'a str>) -> Result<Self, Failure> {
+        let full =
+            Failure::new(Code::PayloadTooLarge, "the answer is full; ask for fewer tokens at once");
+        let mut blank = Vec::new();
+        write(&mut blank, &failed::<()>(&full, Some("".into())))?;
+        let full_bytes = blank.len() + 1;
+        let reserved = tokens.map(|token| full_bytes + json_bytes_of(token)).sum::<usize>() + 1;
+        Ok(Self { out: br#"{"items":["#.to_vec(), most, full, full_bytes, reserved })
+    }
+
+    /// The next item.
+    pub fn push<T: Serialize>(&mut self, token: &str, item: &Item<'_, T>) -> Result<(), Failure> {
+        self.reserved -= self.full_bytes + json_bytes_of(token);
+        let start = self.out.len();
+        write(&mut self.out, item)?;
+        self.out.push(b',');
+        if self.out.len() + self.reserved > self.most {
+            self.out.truncate(start);
+            write(&mut self.out, &failed::<()>(&self.full, Some(token.into())))?;
+            self.out.push(b',');
+        }
+        Ok(())
+    }
+
+    /// The whole.
+    pub fn finish(mut self) -> Answer {
+        self.out.pop();
+        self.out.extend_from_slice(b"]}");
+        bytes_answer(StatusCode::OK, JSON, self.out)
+    }
+}
+
+fn write<T: Serialize>(out: &mut Vec<u8>, item: &T) -> Result<(), Failure> {
+    serde_json::to_writer(out, item).map_err(Failure::internal)
+}
+
+/// Bytes of a text inside a JSON string.
+fn json_bytes_of(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| if byte < 0x20 { 6 } else { 1 + usize::from(b"\"\\".contains(&byte)) })
+        .sum()
+}
+
+fn bytes_answer(status: StatusCode, kind: HeaderValue, bytes: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(bytes.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// An answer as HTTP/1.1 that ends its connection, for where no request was read.
+pub fn raw(failure: &Failure, request_id: HeaderValue) -> Vec<u8> {
+    let answer = identified(problem(failure), request_id);
+    let mut out = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
+    for (name, value) in answer.headers() {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let body = problem_body(failure);
+    let end = format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    out.extend_from_slice(end.as_bytes());
+    out.extend_from_slice(&body);
+    out
+}
+
+/// Every answer carries its request's id.
+pub fn identified(mut answer: Answer, request_id: HeaderValue) -> Answer {
+    answer.headers_mut().insert(REQUEST_ID.clone(), request_id);
+    answer
+}

@@ -1,0 +1,74 @@
+//! Data keys: who wraps them, and the keyring that shares them through the store.
+
+use async_trait::async_trait;
+use lunasec_core::{ids::Namespace, secret::DataKey};
+
+use crate::store::StoreError;
+
+mod keyring;
+mod local;
+mod measured;
+
+pub use keyring::{Key, Keyring, Settings};
+pub use local::{KeyFileError, LocalKeys};
+pub use measured::Measured;
+
+/// Wraps data keys under a key that never leaves its keeper. KMS is one keeper, a local file another.
+#[async_trait]
+pub trait Wrapper: Send + Sync {
+    /// Makes a data key and wraps it.
+    async fn make(&self, context: &Context<'_>) -> Result<(DataKey, Vec<u8>), KeyError>;
+
+    /// Unwraps what `make` or `rewrap` gave, for the same context only.
+    async fn unwrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, KeyError>;
+
+    /// Wraps the same data key under the keeper's current key.
+    async fn rewrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError>;
+}
+
+/// What a data key is for; bound to it by the keeper.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// `lunasec:namespace`.
+    pub namespace: &'a Namespace,
+    /// `lunasec:key`: a key id, or `index`.
+    pub key: &'a str,
+    /// `lunasec:purpose`.
+    pub purpose: Purpose,
+}
+
+/// What a data key does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Seals records.
+    Data,
+    /// Names sessions.
+    Index,
+}
+
+impl Purpose {
+    /// As it stands in the context.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Index => "index",
+        }
+    }
+}
+
+/// Why a key cannot be had.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// The keeper does not answer.
+    #[error("keys are unavailable: {0}")]
+    Unavailable(String),
+    /// The keeper answers, and will not: another key, disabled, not permitted.
+    #[error("the key was refused: {0}")]
+    Refused(String),
+    /// What was wrapped is damaged.
+    #[error("the wrapped key is damaged: {0}")]
+    Corrupted(String),
+    /// The store that shares them failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

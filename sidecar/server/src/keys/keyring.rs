@@ -1,0 +1,412 @@
+//! The keyring: one data key for each namespace and epoch, shared by all sidecars through the store.
+//!
+//! `k/{namespace}/{key id}` holds the wrapped key. Whoever needs an epoch's key first creates it
+//! (`put_new`); whoever loses that race reads the winner's. The next epoch's key is made ahead of its
+//! time. While a new key cannot be had, the last one goes on sealing up to a hard limit. Nothing
+//! here runs on a timer: an idle sidecar makes no calls.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lunasec_core::{
+    ids::{KeyId, Millis, Namespace},
+    limits,
+    secret::DataKey,
+};
+
+use super::{Context, KeyError, Purpose, Wrapper};
+use crate::{
+    env::Clock,
+    keyed::KeyedLocks,
+    store::{Name, Store, StoreError},
+};
+
+/// The clocks of the keyring.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long one key seals.
+    pub epoch: Duration,
+    /// How long before its epoch the next key is made.
+    pub ahead: Duration,
+    /// How old an epoch's beginning may be while its key still seals, with no newer one to be had.
+    pub extension: Duration,
+    /// When an unwrapped key is unwrapped anew; while that fails it serves up to `extension`.
+    pub age: Duration,
+    /// Unwrapped keys in memory.
+    pub capacity: usize,
+    /// After a failure, how long until the next attempt.
+    pub retry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            epoch: limits::KEY_EPOCH,
+            ahead: limits::KEY_AHEAD,
+            extension: limits::KEY_EXTENSION,
+            age: limits::KEY_AGE,
+            capacity: limits::KEYS_IN_MEMORY,
+            retry: limits::KEY_RETRY,
+        }
+    }
+}
+
+/// A data key and its name.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// What records say.
+    pub id: KeyId,
+    /// What seals and opens them.
+    pub key: Arc<DataKey>,
+}
+
+/// Names a held key without the text that the store needs.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Slot {
+    namespace: Namespace,
+    /// None for the index key.
+    id: Option<KeyId>,
+}
+
+impl Slot {
+    fn data(namespace: &Namespace, id: KeyId) -> Self {
+        Self { namespace: namespace.clone(), id: Some(id) }
+    }
+
+    fn index(namespace: &Namespace) -> Self {
+        Self { namespace: namespace.clone(), id: None }
+    }
+
+    /// Reads the slot out of a name; none for what is no key's name.
+    fn of(name: &Name) -> Option<Self> {
+        let namespace = name.namespace()?;
+        match name.last_part() {
+            INDEX => Some(Self { namespace, id: None }),
+            id => Some(Self { namespace, id: Some(KeyId::parse(id).ok()?) }),
+        }
+    }
+
+    fn name(&self) -> Name {
+        match self.id {
+            Some(id) => Name::key(&self.namespace, id),
+            None => Name::index_key(&self.namespace),
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        if self.id.is_some() { Purpose::Data } else { Purpose::Index }
+    }
+}
+
+const INDEX: &str = "index";
+
+struct Unwrapped {
+    key: Arc<DataKey>,
+    at: Duration,
+}
+
+#[derive(Default)]
+struct Held {
+    unwrapped: HashMap<Slot, Unwrapped>,
+    current: HashMap<Namespace, Key>,
+    /// The newest epoch for which a key is known to be there.
+    prepared: HashMap<Namespace, u32>,
+    /// No attempt to make a newer key before this.
+    pause: HashMap<Namespace, Duration>,
+}
+
+impl Held {
+    fn make_current(&mut self, namespace: &Namespace, key: &Key, capacity: usize) {
+        if self.current.len() >= capacity && !self.current.contains_key(namespace) {
+            let oldest = self.current.iter().min_by_key(|(_, key)| key.id);
+            if let Some(oldest) = oldest.map(|(namespace, _)| namespace.clone()) {
+                self.current.remove(&oldest);
+                self.prepared.remove(&oldest);
+                self.pause.remove(&oldest);
+            }
+        }
+        self.pause.remove(namespace);
+        self.current.insert(namespace.clone(), key.clone());
+    }
+}
+
+/// See the module.
+pub struct Keyring {
+    store: Arc<dyn Store>,
+    wrapper: Arc<dyn Wrapper>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    held: Mutex<Held>,
+    /// Many requests that miss the same key make one call.
+    flights: KeyedLocks<Slot>,
+    preparing: AtomicBool,
+}
+
+impl Keyring {
+    /// Holds nothing yet.
+    pub fn new(
+        store: Arc<dyn Store>,
+        wrapper: Arc<dyn Wrapper>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            store,
+            wrapper,
+            clock,
+            settings,
+            held: Mutex::default(),
+            flights: KeyedLocks::default(),
+            preparing: AtomicBool::new(false),
+        }
+    }
+
+    /// The key to seal with now.
+    pub async fn current(self: &Arc<Self>, namespace: &Namespace) -> Result<Key, KeyError> {
+        let now = self.clock.now();
+        let due = KeyId::at(now, self.settings.epoch);
+        if let Some(key) = self.held_current(namespace, due) {
+            self.prepare_next(namespace, now);
+            return Ok(key);
+        }
+        let _flight = self.flights.lock(Slot::data(namespace, due)).await;
+        if let Some(key) = self.held_current(namespace, due) {
+            return Ok(key);
+        }
+        match self.fetch_or_make(namespace, due).await {
+            Ok(key) => {
+                self.held().make_current(namespace, &key, self.settings.capacity);
+                Ok(key)
+            }
+            Err(error) => self.extend(namespace, now, error),
+        }
+    }
+
+    /// The key that a record names.
+    pub async fn opening(
+        &self,
+        namespace: &Namespace,
+        id: KeyId,
+    ) -> Result<Arc<DataKey>, KeyError> {
+        let slot = Slot::data(namespace, id);
+        if let Some(key) = self.held_key(&slot) {
+            return Ok(key);
+        }
+        let _flight = self.flights.lock(slot.clone()).await;
+        if let Some(key) = self.held_key(&slot) {
+            return Ok(key);
+        }
+        match self.unwrap_stored(&slot).await {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => Err(KeyError::Corrupted(format!("the keyring has no {:?}", slot.name()))),
+            Err(error) => self.aged(&slot, error),
+        }
+    }
+
+    /// The key that names the namespace's sessions.
+    pub async fn index(&self, namespace: &Namespace) -> Result<Arc<DataKey>, KeyError> {
+        let slot = Slot::index(namespace);
+        if let Some(key) = self.held_key(&slot) {
+            return Ok(key);
+        }
+        let _flight = self.flights.lock(slot.clone()).await;
+        if let Some(key) = self.held_key(&slot) {
+            return Ok(key);
+        }
+        match self.unwrap_stored(&slot).await {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => self.make(&slot).await,
+            Err(error) => self.aged(&slot, error),
+        }
+    }
+
+    /// Unwraps one stored key, whichever comes first: whether the keeper holds the right key is
+    /// known before the first request, not after. `Ok(false)` for a store without keys.
+    pub async fn probe(&self) -> Result<bool, KeyError> {
+        let Some(name) = self.store.list(Name::KEYS, None, 1).await?.into_iter().next() else {
+            return Ok(false);
+        };
+        let slot = Slot::of(&name)
+            .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
+        self.unwrap_stored(&slot).await?;
+        Ok(true)
+    }
+
+    /// How many unwrapped keys are held.
+    pub fn held_count(&self) -> usize {
+        self.held().unwrapped.len()
+    }
+
+    /// Whether any namespace seals under a key whose epoch is over.
+    pub fn extended(&self) -> bool {
+        let due = KeyId::at(self.clock.now(), self.settings.epoch);
+        let held = self.held();
+        // An idle namespace holds an old key too; only a failed attempt makes it an extension.
+        held.current
+            .iter()
+            .any(|(namespace, key)| key.id.epoch < due.epoch && held.pause.contains_key(namespace))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Every change is one insert or remove: a panic elsewhere leaves nothing half done.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_current(&self, namespace: &Namespace, due: KeyId) -> Option<Key> {
+        let held = self.held();
+        let key = held.current.get(namespace)?;
+        let paused = || {
+            held.pause.get(namespace).is_some_and(|until| self.clock.monotonic() < *until)
+                && self.may_extend(key.id, self.clock.now())
+        };
+        (key.id.epoch >= due.epoch || paused()).then(|| key.clone())
+    }
+
+    fn may_extend(&self, id: KeyId, now: Millis) -> bool {
+        now.saturating_sub(id.starts_at()) < millis(self.settings.extension)
+    }
+
+    /// The last key again, while a newer one cannot be had. A keeper that refuses is not away: an
+    /// operator who disables a key means it.
+    fn extend(&self, namespace: &Namespace, now: Millis, error: KeyError) -> Result<Key, KeyError> {
+        let mut held = self.held();
+        let Some(key) = held.current.get(namespace).cloned() else { return Err(error) };
+        if is_refusal(&error) || !self.may_extend(key.id, now) {
+            return Err(error);
+        }
+        tracing::warn!(namespace = namespace.as_str(), %error, "the data key's epoch is extended");
+        held.pause.insert(namespace.clone(), self.clock.monotonic() + self.settings.retry);
+        Ok(key)
+    }
+
+    fn held_key(&self, slot: &Slot) -> Option<Arc<DataKey>> {
+        let held = self.held();
+        let unwrapped = held.unwrapped.get(slot)?;
+        (self.age(unwrapped) < self.settings.age).then(|| Arc::clone(&unwrapped.key))
+    }
+
+    /// A key past its age, while it cannot be unwrapped anew; see `extend`.
+    fn aged(&self, slot: &Slot, error: KeyError) -> Result<Arc<DataKey>, KeyError> {
+        let held = self.held();
+        match held.unwrapped.get(slot) {
+            Some(unwrapped)
+                if !is_refusal(&error) && self.age(unwrapped) < self.settings.extension =>
+            {
+                Ok(Arc::clone(&unwrapped.key))
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn age(&self, unwrapped: &Unwrapped) -> Duration {
+        self.clock.monotonic().saturating_sub(unwrapped.at)
+    }
+
+    fn hold(&self, slot: &Slot, key: DataKey) -> Arc<DataKey> {
+        let key = Arc::new(key);
+        let mut held = self.held();
+        if held.unwrapped.len() >= self.settings.capacity && !held.unwrapped.contains_key(slot) {
+            let oldest = held.unwrapped.iter().min_by_key(|(_, key)| key.at);
+            if let Some(oldest) = oldest.map(|(slot, _)| slot.clone()) {
+                held.unwrapped.remove(&oldest);
+            }
+        }
+        let at = self.clock.monotonic();
+        held.unwrapped.insert(slot.clone(), Unwrapped { key: Arc::clone(&key), at });
+        key
+    }
+
+    async fn unwrap_stored(&self, slot: &Slot) -> Result<Option<Arc<DataKey>>, KeyError> {
+        let name = slot.name();
+        let Some(object) = self.store.get(&name).await? else { return Ok(None) };
+        let key = self.wrapper.unwrap(&context(slot, &name), &object.bytes).await?;
+        Ok(Some(self.hold(slot, key)))
+    }
+
+    /// The newest generation of the epoch, made if there is none.
+    async fn fetch_or_make(&self, namespace: &Namespace, due: KeyId) -> Result<Key, KeyError> {
+        let prefix = Name::epoch_prefix(namespace, due);
+        let names = self.store.list(&prefix, None, limits::PAGE).await?;
+        let newest = names.iter().filter_map(|name| KeyId::parse(name.last_part()).ok()).max();
+        let id = newest.unwrap_or(due);
+        let slot = Slot::data(namespace, id);
+        if let Some(key) = self.held_key(&slot) {
+            return Ok(Key { id, key });
+        }
+        let key = match self.unwrap_stored(&slot).await? {
+            Some(key) => key,
+            None => self.make(&slot).await?,
+        };
+        Ok(Key { id, key })
+    }
+
+    async fn make(&self, slot: &Slot) -> Result<Arc<DataKey>, KeyError> {
+        let name = slot.name();
+        let (key, wrapped) = self.wrapper.make(&context(slot, &name)).await?;
+        match self.store.put_new(&name, wrapped.into()).await {
+            Ok(_) => Ok(self.hold(slot, key)),
+            // Another sidecar was first: its key is the one that counts.
+            Err(StoreError::Precondition) => {
+                let winner = self.unwrap_stored(slot).await?;
+                winner.ok_or_else(|| KeyError::Corrupted(format!("{name:?} has vanished")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the next epoch's key in the background, so that no request waits for it.
+    fn prepare_next(self: &Arc<Self>, namespace: &Namespace, now: Millis) {
+        let next = KeyId::at(now + millis(self.settings.ahead), self.settings.epoch);
+        if next.epoch == KeyId::at(now, self.settings.epoch).epoch
+            || self.held().prepared.get(namespace).is_some_and(|epoch| *epoch >= next.epoch)
+            || self.paused(namespace)
+            || self.preparing.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let (keyring, namespace) = (Arc::clone(self), namespace.clone());
+        tokio::spawn(async move {
+            let _flight = keyring.flights.lock(Slot::data(&namespace, next)).await;
+            match keyring.fetch_or_make(&namespace, next).await {
+                Ok(key) => {
+                    let mut held = keyring.held();
+                    held.pause.remove(&namespace);
+                    held.prepared.insert(namespace, key.id.epoch);
+                }
+                Err(error) => {
+                    let name = namespace.as_str();
+                    tracing::warn!(namespace = name, %error, "no key for the next epoch yet");
+                    let until = keyring.clock.monotonic() + keyring.settings.retry;
+                    keyring.held().pause.insert(namespace, until);
+                }
+            }
+            keyring.preparing.store(false, Ordering::Release);
+        });
+    }
+
+    fn paused(&self, namespace: &Namespace) -> bool {
+        let now = self.clock.monotonic();
+        self.held().pause.get(namespace).is_some_and(|until| now < *until)
+    }
+}
+
+fn is_refusal(error: &KeyError) -> bool {
+    matches!(error, KeyError::Refused(_))
+}
+
+fn context<'a>(slot: &'a Slot, name: &'a Name) -> Context<'a> {
+    Context { namespace: &slot.namespace, key: name.last_part(), purpose: slot.purpose() }
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,518 @@
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use lunasec_core::{
+    envelope::{self, Fresh, Stamp, Subject},
+    ids::PutId,
+    record::{Header, Kind},
+    token::Token,
+};
+
+use super::*;
+use crate::store::MemoryStore;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// 2025-11-24T00:00:00Z, the beginning of an epoch.
+const MIDNIGHT: Millis = 1_763_942_400_000;
+
+struct FakeClock {
+    now: AtomicU64,
+    monotonic: AtomicU64,
+}
+
+impl FakeClock {
+    fn pass(&self, time: Duration) {
+        self.now.fetch_add(millis(time), Ordering::SeqCst);
+        self.monotonic.fetch_add(millis(time), Ordering::SeqCst);
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Millis {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic.load(Ordering::SeqCst))
+    }
+}
+
+/// Counts what it does, answers only after others had their turn, and fails when told to.
+#[derive(Default)]
+struct FakeKeeper {
+    failure: Mutex<Option<KeyError>>,
+    /// The lock that `make` waits for: a keeper that hangs while it is held.
+    hang: tokio::sync::Mutex<()>,
+    made: AtomicUsize,
+    unwrapped: AtomicUsize,
+    calls: AtomicUsize,
+}
+
+impl FakeKeeper {
+    fn fail(&self, error: Option<KeyError>) {
+        *self.failure.lock().unwrap() = error;
+    }
+
+    fn away(&self) {
+        self.fail(Some(KeyError::Unavailable("away".into())));
+    }
+
+    fn count(counter: &AtomicUsize) -> usize {
+        counter.load(Ordering::SeqCst)
+    }
+
+    fn calls(&self) -> usize {
+        Self::count(&self.calls)
+    }
+
+    async fn call(&self) -> Result<(), KeyError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl Wrapper for FakeKeeper {
+    async fn make(&self, context: &Context<'_>) -> Result<(DataKey, Vec<u8>), KeyError> {
+        self.call().await?;
+        drop(self.hang.lock().await);
+        let serial = u8::try_from(self.made.fetch_add(1, Ordering::SeqCst)).unwrap();
+        let wrapped = [&[serial][..], context.key.as_bytes()].concat();
+        Ok((DataKey::take(&mut [serial; 32]), wrapped))
+    }
+
+    async fn unwrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, KeyError> {
+        self.call().await?;
+        self.unwrapped.fetch_add(1, Ordering::SeqCst);
+        match wrapped.split_first() {
+            Some((serial, key)) if key == context.key.as_bytes() => {
+                Ok(DataKey::take(&mut [*serial; 32]))
+            }
+            _ => Err(KeyError::Corrupted("another context".into())),
+        }
+    }
+
+    async fn rewrap(&self, _: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(wrapped.to_vec())
+    }
+}
+
+/// Shared by all the keyrings of a test.
+struct World {
+    store: Arc<MemoryStore>,
+    keeper: Arc<FakeKeeper>,
+    clock: Arc<FakeClock>,
+    namespace: Namespace,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = FakeClock { now: AtomicU64::new(MIDNIGHT), monotonic: AtomicU64::new(0) };
+        Self {
+            store: Arc::default(),
+            keeper: Arc::default(),
+            clock: Arc::new(clock),
+            namespace: Namespace::default(),
+        }
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.keyring_with(Settings::default())
+    }
+
+    fn keyring_with(&self, settings: Settings) -> Arc<Keyring> {
+        let (store, keeper) = (self.store.clone(), self.keeper.clone());
+        Arc::new(Keyring::new(store, keeper, self.clock.clone(), settings))
+    }
+
+    async fn stored(&self) -> Vec<String> {
+        let names = self.store.list(Name::KEYS, None, 100).await.unwrap();
+        names.iter().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    fn made(&self) -> usize {
+        FakeKeeper::count(&self.keeper.made)
+    }
+
+    fn unwrapped(&self) -> usize {
+        FakeKeeper::count(&self.keeper.unwrapped)
+    }
+}
+
+/// Until what was spawned in the background has come to its end.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn many_callers_make_one_key() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let keys = join_all((0..50).map(|_| keyring.current(&world.namespace))).await;
+    assert!(keys.into_iter().all(|key| key.unwrap().key.expose() == &[0; 32]));
+    assert_eq!((world.made(), world.stored().await.len()), (1, 1));
+    assert_eq!(world.keeper.calls(), 1);
+}
+
+#[tokio::test]
+async fn of_racing_keyrings_one_wins_and_all_use_its_key() {
+    let world = World::new();
+    let keyrings: Vec<_> = (0..16).map(|_| world.keyring()).collect();
+    let keys = join_all(keyrings.iter().map(|keyring| keyring.current(&world.namespace))).await;
+    let keys: Vec<_> = keys.into_iter().map(Result::unwrap).collect();
+    assert_eq!(world.stored().await, ["k/default/0029399040-00000"]);
+    assert!(world.made() > 1, "they did not race");
+    for key in &keys {
+        assert_eq!((key.id, key.key.expose()), (keys[0].id, keys[0].key.expose()));
+    }
+    // And whoever comes later reads that key too.
+    let late = world.keyring().current(&world.namespace).await.unwrap();
+    assert_eq!(late.key.expose(), keys[0].key.expose());
+}
+
+#[tokio::test]
+async fn the_index_key_is_made_once_by_whoever_is_first() {
+    let world = World::new();
+    let keyrings: Vec<_> = (0..16).map(|_| world.keyring()).collect();
+    let keys = join_all(keyrings.iter().map(|keyring| keyring.index(&world.namespace))).await;
+    let keys: Vec<_> = keys.into_iter().map(|key| *key.unwrap().expose()).collect();
+    assert!(keys.iter().all(|key| *key == keys[0]));
+    assert_eq!(world.stored().await, ["k/default/index"]);
+    assert_eq!(*world.keyring().index(&world.namespace).await.unwrap().expose(), keys[0]);
+}
+
+#[tokio::test]
+async fn the_next_key_is_made_ahead_and_nobody_waits_for_it() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(DAY - limits::KEY_AHEAD - MINUTE);
+    keyring.current(&world.namespace).await.unwrap();
+    settle().await;
+    assert_eq!(world.made(), 1, "too early");
+    world.clock.pass(MINUTE);
+    let hang = world.keeper.hang.lock().await;
+    for _ in 0..10 {
+        assert_eq!(keyring.current(&world.namespace).await.unwrap().id, first.id);
+        settle().await;
+    }
+    drop(hang);
+    settle().await;
+    keyring.current(&world.namespace).await.unwrap();
+    settle().await;
+    assert_eq!(world.made(), 2, "once, however often it was due");
+    // The turn of the epoch costs no call.
+    let calls = world.keeper.calls();
+    world.clock.pass(limits::KEY_AHEAD);
+    let second = keyring.current(&world.namespace).await.unwrap();
+    assert_eq!((second.id.epoch, world.keeper.calls()), (first.id.epoch + 24 * 60, calls));
+    assert_ne!(second.key.expose(), first.key.expose());
+    assert!(!keyring.extended());
+}
+
+#[tokio::test]
+async fn a_restart_within_the_epoch_finds_its_key() {
+    let world = World::new();
+    let first = world.keyring().current(&world.namespace).await.unwrap();
+    world.clock.pass(DAY - MINUTE);
+    let again = world.keyring().current(&world.namespace).await.unwrap();
+    assert_eq!((again.id, again.key.expose()), (first.id, first.key.expose()));
+    assert_eq!((world.made(), world.unwrapped()), (1, 1));
+    world.clock.pass(MINUTE);
+    let next = world.keyring().current(&world.namespace).await.unwrap();
+    assert_ne!(next.id, first.id);
+}
+
+#[tokio::test]
+async fn the_newest_generation_of_an_epoch_seals() {
+    let world = World::new();
+    let first = KeyId::at(MIDNIGHT, DAY);
+    for generation in [0u16, 2, 1] {
+        let id = KeyId { generation, ..first };
+        let name = Name::key(&world.namespace, id);
+        let serial = u8::try_from(generation).unwrap() + 40;
+        let wrapped = [&[serial][..], id.to_string().as_bytes()].concat();
+        world.store.put_new(&name, wrapped.into()).await.unwrap();
+    }
+    let keyring = world.keyring();
+    let current = keyring.current(&world.namespace).await.unwrap();
+    assert_eq!((current.id.generation, current.key.expose()), (2, &[42; 32]));
+    let old = keyring.opening(&world.namespace, KeyId { generation: 1, ..first }).await.unwrap();
+    assert_eq!((old.expose(), world.made()), (&[41; 32], 0));
+}
+
+#[tokio::test]
+async fn an_epoch_is_extended_up_to_its_limit_and_no_longer() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(DAY);
+    assert!(!keyring.extended(), "idle is not extended");
+    world.keeper.away();
+    assert_eq!(keyring.current(&world.namespace).await.unwrap().id, first.id);
+    assert!(keyring.extended());
+    // A new sidecar has nothing to extend.
+    let fresh = world.keyring().current(&world.namespace).await;
+    assert!(matches!(fresh, Err(KeyError::Unavailable(_))));
+    world.clock.pass(limits::KEY_EXTENSION - DAY - Duration::from_millis(1));
+    assert_eq!(keyring.current(&world.namespace).await.unwrap().id, first.id);
+    world.clock.pass(Duration::from_millis(1));
+    for _ in 0..2 {
+        let error = keyring.current(&world.namespace).await;
+        assert!(matches!(error, Err(KeyError::Unavailable(_))), "{error:?}");
+    }
+    world.keeper.fail(None);
+    world.clock.pass(limits::KEY_RETRY);
+    let healed = keyring.current(&world.namespace).await.unwrap();
+    assert_eq!(healed.id, KeyId::at(world.clock.now(), DAY));
+    assert!(!keyring.extended());
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_extends_too() {
+    struct Away;
+    #[async_trait]
+    impl Store for Away {
+        async fn put_new(&self, _: &Name, _: bytes::Bytes) -> Result<Version, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+        async fn put_if(
+            &self,
+            _: &Name,
+            _: bytes::Bytes,
+            _: &Version,
+        ) -> Result<Version, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+        async fn get(&self, _: &Name) -> Result<Option<Object>, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+        async fn list(&self, _: &str, _: Option<&Name>, _: usize) -> Result<Vec<Name>, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+        async fn heads(
+            &self,
+            _: &str,
+            _: Option<&Name>,
+            _: usize,
+            _: usize,
+        ) -> Result<Heads, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+        async fn remove_if(&self, _: &Name, _: &Version) -> Result<bool, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+    }
+    use crate::store::{Heads, Object, Version};
+    let world = World::new();
+    let key = world.keyring().current(&world.namespace).await.unwrap();
+    let keyring = Keyring::new(
+        Arc::new(Away),
+        world.keeper.clone(),
+        world.clock.clone(),
+        Settings::default(),
+    );
+    let keyring = Arc::new(keyring);
+    let error = keyring.current(&world.namespace).await;
+    assert!(matches!(error, Err(KeyError::Store(StoreError::Unavailable(_)))));
+    keyring.held().make_current(&world.namespace, &key, 1);
+    world.clock.pass(2 * DAY);
+    assert_eq!(keyring.current(&world.namespace).await.unwrap().id, key.id);
+}
+
+#[tokio::test]
+async fn while_extended_the_keeper_is_asked_once_per_pause() {
+    let world = World::new();
+    let keyring = world.keyring();
+    keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(DAY);
+    world.keeper.away();
+    let before = world.keeper.calls();
+    for _ in 0..100 {
+        keyring.current(&world.namespace).await.unwrap();
+    }
+    assert_eq!(world.keeper.calls() - before, 1);
+    world.clock.pass(limits::KEY_RETRY - Duration::from_millis(1));
+    keyring.current(&world.namespace).await.unwrap();
+    assert_eq!(world.keeper.calls() - before, 1);
+    world.clock.pass(Duration::from_millis(1));
+    join_all((0..50).map(|_| keyring.current(&world.namespace))).await;
+    assert_eq!(world.keeper.calls() - before, 2);
+}
+
+#[tokio::test]
+async fn a_failure_to_prepare_is_retried_after_a_pause_and_leaves_no_trace() {
+    let world = World::new();
+    let keyring = world.keyring();
+    keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(DAY - HOUR);
+    world.keeper.away();
+    let before = world.keeper.calls();
+    for _ in 0..10 {
+        keyring.current(&world.namespace).await.unwrap();
+        settle().await;
+    }
+    assert_eq!(world.keeper.calls() - before, 1);
+    world.keeper.fail(None);
+    world.clock.pass(limits::KEY_RETRY);
+    keyring.current(&world.namespace).await.unwrap();
+    settle().await;
+    assert_eq!(world.made(), 2);
+    // Idle over the turn of the epoch: the prepared key is there, so nothing is extended.
+    world.clock.pass(HOUR);
+    assert!(!keyring.extended());
+    assert_eq!(keyring.current(&world.namespace).await.unwrap().key.expose(), &[1; 32]);
+}
+
+#[tokio::test]
+async fn a_keeper_that_refuses_is_not_away() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    keyring.index(&world.namespace).await.unwrap();
+    world.keeper.fail(Some(KeyError::Refused("disabled".into())));
+    // Within its age and epoch the key goes on.
+    world.clock.pass(DAY - Duration::from_millis(1));
+    keyring.current(&world.namespace).await.unwrap();
+    keyring.opening(&world.namespace, first.id).await.unwrap();
+    world.clock.pass(Duration::from_millis(1));
+    let refused = Err(KeyError::Refused("disabled".into()));
+    assert_eq!(keyring.current(&world.namespace).await.map(|key| key.id), refused);
+    let opened = keyring.opening(&world.namespace, first.id).await;
+    assert!(matches!(opened, Err(KeyError::Refused(_))));
+    assert!(matches!(keyring.index(&world.namespace).await, Err(KeyError::Refused(_))));
+    world.keeper.fail(None);
+    keyring.opening(&world.namespace, first.id).await.unwrap();
+    keyring.current(&world.namespace).await.unwrap();
+}
+
+#[tokio::test]
+async fn old_epochs_open_and_past_their_age_are_unwrapped_anew() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(3 * DAY);
+    keyring.current(&world.namespace).await.unwrap();
+    let restarted = world.keyring();
+    let opened = restarted.opening(&world.namespace, first.id).await.unwrap();
+    assert_eq!((opened.expose(), world.unwrapped()), (&[0; 32], 1));
+    world.clock.pass(limits::KEY_AGE - Duration::from_millis(1));
+    restarted.opening(&world.namespace, first.id).await.unwrap();
+    assert_eq!(world.unwrapped(), 1, "still young");
+    world.clock.pass(Duration::from_millis(1));
+    let flights = (0..20).map(|_| restarted.opening(&world.namespace, first.id));
+    assert!(join_all(flights).await.iter().all(Result::is_ok));
+    assert_eq!(world.unwrapped(), 2, "one call for all");
+}
+
+#[tokio::test]
+async fn an_aged_key_serves_while_the_keeper_is_away_up_to_the_limit() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    world.keeper.away();
+    world.clock.pass(limits::KEY_EXTENSION - Duration::from_millis(1));
+    assert_eq!(
+        keyring.opening(&world.namespace, first.id).await.unwrap().expose(),
+        first.key.expose()
+    );
+    world.clock.pass(Duration::from_millis(1));
+    let opened = keyring.opening(&world.namespace, first.id).await;
+    assert!(matches!(opened, Err(KeyError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there_or_damaged_is_said_to_be() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let id = KeyId::at(MIDNIGHT, DAY);
+    let missing = keyring.opening(&world.namespace, id).await;
+    assert!(matches!(missing, Err(KeyError::Corrupted(_))));
+    let name = Name::key(&world.namespace, id);
+    world.store.put_new(&name, bytes::Bytes::from_static(b"garbage")).await.unwrap();
+    assert!(matches!(keyring.opening(&world.namespace, id).await, Err(KeyError::Corrupted(_))));
+    assert!(matches!(keyring.current(&world.namespace).await, Err(KeyError::Corrupted(_))));
+    assert_eq!(world.made(), 0, "a damaged key is never replaced");
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let world = World::new();
+    let keyring = world.keyring_with(Settings { capacity: 4, ..Settings::default() });
+    let namespaces: Vec<_> =
+        (0..10).map(|at| Namespace::parse(&format!("n{at}")).unwrap()).collect();
+    for namespace in &namespaces {
+        keyring.current(namespace).await.unwrap();
+        world.clock.pass(Duration::from_millis(1));
+    }
+    assert_eq!(keyring.held_count(), 4);
+    assert_eq!(keyring.held().current.len(), 4);
+    // The oldest were forgotten and are read again, not made again.
+    for (at, namespace) in namespaces.iter().enumerate() {
+        let key = keyring.current(namespace).await.unwrap();
+        assert_eq!(key.key.expose(), &[u8::try_from(at).unwrap(); 32]);
+    }
+    assert_eq!((world.made(), keyring.held_count()), (10, 4));
+    // Unwrapping anew what is held already pushes nothing out.
+    world.clock.pass(limits::KEY_AGE);
+    let id = KeyId::at(MIDNIGHT, DAY);
+    keyring.opening(&namespaces[9], id).await.unwrap();
+    assert_eq!(keyring.held_count(), 4);
+}
+
+#[tokio::test]
+async fn a_probe_unwraps_one_stored_key() {
+    let world = World::new();
+    assert_eq!(world.keyring().probe().await, Ok(false));
+    world.keyring().current(&world.namespace).await.unwrap();
+    assert_eq!(world.keyring().probe().await, Ok(true));
+    world.keeper.fail(Some(KeyError::Refused("another key".into())));
+    assert!(matches!(world.keyring().probe().await, Err(KeyError::Refused(_))));
+    world.keeper.away();
+    assert!(matches!(world.keyring().probe().await, Err(KeyError::Unavailable(_))));
+    // An index key alone will do as well.
+    let other = World::new();
+    other.keyring().index(&other.namespace).await.unwrap();
+    assert_eq!(other.keyring().probe().await, Ok(true));
+    let name = Name::from_text("k/default/strange");
+    let strange = World::new();
+    strange.store.put_new(&name, bytes::Bytes::from_static(b"?")).await.unwrap();
+    assert!(matches!(strange.keyring().probe().await, Err(KeyError::Corrupted(_))));
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_backwards_makes_no_key() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    world.clock.now.fetch_sub(millis(30 * DAY), Ordering::SeqCst);
+    assert_eq!(keyring.current(&world.namespace).await.unwrap().id, first.id);
+    assert_eq!(world.made(), 1);
+}
+
+#[tokio::test]
+async fn what_an_extended_epoch_sealed_opens_elsewhere() {
+    let world = World::new();
+    let keyring = world.keyring();
+    keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(3 * DAY);
+    world.keeper.away();
+    let key = keyring.current(&world.namespace).await.unwrap();
+    assert!(keyring.extended());
+    let token = Token::from_random([7; 16]);
+    let subject = Subject::new(token, world.namespace.clone(), Kind::Value, &[]);
+    let stamp = Stamp { tombstone: false, created_at: world.clock.now(), expires_at: None };
+    let fresh = Fresh { nonce: [1; 12], put_id: PutId([2; 16]) };
+    let record = envelope::seal(&subject, key.id, &key.key, stamp, &fresh, &[b"4111"]).unwrap();
+    world.keeper.fail(None);
+    let id = Header::parse(&record).unwrap().key_id;
+    let elsewhere = world.keyring().opening(&world.namespace, id).await.unwrap();
+    let opened = envelope::open(&subject, &elsewhere, &record).unwrap();
+    assert_eq!(&opened.plaintext[..], b"4111");
+}

@@ -1,0 +1,21 @@
+//! The LunaSec sidecar: `main → app → listen → stack → http → vault → {keys, store} → core`.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod env;
+pub mod failure;
+pub mod files;
+pub mod http;
+pub mod idempotency;
+pub mod keyed;
+pub mod keys;
+pub mod listen;
+pub mod report;
+pub mod stack;
+pub mod status;
+pub mod store;
+pub mod telemetry;
+pub mod vault;

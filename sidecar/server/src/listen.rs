@@ -1,0 +1,195 @@
+//! The Unix socket: who may bind it, who is at its other end, and how long a connection may do
+//! nothing.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use lunasec_core::{limits, policy::Caller};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixStream, unix::UCred},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use crate::{config::Limits, stack::Stack};
+
+mod pace;
+mod socket;
+
+pub use socket::{Bound, SocketError};
+
+use pace::{Pace, Paced, Phase};
+
+/// Accepts until told to stop, then waits until every connection has its answers.
+pub async fn serve(
+    mut socket: Bound,
+    stack: Arc<Stack>,
+    limits: &Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let connections = Arc::new(Semaphore::new(limits.connections));
+    let refusals = Arc::new(Semaphore::new(limits::REFUSALS));
+    let paces = Paces::of(limits);
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: some connection must end first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match Arc::clone(&connections).try_acquire_owned() {
+            Ok(permit) => {
+                let (stack, stop) = (Arc::clone(&stack), stop.clone());
+                tokio::spawn(connection(stream, stack, paces, stop, permit));
+            }
+            Err(_) => {
+                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                    tokio::spawn(refuse(stream, stack.refuse_connection(), permit));
+                }
+            }
+        }
+    }
+    socket.close();
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let _ = connections.acquire_many(all).await;
+}
+
+/// How long each phase of a connection may last.
+#[derive(Clone, Copy)]
+struct Paces {
+    first_byte: Duration,
+    head: Duration,
+    idle: Duration,
+}
+
+impl Paces {
+    fn of(limits: &Limits) -> Self {
+        Self { first_byte: limits.first_byte_time, head: limits.head_time, idle: limits.idle_time }
+    }
+
+    fn allowance(self, phase: Phase) -> Option<Duration> {
+        match phase {
+            Phase::New => Some(self.first_byte),
+            Phase::Head => Some(self.head),
+            // The request has a deadline of its own.
+            Phase::Serving => None,
+            Phase::Idle => Some(self.idle),
+        }
+    }
+}
+
+fn caller(credentials: UCred) -> Caller {
+    Caller { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() }
+}
+
+async fn connection(
+    stream: UnixStream,
+    stack: Arc<Stack>,
+    paces: Paces,
+    stop: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let Ok(caller) = stream.peer_cred().map(caller) else { return };
+    let pace = Arc::new(Pace::default());
+    let service = service_fn(|request| {
+        let (stack, pace) = (Arc::clone(&stack), Arc::clone(&pace));
+        async move {
+            pace.enter(Phase::Serving);
+            let answer = stack.serve(caller, request).await;
+            pace.enter(Phase::Idle);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let http = http1::Builder::new()
+        .auto_date_header(false)
+        // One copy is cheaper than a vectored write of a small answer. Not `pipeline_flush`, which
+        // does the same: it keeps an answer back for as long as more input lies in the buffer, be
+        // that half a request or a stray line break.
+        .writev(false)
+        .half_close(true)
+        .max_headers(limits::HEADERS)
+        .max_header_size(limits::HEAD_BYTES)
+        .serve_connection(Paced::new(stream, Arc::clone(&pace)), service);
+    drive(http, &pace, paces, stop).await;
+}
+
+type Http<S> = http1::Connection<TokioIo<Paced>, S>;
+
+/// Runs a connection to its end: its own, its client's slowness, or a stop.
+async fn drive<S>(http: Http<S>, pace: &Pace, paces: Paces, mut stop: watch::Receiver<bool>)
+where
+    S: hyper::service::HttpService<
+            hyper::body::Incoming,
+            ResBody = http_body_util::Full<bytes::Bytes>,
+        >,
+    S::Error: std::error::Error + Send + Sync,
+{
+    let mut http = pin!(http);
+    let mut stopping = pin!(async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    let mut stopped = false;
+    let mut seen = pace.now();
+    let mut timer = pin!(sleep(paces.first_byte));
+    poll_fn(|cx| {
+        if http.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !stopped && stopping.as_mut().poll(cx).is_ready() {
+            stopped = true;
+            http.as_mut().graceful_shutdown();
+            return http.as_mut().poll(cx).map(|_| ());
+        }
+        // The clock is read only when a phase outlasts a poll: a hot request costs none of this.
+        let now = pace.now();
+        if now.phase != seen.phase {
+            if let Some(allowance) = paces.allowance(now.phase) {
+                timer.as_mut().reset(Instant::now() + allowance);
+            }
+            seen = now;
+        }
+        while let Some(allowance) = paces.allowance(now.phase) {
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if now.answered == seen.answered {
+                return Poll::Ready(());
+            }
+            // Requests came and went within the phase: its time begins anew.
+            seen = now;
+            timer.as_mut().set(sleep_until(Instant::now() + allowance));
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// One connection too many: says so, and reads what its client is still writing, so that it can be
+/// read.
+async fn refuse(mut stream: UnixStream, answer: Vec<u8>, _permit: OwnedSemaphorePermit) {
+    let _ = timeout(limits::LINGER_TIME, async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        let mut discarded = [0; 4096];
+        while stream.read(&mut discarded).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,164 @@
+//! What every request passes, from the outside in, and why in this order.
+//!
+//! 1. A request id, so that even a refusal can be found in the log.
+//! 2. Metrics, so that refusals are counted too.
+//! 3. Admission: more requests than can be at work are refused at once, before they cost anything.
+//! 4. The deadline, which covers the reading of the body.
+//! 5. A panic ends one request and not the process; it is inside the deadline and the metrics, so
+//!    that it is counted as what it is.
+//! 6. HTTP.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use hyper::{
+    HeaderMap, Request,
+    body::Incoming,
+    header::{ALLOW, HeaderValue},
+};
+use lunasec_api::Code;
+use lunasec_core::policy::Caller;
+
+use crate::{
+    failure::Failure,
+    http::{Answer, Http, Route, answer, discard},
+    telemetry::{Operation, Telemetry},
+};
+
+/// See the module.
+pub struct Stack {
+    http: Arc<Http>,
+    telemetry: Arc<Telemetry>,
+    at_work: AtomicUsize,
+    requests: usize,
+    deadline: Duration,
+    ids: AtomicU64,
+}
+
+impl Stack {
+    /// Stacks everything before `http`. `first_id` is random, so that ids differ between processes.
+    pub fn new(http: Http, telemetry: Arc<Telemetry>, first_id: u64) -> Self {
+        let (requests, deadline) = (http.limits.requests, http.limits.request_time);
+        let (at_work, ids) = (AtomicUsize::new(0), AtomicU64::new(first_id));
+        Self { http: Arc::new(http), telemetry, at_work, requests, deadline, ids }
+    }
+
+    /// Answers one request.
+    pub async fn serve(&self, caller: Caller, request: Request<Incoming>) -> Answer {
+        let id = self.next_id();
+        // The head stays here, and the layers below borrow it: moving it through each costs more
+        // than the layers do.
+        let (head, body) = request.into_parts();
+        let route = Route::of(&head.method, head.uri.path());
+        let started = self.telemetry.start();
+        let result = match self.admit() {
+            Ok(_at_work) => {
+                self.within_deadline(self.guarded(route, caller, &head.headers, body)).await
+            }
+            Err(failure) => {
+                discard(&head.headers, body);
+                Err(failure)
+            }
+        };
+        let code = result.as_ref().err().map(|failure| failure.code);
+        self.telemetry.answered(route.operation(), code, started);
+        let mut answer = result.unwrap_or_else(|failure| {
+            log(&id, route.operation(), &failure);
+            answer::problem(&failure)
+        });
+        if let Route::WrongMethod(allow) = route {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        answer::identified(answer, id)
+    }
+
+    /// What a connection beyond the limit is sent, instead of being read.
+    pub fn refuse_connection(&self) -> Vec<u8> {
+        let failure = Failure::new(
+            Code::Overloaded,
+            "the sidecar has too many connections; close some, or try again later",
+        );
+        self.telemetry.answered(Operation::Unknown, Some(failure.code), self.telemetry.start());
+        answer::raw(&failure, self.next_id())
+    }
+
+    fn next_id(&self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let id = self.ids.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut text = [0; 16];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(id) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        // Hexadecimal digits are always a header's value.
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+    }
+
+    fn admit(&self) -> Result<AtWork<'_>, Failure> {
+        let before = self.at_work.fetch_add(1, Ordering::Relaxed);
+        let at_work = AtWork(&self.at_work);
+        if before >= self.requests {
+            return Err(Failure::new(
+                Code::Overloaded,
+                "the sidecar has too many requests at work; try again later",
+            ));
+        }
+        Ok(at_work)
+    }
+
+    async fn within_deadline(
+        &self,
+        work: impl Future<Output = Result<Answer, Failure>>,
+    ) -> Result<Answer, Failure> {
+        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
+            Err(Failure::new(
+                Code::DeadlineExceeded,
+                "the request took too long; a write may still complete",
+            ))
+        })
+    }
+
+    async fn guarded(
+        &self,
+        route: Route,
+        caller: Caller,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Answer, Failure> {
+        AssertUnwindSafe(self.http.answer(route, caller, headers, body))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(Failure::internal("a panic; its place is in the log above")))
+    }
+}
+
+/// Counts one request until it is dropped.
+struct AtWork<'a>(&'a AtomicUsize);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The one place where a failure is logged. What the caller did wrong is no news to the operator.
+fn log(id: &HeaderValue, operation: Operation, failure: &Failure) {
+    let (id, operation) = (id.to_str().unwrap_or_default(), operation.as_str());
+    let (code, cause) = (failure.code.as_str(), failure.cause().unwrap_or("none"));
+    match failure.code {
+        Code::Internal | Code::Corrupted => {
+            tracing::error!(id, operation, code, cause, "request failed");
+        }
+        Code::StorageUnavailable | Code::KeysUnavailable | Code::DeadlineExceeded => {
+            tracing::warn!(id, operation, code, cause, "request failed");
+        }
+        _ => tracing::debug!(id, operation, code, cause, "request refused"),
+    }
+}

@@ -1,0 +1,163 @@
+//! Where sealed bytes lie, by name. The adapters hold no secrets and know no tokens.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use lunasec_core::{
+    ids::{KeyId, Locator, Namespace},
+    limits,
+};
+
+mod embedded;
+mod measured;
+mod memory;
+
+pub use embedded::EmbeddedStore;
+pub use measured::Measured;
+pub use memory::MemoryStore;
+
+/// A narrow store of small objects. Every method is one atomic step at the store.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes an object under a name that has none; [`StoreError::Precondition`] if it has.
+    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError>;
+
+    /// Many `put_new` at once, for stores that can share the work; each succeeds or fails by itself.
+    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
+        let puts = objects
+            .into_iter()
+            .map(|(name, bytes)| async move { self.put_new(&name, bytes).await });
+        stream::iter(puts).buffered(limits::BATCH_CONCURRENCY).collect().await
+    }
+
+    /// Replaces exactly the version `expected`; [`StoreError::Precondition`] otherwise.
+    async fn put_if(
+        &self,
+        name: &Name,
+        bytes: Bytes,
+        expected: &Version,
+    ) -> Result<Version, StoreError>;
+
+    /// Reads an object.
+    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError>;
+
+    /// Names that start with `prefix`, in order, behind `after`.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<Name>, StoreError>;
+
+    /// Like `list`, with the first `length` bytes of each object and never its rest.
+    async fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+        length: usize,
+    ) -> Result<Heads, StoreError>;
+
+    /// Removes exactly the version `expected`; whether it was there.
+    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError>;
+}
+
+/// What a store says when it cannot.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// The name is taken, or the version is another one.
+    #[error("the precondition does not hold")]
+    Precondition,
+    /// It does not answer; the effect is unknown.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// What it holds is damaged.
+    #[error("storage is damaged: {0}")]
+    Corrupted(String),
+}
+
+/// An object and the version it has.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// The whole, or its head.
+    pub bytes: Bytes,
+    /// For a conditional write.
+    pub version: Version,
+}
+
+/// Heads of a page of objects.
+pub struct Heads {
+    /// In order of their names.
+    pub objects: Vec<(Name, Object)>,
+    /// What reading them cost.
+    pub requests: u64,
+}
+
+/// Opaque: equal only for the very same write of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version(u64);
+
+/// An object's name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Before every record.
+    pub const RECORDS: &'static str = "r/";
+    /// Before every wrapped key.
+    pub const KEYS: &'static str = "k/";
+
+    /// A record's.
+    pub fn record(namespace: &Namespace, locator: &Locator) -> Self {
+        let namespace = namespace.as_str();
+        let mut text = String::with_capacity(Self::RECORDS.len() + namespace.len() + 65);
+        // On the way of every request, so without the machinery of formatting.
+        for part in [Self::RECORDS, namespace, "/", &locator.hex()] {
+            text.push_str(part);
+        }
+        Self(text.into())
+    }
+
+    /// A wrapped data key's.
+    pub fn key(namespace: &Namespace, id: KeyId) -> Self {
+        Self(format!("{}{}/{id}", Self::KEYS, namespace.as_str()).into())
+    }
+
+    /// The wrapped index key's.
+    pub fn index_key(namespace: &Namespace) -> Self {
+        Self(format!("{}{}/index", Self::KEYS, namespace.as_str()).into())
+    }
+
+    /// Before the wrapped keys of one epoch.
+    pub fn epoch_prefix(namespace: &Namespace, id: KeyId) -> String {
+        format!("{}{}/{:010}-", Self::KEYS, namespace.as_str(), id.epoch)
+    }
+
+    /// A name that came out of a store or a cursor.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands behind the last slash.
+    pub fn last_part(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The namespace that a record or key lies in.
+    pub fn namespace(&self) -> Option<Namespace> {
+        Namespace::parse(self.0.split('/').nth(1)?).ok()
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

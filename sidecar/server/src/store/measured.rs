@@ -1,0 +1,101 @@
+//! Counts and times every request to the store, and notes whether it answers.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Heads, Name, Object, Store, StoreError, Version};
+use crate::telemetry::Dependency;
+
+/// See the module.
+pub struct Measured<S> {
+    inner: S,
+    dependency: Arc<Dependency>,
+}
+
+impl<S> Measured<S> {
+    /// Wraps a store.
+    pub fn new(inner: S, dependency: Arc<Dependency>) -> Self {
+        Self { inner, dependency }
+    }
+
+    async fn watch<T>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let started = self.dependency.start();
+        let result = request.await;
+        self.note(operation, started, &result);
+        result
+    }
+
+    fn note<T>(&self, operation: &'static str, started: Duration, result: &Result<T, StoreError>) {
+        match result {
+            Ok(_) => self.dependency.answered(operation, "ok", started),
+            // The store did its work; that another was faster is no fault of it.
+            Err(StoreError::Precondition) => {
+                self.dependency.answered(operation, "precondition", started);
+            }
+            Err(StoreError::Unavailable(cause)) => {
+                self.dependency.failed(operation, "unavailable", cause, started);
+            }
+            Err(StoreError::Corrupted(cause)) => {
+                self.dependency.failed(operation, "corrupted", cause, started);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for Measured<S> {
+    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        self.watch("put_new", self.inner.put_new(name, bytes)).await
+    }
+
+    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
+        let started = self.dependency.start();
+        let results = self.inner.put_new_many(objects).await;
+        for result in &results {
+            self.note("put_new", started, result);
+        }
+        results
+    }
+
+    async fn put_if(
+        &self,
+        name: &Name,
+        bytes: Bytes,
+        expected: &Version,
+    ) -> Result<Version, StoreError> {
+        self.watch("put_if", self.inner.put_if(name, bytes, expected)).await
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        self.watch("get", self.inner.get(name)).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<Name>, StoreError> {
+        self.watch("list", self.inner.list(prefix, after, limit)).await
+    }
+
+    async fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+        length: usize,
+    ) -> Result<Heads, StoreError> {
+        self.watch("heads", self.inner.heads(prefix, after, limit, length)).await
+    }
+
+    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
+        self.watch("remove_if", self.inner.remove_if(name, expected)).await
+    }
+}

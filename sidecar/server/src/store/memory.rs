@@ -1,0 +1,131 @@
+//! A store in memory: a real one, that forgets when the process ends. For benchmarks and tests.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Bound,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Heads, Name, Object, Store, StoreError, Version};
+
+/// See the module.
+#[derive(Default)]
+pub struct MemoryStore(Mutex<Contents>);
+
+#[derive(Default)]
+struct Contents {
+    objects: BTreeMap<Name, Object>,
+    writes: u64,
+}
+
+impl Contents {
+    fn put(&mut self, name: &Name, bytes: Bytes) -> Version {
+        self.writes += 1;
+        let version = Version(self.writes);
+        self.objects.insert(name.clone(), Object { bytes, version: version.clone() });
+        version
+    }
+
+    fn put_new(&mut self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        let Entry::Vacant(vacant) = self.objects.entry(name.clone()) else {
+            return Err(StoreError::Precondition);
+        };
+        self.writes += 1;
+        let version = Version(self.writes);
+        vacant.insert(Object { bytes, version: version.clone() });
+        Ok(version)
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&Name>,
+    ) -> impl Iterator<Item = (&'a Name, &'a Object)> {
+        let from = match after {
+            Some(name) => Bound::Excluded(name.clone()),
+            None => Bound::Included(Name::from_text(prefix)),
+        };
+        self.objects
+            .range((from, Bound::Unbounded))
+            .skip_while(move |(name, _)| name.as_str() < prefix)
+            .take_while(move |(name, _)| name.as_str().starts_with(prefix))
+    }
+}
+
+impl MemoryStore {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        // Every change is one insert or remove: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        self.contents().put_new(name, bytes)
+    }
+
+    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
+        let mut contents = self.contents();
+        objects.into_iter().map(|(name, bytes)| contents.put_new(&name, bytes)).collect()
+    }
+
+    async fn put_if(
+        &self,
+        name: &Name,
+        bytes: Bytes,
+        expected: &Version,
+    ) -> Result<Version, StoreError> {
+        let mut contents = self.contents();
+        match contents.objects.get(name) {
+            Some(object) if object.version == *expected => Ok(contents.put(name, bytes)),
+            _ => Err(StoreError::Precondition),
+        }
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        Ok(self.contents().objects.get(name).cloned())
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<Name>, StoreError> {
+        let contents = self.contents();
+        Ok(contents.page(prefix, after).take(limit).map(|(name, _)| name.clone()).collect())
+    }
+
+    async fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+        length: usize,
+    ) -> Result<Heads, StoreError> {
+        let contents = self.contents();
+        let head = |object: &Object| Object {
+            bytes: object.bytes.slice(..length.min(object.bytes.len())),
+            version: object.version.clone(),
+        };
+        let objects = contents
+            .page(prefix, after)
+            .take(limit)
+            .map(|(name, object)| (name.clone(), head(object)))
+            .collect();
+        Ok(Heads { objects, requests: 1 })
+    }
+
+    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
+        let mut contents = self.contents();
+        let there = contents.objects.get(name).is_some_and(|object| object.version == *expected);
+        if there {
+            contents.objects.remove(name);
+        }
+        Ok(there)
+    }
+}

@@ -1,0 +1,312 @@
+//! Names of the metrics, and the state of the dependencies behind them.
+//!
+//! Series are held by the code that counts, in tables indexed by small enums: counting is one atomic
+//! add. No label holds a token, a session, or anything that a caller chooses.
+
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use lunasec_api::{Code, DependencyState};
+use lunasec_core::ids::Millis;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use crate::env::Clock;
+
+/// Seconds; from a hot answer in memory to the request's deadline.
+const BUCKETS: [f64; 12] =
+    [25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 2.5e-3, 10e-3, 50e-3, 250e-3, 1.0, 2.5, 10.0];
+
+fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+macro_rules! operations {
+    ($($name:ident = $text:literal,)+) => {
+        /// What a request asks for; the label `operation`.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[expect(missing_docs, reason = "each is the route of that name")]
+        pub enum Operation { $($name,)+ }
+
+        impl Operation {
+            const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The label.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+operations! {
+    Tokenize = "tokenize",
+    TokenizeBatch = "tokenize_batch",
+    Detokenize = "detokenize",
+    DetokenizeBatch = "detokenize_batch",
+    MetadataGet = "metadata_get",
+    MetadataSet = "metadata_set",
+    Delete = "delete",
+    Sweep = "sweep",
+    Status = "status",
+    Unknown = "unknown",
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DependencyLabel {
+    dependency: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DependencyLabels {
+    dependency: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DependencyResultLabels {
+    dependency: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The series of one operation, found without hashing.
+struct Series {
+    seconds: OnceLock<Histogram>,
+    /// One for success, then one for each code.
+    counters: Vec<OnceLock<Counter>>,
+}
+
+/// All metrics of the process.
+pub struct Telemetry {
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Histograms<OperationLabel>,
+    series: Vec<Series>,
+    data_key_age: Gauge,
+    /// What records lie in.
+    pub storage: Arc<Dependency>,
+    /// What wraps keys.
+    pub keys: Arc<Dependency>,
+}
+
+impl Telemetry {
+    /// Registers everything.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        registry.register("lunasec_requests", "Requests answered", requests.clone());
+        let seconds = Histograms::new_with_constructor(histogram);
+        registry.register(
+            "lunasec_request_duration_seconds",
+            "From a request's head to its answer",
+            seconds.clone(),
+        );
+        let data_key_age = Gauge::default();
+        registry.register(
+            "lunasec_data_key_age_seconds",
+            "Since the epoch of the data key last sealed with began",
+            data_key_age.clone(),
+        );
+        registry.register(
+            "lunasec_build",
+            "What runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        let families = DependencyFamilies::register(&mut registry);
+        let series = || Series {
+            seconds: OnceLock::new(),
+            counters: (0..=Code::ALL.len()).map(|_| OnceLock::new()).collect(),
+        };
+        Self {
+            storage: Arc::new(Dependency::new("storage", &families, Arc::clone(&clock))),
+            keys: Arc::new(Dependency::new("keys", &families, Arc::clone(&clock))),
+            registry,
+            clock,
+            requests,
+            seconds,
+            series: Operation::ALL.iter().map(|_| series()).collect(),
+            data_key_age,
+        }
+    }
+
+    /// The moment a request arrives.
+    pub fn start(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Counts an answer; `code` is absent for success.
+    pub fn answered(&self, operation: Operation, code: Option<Code>, started: Duration) {
+        let series = &self.series[operation as usize];
+        let at = code.map_or(0, |code| code as usize + 1);
+        let labels = || RequestLabels {
+            operation: operation.as_str(),
+            code: code.map_or("ok", Code::as_str),
+        };
+        series.counters[at].get_or_init(|| self.requests.get_or_create_owned(&labels())).inc();
+        let label = || OperationLabel { operation: operation.as_str() };
+        let elapsed = self.clock.monotonic().saturating_sub(started);
+        series
+            .seconds
+            .get_or_init(|| self.seconds.get_or_create_owned(&label()))
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Notes the age of the key that seals.
+    pub fn data_key_age(&self, age: Duration) {
+        self.data_key_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// The OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            let _ = writeln!(text, "# the metrics could not be written");
+        }
+        text
+    }
+}
+
+struct DependencyFamilies {
+    up: Family<DependencyLabel, Gauge>,
+    requests: Family<DependencyResultLabels, Counter>,
+    seconds: Histograms<DependencyLabels>,
+}
+
+impl DependencyFamilies {
+    fn register(registry: &mut Registry) -> Self {
+        let families = Self {
+            up: Family::default(),
+            requests: Family::default(),
+            seconds: Histograms::new_with_constructor(histogram),
+        };
+        registry.register(
+            "lunasec_dependency_up",
+            "Whether the dependency answered last time",
+            families.up.clone(),
+        );
+        registry.register(
+            "lunasec_dependency_requests",
+            "Requests to dependencies",
+            families.requests.clone(),
+        );
+        registry.register(
+            "lunasec_dependency_request_duration_seconds",
+            "Time that dependencies took",
+            families.seconds.clone(),
+        );
+        families
+    }
+}
+
+/// One dependency: its metrics, and what `/status` says of it.
+pub struct Dependency {
+    name: &'static str,
+    up: Gauge,
+    requests: Family<DependencyResultLabels, Counter>,
+    seconds: Histograms<DependencyLabels>,
+    clock: Arc<dyn Clock>,
+    health: Mutex<Health>,
+}
+
+/// What is known of a dependency.
+#[derive(Clone)]
+pub struct Health {
+    /// As last seen.
+    pub state: DependencyState,
+    /// Since when.
+    pub since: Millis,
+    /// Why it is not up, in words that are safe to show.
+    pub reason: Option<&'static str>,
+}
+
+impl Dependency {
+    fn new(name: &'static str, families: &DependencyFamilies, clock: Arc<dyn Clock>) -> Self {
+        let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name });
+        up.set(1);
+        let health = Health { state: DependencyState::Up, since: clock.now(), reason: None };
+        Self {
+            name,
+            up,
+            requests: families.requests.clone(),
+            seconds: families.seconds.clone(),
+            clock,
+            health: Mutex::new(health),
+        }
+    }
+
+    /// The moment a request is made.
+    pub fn start(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// It answered, whatever the answer.
+    pub fn answered(&self, operation: &'static str, result: &'static str, started: Duration) {
+        self.count(operation, result, started);
+        self.set(DependencyState::Up, None);
+    }
+
+    /// It did not. The cause goes to the log, once for each change of state.
+    pub fn failed(
+        &self,
+        operation: &'static str,
+        result: &'static str,
+        cause: &str,
+        started: Duration,
+    ) {
+        self.count(operation, result, started);
+        if self.set(DependencyState::Down, Some(result)) {
+            tracing::error!(dependency = self.name, operation, cause, "a dependency is down");
+        }
+    }
+
+    /// What is known of it.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, operation: &'static str, result: &'static str, started: Duration) {
+        let dependency = self.name;
+        self.requests
+            .get_or_create(&DependencyResultLabels { dependency, operation, result })
+            .inc();
+        let elapsed = self.clock.monotonic().saturating_sub(started);
+        self.seconds
+            .get_or_create(&DependencyLabels { dependency, operation })
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// Whether that is news.
+    fn set(&self, state: DependencyState, reason: Option<&'static str>) -> bool {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = health.state != state;
+        if news {
+            *health = Health { state, since: self.clock.now(), reason };
+            self.up.set(i64::from(state == DependencyState::Up));
+            if state == DependencyState::Up {
+                tracing::info!(dependency = self.name, "a dependency is up again");
+            }
+        }
+        news
+    }
+}

@@ -1,0 +1,162 @@
+//! The only door to the verbs. Each verb is one file, and none calls another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lunasec_api::{Code, Durability};
+use lunasec_core::{
+    envelope::{self, Fresh, Opened, Stamp, Subject},
+    ids::{Millis, Namespace, PutId},
+    policy::{Caller, Operation, Policy},
+    record::{Header, Kind},
+    token::Token,
+};
+
+use crate::{
+    env::{Clock, Entropy, random},
+    failure::Failure,
+    idempotency::{Idempotency, IdempotencyKey},
+    keyed::KeyedLocks,
+    keys::Keyring,
+    store::{Name, Store, StoreError, Version},
+};
+
+mod delete;
+mod detokenize;
+mod metadata;
+mod sweep;
+mod tokenize;
+
+pub use detokenize::Revealed;
+pub use metadata::{Described, Written};
+pub use sweep::{Graces, sweep_page};
+pub use tokenize::{Given, NewValue};
+
+/// Who asks, where, and as which attempt.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// As the kernel reports it.
+    pub caller: Caller,
+    /// The namespace of everything in the request.
+    pub namespace: Namespace,
+    /// Makes a tokenize safe to retry.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// What the verbs work with.
+pub struct Vault {
+    /// Where records lie.
+    pub store: Arc<dyn Store>,
+    /// What seals and opens them.
+    pub keyring: Arc<Keyring>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who may do what.
+    pub policy: Policy,
+    /// What retries get.
+    pub idempotency: Arc<Idempotency>,
+    /// Concurrent duplicates wait here for the first.
+    pub attempts: KeyedLocks<crate::idempotency::EntryName>,
+}
+
+/// A record as it lies in the store, opened.
+struct Found {
+    opened: Opened,
+    version: Version,
+}
+
+impl Found {
+    fn header(&self) -> &Header {
+        &self.opened.header
+    }
+}
+
+impl Vault {
+    /// The first step of every verb; also asked before a body is read.
+    pub fn authorize(&self, call: &Call, operation: Operation) -> Result<(), Failure> {
+        if self.policy.may(&call.caller, operation, &call.namespace) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Code::Forbidden,
+            "the policy does not allow this user to do this; with no clients declared, only the sidecar's own user may call",
+        ))
+    }
+
+    fn subject(call: &Call, token: &Token, kind: Kind) -> Subject {
+        Subject::new(token.clone(), call.namespace.clone(), kind, &[])
+    }
+
+    /// Reads and opens a record, tombstone or not.
+    async fn read(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
+        let name = Name::record(subject.namespace(), &subject.locator());
+        let Some(object) = self.store.get(&name).await? else { return Ok(None) };
+        let header = Header::parse(&object.bytes).map_err(Failure::corrupted)?;
+        let key = self.keyring.opening(subject.namespace(), header.key_id).await?;
+        let opened = envelope::open(subject, &key, &object.bytes).map_err(Failure::corrupted)?;
+        Ok(Some(Found { opened, version: object.version }))
+    }
+
+    /// The version of what lies there, whatever it is.
+    async fn version(&self, subject: &Subject) -> Result<Option<Version>, Failure> {
+        let name = Name::record(subject.namespace(), &subject.locator());
+        Ok(self.store.get(&name).await?.map(|object| object.version))
+    }
+
+    /// Reads a record that must be alive.
+    async fn read_live(&self, subject: &Subject) -> Result<Found, Failure> {
+        let found = self.read(subject).await?.ok_or_else(Failure::not_found)?;
+        if found.header().tombstone {
+            return Err(Failure::not_found());
+        }
+        if found.header().expired(self.clock.now()) {
+            return Err(Failure::expired());
+        }
+        Ok(found)
+    }
+
+    /// Seals a record under the namespace's current key.
+    async fn seal(
+        &self,
+        subject: &Subject,
+        stamp: Stamp,
+        put_id: PutId,
+        plaintext: &[&[u8]],
+    ) -> Result<Bytes, Failure> {
+        let key = self.keyring.current(subject.namespace()).await?;
+        let fresh = Fresh { nonce: random(&*self.entropy)?, put_id };
+        let record = envelope::seal(subject, key.id, &key.key, stamp, &fresh, plaintext)
+            .map_err(Failure::internal)?;
+        Ok(record.into())
+    }
+
+    /// Writes over what was read, or where nothing was.
+    async fn write(
+        &self,
+        subject: &Subject,
+        record: Bytes,
+        expected: Option<&Version>,
+    ) -> Result<(), StoreError> {
+        let name = Name::record(subject.namespace(), &subject.locator());
+        match expected {
+            Some(version) => self.store.put_if(&name, record, version).await?,
+            None => self.store.put_new(&name, record).await?,
+        };
+        Ok(())
+    }
+
+    fn put_id(&self) -> Result<PutId, Failure> {
+        Ok(PutId(random(&*self.entropy)?))
+    }
+
+    /// Without a journal, an acknowledged write is in central storage.
+    fn durability(&self) -> Durability {
+        Durability::Stored
+    }
+
+    fn stamp(&self, created_at: Millis, expires_at: Option<Millis>) -> Stamp {
+        Stamp { tombstone: false, created_at, expires_at }
+    }
+}

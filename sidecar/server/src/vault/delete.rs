@@ -1,0 +1,59 @@
+//! Delete: a tombstone in place of the value, and of its metadata, also where nothing is yet. So a
+//! write that is still under way cannot bring back what was deleted.
+
+use futures_util::future::join_all;
+use lunasec_api::{Code, Durability};
+use lunasec_core::{envelope::Stamp, limits, policy::Operation, record::Kind, token::Token};
+
+use super::{Call, Vault};
+use crate::{failure::Failure, store::StoreError};
+
+impl Vault {
+    /// Deletes tokens; each succeeds or fails by itself.
+    pub async fn delete(
+        &self,
+        call: &Call,
+        tokens: &[Result<Token, Failure>],
+    ) -> Result<Vec<Result<Durability, Failure>>, Failure> {
+        self.authorize(call, Operation::Delete)?;
+        let items = tokens.iter().map(|token| async move {
+            match token {
+                Ok(token) => self.delete_one(call, token).await,
+                Err(failure) => Err(failure.clone()),
+            }
+        });
+        Ok(join_all(items).await)
+    }
+
+    async fn delete_one(&self, call: &Call, token: &Token) -> Result<Durability, Failure> {
+        // The value first: from then on the token is gone, whatever becomes of the rest.
+        for kind in [Kind::Value, Kind::Metadata] {
+            self.bury(call, token, kind).await?;
+        }
+        Ok(self.durability())
+    }
+
+    async fn bury(&self, call: &Call, token: &Token, kind: Kind) -> Result<(), Failure> {
+        let subject = Self::subject(call, token, kind);
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let expected = match self.read(&subject).await {
+                Ok(Some(found)) if found.header().tombstone => return Ok(()),
+                Ok(found) => found.map(|found| found.version),
+                // What does not open can still be deleted.
+                Err(failure) if failure.code == Code::Corrupted => self.version(&subject).await?,
+                Err(failure) => return Err(failure),
+            };
+            let stamp = Stamp { tombstone: true, created_at: self.clock.now(), expires_at: None };
+            let record = self.seal(&subject, stamp, self.put_id()?, &[]).await?;
+            match self.write(&subject, record, expected.as_ref()).await {
+                Ok(()) => return Ok(()),
+                Err(StoreError::Precondition) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Failure::new(
+            Code::Overloaded,
+            "too many writers change this token at once; try again later",
+        ))
+    }
+}

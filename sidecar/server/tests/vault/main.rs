@@ -1,0 +1,14 @@
+//! The verbs on real stores, under a clock that the tests move and with writers that interleave.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is the report"
+)]
+
+mod concurrency;
+mod retries;
+mod sweep;
+mod time;
+mod world;

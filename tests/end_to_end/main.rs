@@ -1,0 +1,19 @@
+//! The release binary through its real socket.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "in a test, a panic is the report, and time is the machine's"
+)]
+
+mod bad_input;
+mod config;
+mod connections;
+mod contract;
+mod files;
+mod first_contact;
+mod metrics;
+mod socket;
+mod sweep;

@@ -1,0 +1,8 @@
+//! The embedded store: its file, its key file and its disk.
+
+mod copies;
+mod damage;
+mod disk;
+mod key_file;
+mod kills;
+mod recovery;

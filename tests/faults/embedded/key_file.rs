@@ -1,0 +1,97 @@
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use lunasec_tests::Sidecar;
+use tempfile::TempDir;
+
+/// A stopped sidecar's directory, and a token in it.
+fn stopped() -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sidecar = Sidecar::dev_in(directory.path());
+    let token = sidecar.tokenize("value");
+    sidecar.stop();
+    (directory, token)
+}
+
+fn refused(directory: &Path) -> String {
+    let (status, log) = Sidecar::try_dev_in(directory).err().expect("it must not start");
+    assert_eq!(status.code(), Some(3), "{log}");
+    assert!(log.contains("local.key"), "it does not name the key file: {log}");
+    log
+}
+
+#[test]
+fn the_key_file_of_another_store_is_refused() {
+    let ((one, token), (other, _)) = (stopped(), stopped());
+    let (key, spare) = (one.path().join("local.key"), one.path().join("spare"));
+    fs::rename(&key, &spare).unwrap();
+    fs::copy(other.path().join("local.key"), &key).unwrap();
+    let log = refused(one.path());
+    assert!(log.contains("restore the right key file"), "{log}");
+    fs::rename(&spare, &key).unwrap();
+    assert_eq!(Sidecar::dev_in(one.path()).detokenize(&token).json()["value"], "value");
+}
+
+#[test]
+fn a_missing_key_file_is_not_replaced() {
+    let (directory, token) = stopped();
+    let (key, spare) = (directory.path().join("local.key"), directory.path().join("spare"));
+    fs::rename(&key, &spare).unwrap();
+    for _ in 0..2 {
+        assert!(refused(directory.path()).contains("restore it from a backup"));
+        assert!(!key.exists());
+    }
+    fs::rename(&spare, &key).unwrap();
+    assert_eq!(Sidecar::dev_in(directory.path()).detokenize(&token).json()["value"], "value");
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_refused_with_the_remedy() {
+    let (directory, _) = stopped();
+    let key = directory.path().join("local.key");
+    for mode in [0o640, 0o604, 0o620, 0o602, 0o777] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let log = refused(directory.path());
+        assert!(log.contains(&format!("chmod 600 {}", key.display())), "{log}");
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+    Sidecar::dev_in(directory.path());
+}
+
+#[test]
+fn a_damaged_key_file_is_refused_and_not_echoed() {
+    let (directory, token) = stopped();
+    let key = directory.path().join("local.key");
+    let text = fs::read_to_string(&key).unwrap();
+    let digits = text.trim().rsplit(':').next().unwrap();
+    let damaged: [&[u8]; 8] = [
+        &[],
+        b"\n",
+        &[0; 4],
+        &[0xff; 86],
+        &text.as_bytes()[..40],
+        &text.as_bytes()[1..],
+        &[text.as_bytes(), b"and more"].concat(),
+        &[text.as_bytes(), b"\n\n"].concat(),
+    ];
+    for bytes in damaged {
+        fs::write(&key, bytes).unwrap();
+        let log = refused(directory.path());
+        assert!(!log.contains(&digits[..16]), "it prints the key");
+    }
+    // One wrong digit is another key.
+    let other = if digits.starts_with('0') { "1" } else { "0" };
+    fs::write(&key, text.replace(digits, &format!("{other}{}", &digits[1..]))).unwrap();
+    assert!(refused(directory.path()).contains("restore the right key file"));
+    fs::write(&key, &text).unwrap();
+    assert_eq!(Sidecar::dev_in(directory.path()).detokenize(&token).json()["value"], "value");
+}
+
+#[test]
+fn a_key_file_that_is_a_directory_is_refused() {
+    let (directory, _) = stopped();
+    let key = directory.path().join("local.key");
+    fs::remove_file(&key).unwrap();
+    fs::create_dir(&key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o700)).unwrap();
+    refused(directory.path());
+}

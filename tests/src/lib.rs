@@ -1,0 +1,20 @@
+//! What the tests share: conformance functions for every backend, the release binary as a process,
+//! and a raw HTTP client that can misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "in a test, a panic is the report, and time is the machine's"
+)]
+
+pub mod conformance;
+pub mod dice;
+pub mod namespace;
+pub mod raw;
+pub mod sidecar;
+
+pub use dice::Dice;
+pub use raw::{Answer, Raw};
+pub use sidecar::Sidecar;
