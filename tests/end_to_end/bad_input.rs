@@ -31,7 +31,9 @@ struct Target {
 impl Target {
     fn new() -> Self {
         let value = format!("4111{}", random_hex(12));
-        Self { sidecar: Sidecar::dev(), value, token: unknown_token() }
+        // With everything logged that can be.
+        let sidecar = Sidecar::dev_with(&[("LUNASEC_LOG__LEVEL", "trace")]);
+        Self { sidecar, value, token: unknown_token() }
     }
 
     /// Puts the secrets in place of `VALUE` and `TOKEN`.

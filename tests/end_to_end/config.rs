@@ -72,6 +72,20 @@ fn a_configured_sidecar_keeps_its_limits() {
 }
 
 #[test]
+fn variables_override_a_sidecar_for_development_too() {
+    let sidecar = Sidecar::dev_with(&[("LUNASEC_LIMITS__VALUE", "16 B")]);
+    let seventeen = serde_json::json!({ "value": "0123456789abcdefg" });
+    assert_eq!(sidecar.post("/v1/tokenize", &seventeen).code(), "payload_too_large");
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = lunasec();
+    command.arg("dev").arg("--dir").arg(directory.path()).env("LUNASEC_LOG__LEVEL", "bogus");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("LUNASEC_LOG__LEVEL"));
+    assert!(!directory.path().join("store.redb").exists());
+}
+
+#[test]
 fn status_tells_a_person_and_a_program() {
     let sidecar = Sidecar::dev();
     let run = |arguments: &[&str]| {

@@ -290,6 +290,21 @@ fn connections_beyond_the_limit_are_told_so() {
         assert_eq!(answer.json()["retryable"], true);
         assert!(more.closed());
     }
+    // However many they are at once, and whether or not they have written something.
+    let mut flood: Vec<_> = (0..limits::REFUSALS * 3)
+        .map(|at| {
+            let mut more = sidecar.connect();
+            if at % 2 == 0 {
+                more.send_what_goes(tokenize());
+            }
+            more
+        })
+        .collect();
+    for more in &mut flood {
+        let answer = more.answer().unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    }
+    drop(flood);
     // One that writes first can read it as well.
     let mut more = sidecar.connect();
     more.send_what_goes(request("/v1/tokenize", &[], &vec![b'x'; 8 * MIB]));
@@ -307,6 +322,24 @@ fn connections_beyond_the_limit_are_told_so() {
         more.answer().is_ok_and(|answer| answer.status == 200)
     });
     assert!(!sidecar.log().contains("WARN"), "{}", sidecar.log());
+}
+
+#[test]
+fn requests_beyond_the_limit_are_told_so_and_cost_nothing() {
+    let sidecar = Sidecar::serve("[limits]\nrequests = 2\n");
+    let mut at_work = [half_a_request(&sidecar), half_a_request(&sidecar)];
+    eventually("both are at work", || {
+        let answer = sidecar.post("/v1/detokenize", &serde_json::json!({ "token": "v" }));
+        (answer.status, answer.code().as_str()) == (503, "overloaded")
+    });
+    for connection in &mut at_work {
+        connection.send(&BODY[BODY.len() / 2..]).unwrap();
+        assert_eq!(connection.answer().unwrap().status, 200);
+    }
+    // Those that are done make room.
+    assert_eq!(sidecar.post("/v1/tokenize", &serde_json::json!({ "value": "v" })).status, 200);
+    let shed = "lunasec_requests_total{operation=\"detokenize\",code=\"overloaded\"}";
+    assert!(sidecar.metric(shed) >= 1.0);
 }
 
 #[test]

@@ -78,7 +78,8 @@ fn killed_at_random_it_resumes_and_stores_no_row_twice() {
     let mut kills = 0;
     loop {
         let run = command(sidecar.socket(), "tokenize", &path("in.csv"), &path("tokens.csv"));
-        if !kill_at_random(run, &path("tokens.csv.lunasec-progress")) {
+        let progress = path("tokens.csv.lunasec-progress");
+        if !kill_at_random(run, &path("tokens.csv"), &progress) {
             break;
         }
         kills += 1;
@@ -102,7 +103,7 @@ fn killed_at_random_it_resumes_and_stores_no_row_twice() {
 }
 
 /// Kills the run some time after some more of its batches are done; false when it finished first.
-fn kill_at_random(mut run: Command, progress: &Path) -> bool {
+fn kill_at_random(mut run: Command, output: &Path, progress: &Path) -> bool {
     let [batches, microseconds] = random();
     let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut last = fs::read(progress).ok();
@@ -110,7 +111,8 @@ fn kill_at_random(mut run: Command, progress: &Path) -> bool {
         let deadline = Instant::now() + sidecar::PATIENCE;
         loop {
             if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success(), "{status}");
+                // The run before may have been killed between its last step and its exit.
+                assert!(status.success() || (output.exists() && !progress.exists()), "{status}");
                 return false;
             }
             assert!(Instant::now() < deadline, "no progress");
@@ -162,11 +164,62 @@ fn a_path_that_no_line_has_is_refused_and_nothing_is_written() {
     run.arg("tokenize").arg("--socket").arg(sidecar.socket()).args(["--columns", "a,card"]);
     run.arg("--input").arg(path("in.jsonl")).arg("--output").arg(path("out.jsonl"));
     let output = run.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let words = String::from_utf8(output.stderr).unwrap();
     assert!(words.contains("no line has a value at \"card\""), "{words}");
     assert!(!path("out.jsonl").exists());
     assert_eq!(sidecar.stored_records(), 0);
+}
+
+#[test]
+fn a_line_without_any_of_the_paths_is_told() {
+    let sidecar = Sidecar::dev();
+    let mut run = sidecar::lunasec();
+    run.arg("tokenize").arg("--socket").arg(sidecar.socket());
+    run.args(["--columns", "card", "--format", "jsonl"]);
+    let output = feed(run, b"{\"card\": \"4111\"}\n{\"Card\": \"4112\"}\n{\"card\": \"\"}\n");
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("1 rows have none of the columns"), "{words}");
+}
+
+#[test]
+fn nothing_is_stored_for_an_output_that_is_there() {
+    let sidecar = Sidecar::dev();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    fs::write(&path, "precious").unwrap();
+    let mut run = sidecar::lunasec();
+    run.arg("tokenize").arg("--socket").arg(sidecar.socket()).arg("--output").arg(&path);
+    let output = feed(run, b"4111");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--force"));
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+    assert_eq!(sidecar.stored_records(), 0);
+}
+
+/// A token of one namespace means nothing in another: half a file of each would be worth nothing.
+#[test]
+fn a_run_is_taken_up_only_where_it_began() {
+    let (sidecar, other) = (Sidecar::dev(), Sidecar::dev());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("in.csv"), long_sample(30)).unwrap();
+    let run = |sidecar: &Sidecar, namespace: &str| {
+        let mut run = command(sidecar.socket(), "tokenize", &path("in.csv"), &path("out.csv"));
+        run.args(["--namespace", namespace]);
+        run
+    };
+    let progress = path("out.csv.lunasec-progress");
+    assert!(kill_at_random(run(&sidecar, "a"), &path("out.csv"), &progress), "it was too quick");
+    for mut elsewhere in [run(&sidecar, "b"), run(&other, "a")] {
+        let output = elsewhere.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(words.contains("at another socket or in another namespace"), "{words}");
+    }
+    let words = succeed(run(&sidecar, "a"));
+    assert!(words.contains("resumed at row"), "{words}");
+    assert_eq!(other.stored_records(), 0);
 }
 
 #[test]
@@ -206,6 +259,7 @@ fn feed(mut command: Command, input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // One that refuses its arguments does not read.
+    let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }

@@ -1,6 +1,6 @@
 //! The admin listener: it tells how the sidecar is, in words that nobody else chose, and nothing more.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::UNIX_EPOCH};
 
 use lunasec_tests::{
     Answer, Sidecar,
@@ -104,7 +104,7 @@ fn every_answer_is_counted() {
     assert_eq!(seconds("_count", &[("operation", "detokenize")]), 5.0);
     assert_eq!(seconds("_bucket", &[("operation", "detokenize"), ("le", "+Inf")]), 5.0);
     assert!(seconds("_sum", &[("operation", "detokenize")]) > 0.0);
-    for dependency in ["storage", "keys"] {
+    for dependency in ["storage", "keys", "state"] {
         assert_eq!(metrics.value("lunasec_dependency_up", &[("dependency", dependency)]), 1.0);
     }
     let get = [("dependency", "storage"), ("operation", "get")];
@@ -114,7 +114,11 @@ fn every_answer_is_counted() {
     assert_eq!(timed, answered);
     assert!(metrics.sum("lunasec_dependency_requests_total", &[("dependency", "keys")]) >= 1.0);
     assert_eq!(metrics.sum("lunasec_build_info", &[]), 1.0);
-    assert!(metrics.value("lunasec_data_key_age_seconds", &[]) >= 0.0);
+    // An epoch is a day, and begins at midnight.
+    let now = UNIX_EPOCH.elapsed().unwrap().as_secs_f64() % 86_400.0;
+    let age = metrics.value("lunasec_data_key_age_seconds", &[]);
+    let off = (age - now + 43_200.0).rem_euclid(86_400.0) - 43_200.0;
+    assert!(off.abs() < 120.0, "{age} s, at {now} s of the day");
 }
 
 #[test]

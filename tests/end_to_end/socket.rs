@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown},
+        fs::{MetadataExt, PermissionsExt},
         net::UnixListener,
         process::CommandExt,
     },
@@ -17,7 +17,7 @@ use lunasec_core::limits;
 use lunasec_tests::{
     Sidecar,
     raw::{head, request},
-    sidecar::{binary, lunasec},
+    sidecar::{NOBODY, lunasec},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -162,6 +162,31 @@ fn only_its_owner_and_group_may_open_it() {
     }
 }
 
+/// Applications run as users of their own; what lets them in is the group.
+#[test]
+fn a_directory_made_for_the_socket_lets_the_group_through_and_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let run = directory.path().join("run");
+    let socket = run.join("lunasec.sock");
+    let mut command = lunasec();
+    command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(directory.path().join("private"));
+    command.arg("--socket").arg(&socket).env("LUNASEC_LISTEN__GROUP", NOBODY.to_string());
+    let _sidecar = Sidecar::spawn(command, directory.path(), socket.clone()).unwrap();
+    let connects = |gid: u32| {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+        curl.arg("--unix-socket").arg(&socket).arg("http://localhost/v1/status");
+        let output = curl.uid(NOBODY - 1).gid(gid).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Let through, told apart by its user, and refused by the policy.
+    assert_eq!(connects(NOBODY), "403");
+    assert_eq!(connects(NOBODY - 1), "000");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&run), mode(&socket)), (0o710, 0o660));
+}
+
 #[test]
 fn of_two_that_start_at_once_exactly_one_serves() {
     let place = Place::new();
@@ -192,24 +217,7 @@ fn of_two_that_start_at_once_exactly_one_serves() {
 
 #[test]
 fn another_user_is_forbidden() {
-    /// Nobody in particular.
-    const OTHER: u32 = 65_534;
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "only root can run the sidecar as another user: run these tests as root, for example in a container"
-    );
-    let place = Place::new();
-    let directory = place.directory.path().join("other");
-    fs::create_dir(&directory).unwrap();
-    // The other user reaches its own directory and a binary, wherever the tests keep theirs.
-    fs::set_permissions(place.directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
-    let binary_copy = place.directory.path().join("lunasec");
-    fs::copy(binary(), &binary_copy).unwrap();
-    fs::set_permissions(&binary_copy, fs::Permissions::from_mode(0o755)).unwrap();
-    chown(&directory, Some(OTHER), Some(OTHER)).unwrap();
-    let mut command = std::process::Command::new(&binary_copy);
-    command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(&directory).uid(OTHER).gid(OTHER);
-    let sidecar = Sidecar::spawn(command, &directory, directory.join("lunasec.sock")).unwrap();
+    let (_directory, sidecar) = Sidecar::dev_as_nobody();
     // Root may open any socket, and is still not the sidecar's own user.
     let token = lunasec_tests::sidecar::unknown_token();
     for (route, body) in [

@@ -1,9 +1,12 @@
 //! The release binary as a process of its own, in a directory of its own.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{BufRead, BufReader, Read},
-    os::unix::process::ExitStatusExt,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -17,11 +20,14 @@ use std::{
 use lunasec_client::Client;
 use lunasec_core::token::Token;
 use lunasec_sidecar::env::{self, Entropy};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::raw::{Answer, Raw};
+
+/// A user and group that own nothing.
+pub const NOBODY: u32 = 65_534;
 
 /// How long anything may take before a test calls it hung.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -132,11 +138,46 @@ impl Sidecar {
         })
     }
 
+    /// `lunasec dev` in a new directory, with some settings overridden.
+    pub fn dev_with(variables: &[(&str, &str)]) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path();
+        let mut command = lunasec();
+        command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(directory);
+        command.envs(variables.iter().copied());
+        let mut sidecar = Self::spawn(command, directory, directory.join("lunasec.sock"))
+            .unwrap_or_else(|(status, log)| panic!("ended with {status}:\n{log}"));
+        sidecar._temporary = Some(temporary);
+        sidecar
+    }
+
     /// The same, for when it may refuse to start.
     pub fn try_dev_in(directory: &Path) -> Result<Self, (ExitStatus, String)> {
         let mut command = lunasec();
         command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(directory);
         Self::spawn(command, directory, directory.join("lunasec.sock"))
+    }
+
+    /// `lunasec dev` as a user who is nobody in particular, in a directory that is to be kept.
+    pub fn dev_as_nobody() -> (TempDir, Self) {
+        assert!(
+            geteuid().is_root(),
+            "only root can run the sidecar as another user: run these tests as root, for example in a container"
+        );
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().join("nobody");
+        fs::create_dir(&directory).unwrap();
+        // The user reaches its own directory and a binary, wherever the tests keep theirs.
+        fs::set_permissions(temporary.path(), Permissions::from_mode(0o711)).unwrap();
+        let binary_copy = temporary.path().join("lunasec");
+        fs::copy(binary(), &binary_copy).unwrap();
+        fs::set_permissions(&binary_copy, Permissions::from_mode(0o755)).unwrap();
+        chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut command = Command::new(&binary_copy);
+        command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(&directory);
+        command.uid(NOBODY).gid(NOBODY);
+        let sidecar = Self::spawn(command, &directory, directory.join("lunasec.sock")).unwrap();
+        (temporary, sidecar)
     }
 
     /// `lunasec serve` in a new directory, with `extra` lines below a minimal configuration.
@@ -147,10 +188,9 @@ impl Sidecar {
         sidecar
     }
 
-    /// The same in a directory that may hold a store already.
-    pub fn serve_in(directory: &Path, extra: &str) -> Self {
+    /// Writes a minimal configuration with `extra` lines below it.
+    pub fn configure(directory: &Path, extra: &str) {
         let dir = directory.display();
-        let socket = directory.join("lunasec.sock");
         let config = format!(
             "[listen]\nsocket = \"{dir}/lunasec.sock\"\nadmin = \"127.0.0.1:0\"\n\
              [storage]\nkind = \"embedded\"\npath = \"{dir}/store.redb\"\n\
@@ -158,6 +198,12 @@ impl Sidecar {
              [degrade]\nstate_dir = \"{dir}/state\"\n{extra}"
         );
         fs::write(directory.join("lunasec.toml"), config).unwrap();
+    }
+
+    /// The same in a directory that may hold a store already.
+    pub fn serve_in(directory: &Path, extra: &str) -> Self {
+        let socket = directory.join("lunasec.sock");
+        Self::configure(directory, extra);
         let mut command = lunasec();
         command.args(["serve", "--config"]).arg(directory.join("lunasec.toml"));
         Self::spawn(command, directory, socket).unwrap_or_else(|(status, log)| {
@@ -203,7 +249,8 @@ impl Sidecar {
         });
         let mut sidecar =
             Self { child, socket, directory: directory.to_owned(), lines, log, _temporary: None };
-        match sidecar.wait_for_line(|line| line.contains(" serving ")) {
+        let serves = |line: &str| line.contains(" serving ") || line.contains("\"serving\"");
+        match sidecar.wait_for_line(serves) {
             Some(_) => Ok(sidecar),
             None => {
                 let status = sidecar.wait();
@@ -290,10 +337,18 @@ impl Sidecar {
         self.post("/v1/detokenize", &serde_json::json!({ "token": token }))
     }
 
+    /// What the kernel says of the process in a line of its status, in KiB where that is a size.
+    pub fn kernel_says(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Where the admin listener is, read from the log.
     pub fn admin(&self) -> String {
         let log = self.log();
-        let address = log.split("admin=Some(").nth(1).expect("the log names the admin address");
+        // As text or as JSON.
+        let address = log.split("Some(").nth(1).expect("the log names the admin address");
         address.split(')').next().unwrap().to_owned()
     }
 

@@ -147,8 +147,14 @@ pub struct MetadataSet<'a> {
     #[serde(borrow)]
     pub metadata: &'a RawValue,
     /// Only if this is still the version; `conflict` otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub if_version: Option<u64>,
+}
+
+/// A field that may be left out, but not be null: a caller that means a version must not be taken for
+/// one that means any.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    u64::deserialize(deserializer).map(Some)
 }
 
 /// The answer to a metadata/set.
@@ -255,6 +261,23 @@ pub struct Status {
     pub caches: Caches,
     /// What waits for storage.
     pub journal: Journal,
+    /// How the process is protected.
+    #[serde(default)]
+    pub process: Process,
+}
+
+/// What the kernel granted the process.
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+pub struct Process {
+    /// It never leaves a core dump.
+    pub core_dumps_off: bool,
+    /// Other processes of its user cannot read its memory.
+    pub untraceable: bool,
+    /// Its memory is never swapped out.
+    pub memory_locked: bool,
+    /// Why memory is not locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The two dependencies.
@@ -264,6 +287,9 @@ pub struct Dependencies {
     pub storage: Dependency,
     /// What wraps data keys.
     pub keys: Dependency,
+    /// The state directory, where there is one: idempotency keys lie in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Dependency>,
 }
 
 /// One dependency.

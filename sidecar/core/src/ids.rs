@@ -154,19 +154,24 @@ impl Locator {
     /// Bytes of a locator.
     pub const LEN: usize = 32;
 
+    /// Bytes of a locator's text.
+    pub const TEXT_LEN: usize = 2 * Self::LEN;
+
     /// Lower-case hexadecimal digits.
-    pub fn hex(&self) -> String {
+    pub fn hex(&self) -> [u8; Self::TEXT_LEN] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| DIGITS[usize::from(nibble)];
-        let digits = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-        // Digits are always text.
-        String::from_utf8(digits.collect()).unwrap_or_default()
+        let mut text = [0; Self::TEXT_LEN];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(&self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        text
     }
 }
 
 impl fmt::Display for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hex())
+        f.write_str(&String::from_utf8_lossy(&self.hex()))
     }
 }
 

@@ -31,9 +31,11 @@ pub const TOKEN_LIST_BODY_BYTES: usize = MIB;
 pub const BATCH_CONCURRENCY: usize = 32;
 /// Bytes of an idempotency key; at least one.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
-/// Requests remembered for their idempotency key, with and without a state directory. When there
-/// are more within [`IDEMPOTENCY_WINDOW`], the oldest half is forgotten and counted.
+/// Requests remembered for their idempotency key, with a state directory. When there are more within
+/// [`IDEMPOTENCY_WINDOW`], the oldest half is forgotten.
 pub const IDEMPOTENCY_ENTRIES: u64 = 1_000_000;
+/// The fewest that may be configured: a batch must not push out its own beginning.
+pub const IDEMPOTENCY_ENTRIES_LEAST: u64 = 4 * LIST_ITEMS as u64;
 /// The same, where they are held in memory only.
 pub const IDEMPOTENCY_ENTRIES_IN_MEMORY: u64 = 50_000;
 /// How long a retry finds its first answer, at least.
@@ -52,16 +54,24 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const OTHER_FILES: usize = 256;
 /// Requests at work at once; more are answered `overloaded`.
 pub const REQUESTS: usize = 1_024;
-/// Bytes of request bodies held at once.
+/// Bytes of request bodies and of answers held at once, but for small ones.
 pub const BODY_BYTES_IN_FLIGHT: usize = 256 * MIB;
+/// Bodies and answers up to this size do not count, so that large ones cannot keep them out: as many
+/// as there are requests at work hold 64 MiB.
+pub const SMALL_BODY_BYTES: usize = 32 * KIB;
 /// Bytes of a request's head, and its number of headers.
 pub const HEAD_BYTES: usize = 16 * KIB;
 /// Headers of one request.
 pub const HEADERS: usize = 64;
 /// From the start of a request to its answer.
 pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// For one request to storage: less than a request of our own may take, so that its answer says that
+/// storage is away.
+pub const STORAGE_TIME: Duration = Duration::from_secs(7);
 /// From a request's first byte to the end of its head.
 pub const HEAD_TIME: Duration = Duration::from_secs(5);
+/// The same on the admin listener: a probe does not wait, and silent connections are few.
+pub const ADMIN_HEAD_TIME: Duration = Duration::from_secs(1);
 /// For a new connection's first byte.
 pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(30);
 /// Between two requests of one connection.

@@ -8,11 +8,13 @@ use std::fmt;
 
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const PREFIX: &[u8; 8] = b"lunasec-";
 /// Where a UUID's text has its hyphens.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Where it has the two digits of each byte.
+const PAIRS: [usize; Token::LEN] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// The text is not a token. It does not say which text: that could be a value.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
@@ -38,51 +40,45 @@ impl Token {
         token
     }
 
-    /// Parses the text form, strictly: anything but what [`Token::write_text`] writes is refused.
+    /// Parses the text form, strictly: anything but what [`Token::expose_text`] gives is refused.
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         let uuid = text.as_bytes().strip_prefix(PREFIX).ok_or(InvalidToken)?;
         if uuid.len() != Self::TEXT_LEN - PREFIX.len() {
             return Err(InvalidToken);
         }
+        if HYPHENS.iter().any(|&at| uuid[at] != b'-') {
+            return Err(InvalidToken);
+        }
         let mut token = Self([0; Self::LEN]);
-        let mut nibbles = 0;
-        for (at, &character) in uuid.iter().enumerate() {
-            if HYPHENS.contains(&at) {
-                if character != b'-' {
-                    return Err(InvalidToken);
-                }
-                continue;
-            }
-            token.0[nibbles / 2] = (token.0[nibbles / 2] << 4) | nibble(character)?;
-            nibbles += 1;
+        let mut wrong = 0;
+        for (byte, &at) in token.0.iter_mut().zip(&PAIRS) {
+            let (high, low) = (nibble(uuid[at]), nibble(uuid[at + 1]));
+            // Only 0xff has these bits: it is what `nibble` says of everything but a digit.
+            wrong |= (high | low) & 0xf0;
+            *byte = (high << 4) | (low & 0x0f);
+        }
+        if wrong != 0 {
+            return Err(InvalidToken);
         }
         let [version, variant] = [token.0[6] >> 4, token.0[8] >> 6];
         if version != 4 || variant != 0b10 { Err(InvalidToken) } else { Ok(token) }
     }
 
-    /// Appends the text form.
-    pub fn write_text(&self, out: &mut Vec<u8>) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [b'-'; Self::TEXT_LEN];
-        text[..PREFIX.len()].copy_from_slice(PREFIX);
-        let mut at = PREFIX.len();
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                at += 1;
-            }
-            text[at] = DIGITS[usize::from(byte >> 4)];
-            text[at + 1] = DIGITS[usize::from(byte & 15)];
-            at += 2;
-        }
-        out.extend_from_slice(&text);
-        text.zeroize();
-    }
-
     /// The text form, for the answer only.
     pub fn expose_text(&self) -> String {
-        let mut text = Zeroizing::new(Vec::with_capacity(Self::TEXT_LEN));
-        self.write_text(&mut text);
-        text.iter().copied().map(char::from).collect()
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; Self::TEXT_LEN];
+        let (prefix, uuid) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX);
+        for (byte, &at) in self.0.iter().zip(&PAIRS) {
+            uuid[at] = DIGITS[usize::from(byte >> 4)];
+            uuid[at + 1] = DIGITS[usize::from(byte & 15)];
+        }
+        let Ok(exposed) = str::from_utf8(&text).map(str::to_owned) else {
+            unreachable!("digits and hyphens are always text")
+        };
+        text.zeroize();
+        exposed
     }
 
     /// The bytes, for derivations only.
@@ -91,11 +87,12 @@ impl Token {
     }
 }
 
-fn nibble(character: u8) -> Result<u8, InvalidToken> {
+/// The value of a lower-case hexadecimal digit; 0xff for everything else.
+fn nibble(character: u8) -> u8 {
     match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
-        _ => Err(InvalidToken),
+        b'0'..=b'9' => character - b'0',
+        b'a'..=b'f' => character - b'a' + 10,
+        _ => 0xff,
     }
 }
 

@@ -53,7 +53,7 @@ async fn connection(stream: TcpStream, report: Arc<Report>) {
     });
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_TIME)
+        .header_read_timeout(limits::ADMIN_HEAD_TIME)
         .max_headers(limits::HEADERS)
         .max_header_size(limits::HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);

@@ -1,12 +1,15 @@
 //! The only composition root: the one place that names concrete adapters.
 
 use std::{
+    future::pending,
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
+use futures_util::{Stream, StreamExt};
 use lunasec_core::{limits, policy::Policy, secret::DataKey};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -17,14 +20,15 @@ use crate::{
     env::{Clock, Entropy, NoEntropy, SystemClock, SystemEntropy, random},
     files,
     http::{Budget, Http},
-    idempotency::{DiskEntries, Entries, Idempotency, MemoryEntries, local_secret},
+    idempotency::{self, DiskEntries, Entries, Idempotency, MemoryEntries, local_secret},
     keyed::KeyedLocks,
     keys::{self, KeyError, KeyFileError, Keyring, LocalKeys, Wrapper},
     listen::{self, Bound, SocketError},
+    platform::Hardening,
     report::Report,
     stack::Stack,
     store::{self, EmbeddedStore, MemoryStore, Name, Store, StoreError},
-    telemetry::Telemetry,
+    telemetry::{Dependency, Telemetry},
     vault::{Graces, Vault},
 };
 
@@ -45,6 +49,16 @@ pub enum StartError {
         "{store} holds data keys, and the key file {keys} that they are wrapped under is missing; restore it from a backup: without it no value can be read"
     )]
     KeyMissing {
+        /// The key file.
+        keys: String,
+        /// The store.
+        store: String,
+    },
+    /// The store is gone and its key is not.
+    #[error(
+        "there is a key file {keys} and no store {store}: is its volume mounted? Restore the store, or start once with --new-store if nothing was ever stored under this key"
+    )]
+    StoreMissing {
         /// The key file.
         keys: String,
         /// The store.
@@ -98,18 +112,26 @@ pub struct App {
 
 impl App {
     /// Opens everything, then binds.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        new_store: bool,
+        hardening: Hardening,
+    ) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&clock)));
+        refuse_a_lost_store(&config, new_store)?;
         let store = open_store(&config.storage, &telemetry)?;
         let keyring = open_keyring(&config, &store, &telemetry, &clock, &entropy).await?;
-        let idempotency = Arc::new(open_idempotency(&config, &entropy).await?);
+        let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
+        let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
         let report = Arc::new(Report::new(
             Arc::clone(&keyring),
             Arc::clone(&idempotency),
             Arc::clone(&telemetry),
             Arc::clone(&clock),
+            state,
+            hardening,
         ));
         let first_id = u64::from_be_bytes(random(&*entropy)?);
         let vault = Arc::new(Vault {
@@ -126,14 +148,10 @@ impl App {
             report: Arc::clone(&report),
             limits: config.limits.clone(),
             budget: Budget::new(config.limits.body_bytes_in_flight),
-            graces: Graces {
-                expired: config.sweep.expired_grace,
-                tombstone: config.sweep.tombstone_grace,
-            },
+            graces: graces(&config),
         };
         let stack = Arc::new(Stack::new(http, telemetry, first_id));
         let admin = bind_admin(config.listen.admin).await?;
-        prepare_directory(&config.listen.socket)?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
         Ok(Self { socket, admin, stack, report, config })
@@ -147,26 +165,71 @@ impl App {
         }
     }
 
-    /// Serves until `stop` resolves, then answers what was taken, within the drain time.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
+    /// Serves until `stop` resolves, then answers what was taken, within the drain time. Each
+    /// configuration that `reloads` gives takes the place of the last.
+    pub async fn serve(self, stop: impl Future<Output = ()>, reloads: impl Stream<Item = Config>) {
         let (stopper, stopped) = watch::channel(false);
         if let Some(admin) = self.admin {
             tokio::spawn(admin::serve(admin, Arc::clone(&self.report)));
         }
-        let limits = &self.config.limits;
-        let serving = listen::serve(self.socket, self.stack, limits, stopped);
+        let (stack, connections) = (Arc::clone(&self.stack), self.config.limits.connections);
+        let serving = listen::serve(self.socket, stack, connections, stopped);
+        let reloading = async {
+            let mut reloads = pin!(reloads);
+            while let Some(config) = reloads.next().await {
+                reload(&self.stack, &self.config, &config);
+            }
+            pending::<()>().await;
+        };
         let stopping = async {
             stop.await;
             tracing::info!("stopping: answering what was taken");
             self.report.drain();
             let _ = stopper.send(true);
-            tokio::time::sleep(limits.drain_time).await;
+            tokio::time::sleep(self.stack.http().limits.drain_time).await;
         };
         tokio::select! {
             () = serving => tracing::info!(journal_pending = 0, "stopped: every request was answered"),
             () = stopping => tracing::warn!(journal_pending = 0, "stopped: some requests took too long"),
+            () = reloading => {}
         }
     }
+}
+
+/// Puts a new configuration in force, as far as it can be while serving.
+fn reload(stack: &Stack, started_with: &Config, config: &Config) {
+    let serving = stack.http();
+    stack.replace(Http {
+        vault: Arc::clone(&serving.vault),
+        report: Arc::clone(&serving.report),
+        limits: config.limits.clone(),
+        budget: serving.budget.resized(config.limits.body_bytes_in_flight),
+        graces: graces(config),
+    });
+    let waiting = config.needs_a_restart_after(started_with);
+    if waiting.is_empty() {
+        tracing::info!("the configuration was read again and is in force");
+    } else {
+        let waiting = waiting.join(", ");
+        tracing::warn!(waiting, "the configuration was read again; some of it needs a restart");
+    }
+}
+
+fn graces(config: &Config) -> Graces {
+    Graces { expired: config.sweep.expired_grace, tombstone: config.sweep.tombstone_grace }
+}
+
+/// An empty store in the place of a lost one would answer that no token was ever known.
+fn refuse_a_lost_store(config: &Config, new_store: bool) -> Result<(), StartError> {
+    let (Storage::Embedded { path }, Keys::Local { path: keys }) = (&config.storage, &config.keys)
+    else {
+        return Ok(());
+    };
+    if new_store || path.exists() || !keys.exists() {
+        return Ok(());
+    }
+    let name = |path: &Path| path.display().to_string();
+    Err(StartError::StoreMissing { keys: name(keys), store: name(path) })
 }
 
 fn open_store(storage: &Storage, telemetry: &Telemetry) -> Result<Arc<dyn Store>, StartError> {
@@ -175,6 +238,7 @@ fn open_store(storage: &Storage, telemetry: &Telemetry) -> Result<Arc<dyn Store>
         Storage::Embedded { path } => {
             prepare_directory(path)?;
             let store = EmbeddedStore::open(path)?;
+            let store = store::Timed::new(store, limits::STORAGE_TIME);
             Arc::new(store::Measured::new(store, Arc::clone(&telemetry.storage)))
         }
     })
@@ -206,7 +270,7 @@ async fn open_keyring(
         Arc::new(keys::Measured::new(local, Arc::clone(&telemetry.keys)));
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
     let keyring = Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()));
-    match keyring.probe().await {
+    match keyring.probe(limits::PAGE).await {
         Ok(_) => Ok(keyring),
         Err(cause @ KeyError::Refused(_)) => Err(StartError::WrongKey { keys, cause }),
         Err(cause) => Err(StartError::Keyring(cause)),
@@ -215,26 +279,30 @@ async fn open_keyring(
 
 async fn open_idempotency(
     config: &Config,
+    state: Option<Arc<Dependency>>,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Idempotency, StartError> {
-    let capacity = config.limits.idempotency_entries;
-    let (secret, entries): (DataKey, Arc<dyn Entries>) = match &config.degrade.state_dir {
-        Some(directory) => {
-            let failed = |error| StartError::State(directory.display().to_string(), error);
-            files::create_private_directory(directory).map_err(failed)?;
-            let path = directory.join("idempotency.secret");
-            let file = directory.join("idempotency.redb");
-            let secret = local_secret(&path, &file, &**entropy)
-                .map_err(|error| StartError::State(path.display().to_string(), error))?;
-            let entries = DiskEntries::open(&file, capacity).await?;
-            (secret, Arc::new(entries))
-        }
-        None => {
-            let capacity = capacity.min(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY);
-            let secret = DataKey::take(&mut random(&**entropy)?);
-            (secret, Arc::new(MemoryEntries::new(capacity)))
-        }
-    };
+    let capacity = config.limits.idempotency_entries.max(limits::IDEMPOTENCY_ENTRIES_LEAST);
+    let (secret, entries): (DataKey, Arc<dyn Entries>) =
+        match &config.degrade.state_dir.as_ref().zip(state) {
+            Some((directory, state)) => {
+                let failed = |error| StartError::State(directory.display().to_string(), error);
+                files::create_private_directory(directory).map_err(failed)?;
+                let path = directory.join("idempotency.secret");
+                let file = directory.join("idempotency.redb");
+                let secret = local_secret(&path, &file, &**entropy)
+                    .map_err(|error| StartError::State(path.display().to_string(), error))?;
+                let entries = DiskEntries::open(&file, capacity).await?;
+                let state = Arc::clone(state);
+                let entries = idempotency::Measured::new(entries, state, limits::STORAGE_TIME);
+                (secret, Arc::new(entries))
+            }
+            None => {
+                let capacity = capacity.min(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY);
+                let secret = DataKey::take(&mut random(&**entropy)?);
+                (secret, Arc::new(MemoryEntries::new(capacity)))
+            }
+        };
     Ok(Idempotency::new(secret, entries, Arc::clone(entropy)))
 }
 

@@ -1,7 +1,11 @@
 //! The command line: one file for each command. Only this module prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is what a command line does")]
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -90,7 +94,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sweep(command) => run::block_on(command.run()),
     };
     outcome.unwrap_or_else(|stop| {
-        eprintln!("lunasec: {}", stop.words);
+        tell(&format!("lunasec: {}\n", stop.words));
         stop.code.into()
     })
+}
+
+/// Prints what was asked for. A reader that has had enough is no failure; a full disk is.
+fn print(text: &str) -> Result<(), Stop> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::new(FAILED, format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells a person something on the side; nobody has to be there.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }

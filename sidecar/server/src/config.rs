@@ -71,4 +71,20 @@ impl Config {
             _ => Err(mistakes),
         }
     }
+
+    /// What differs from `running` and cannot be changed under it: what files and sockets are open,
+    /// and what was measured out at the start.
+    pub fn needs_a_restart_after(&self, running: &Self) -> Vec<&'static str> {
+        let (new, old) = (&self.limits, &running.limits);
+        let changes = [
+            ("listen", self.listen != running.listen),
+            ("storage", self.storage != running.storage),
+            ("keys", self.keys != running.keys),
+            ("degrade", self.degrade != running.degrade),
+            ("limits.connections", new.connections != old.connections),
+            ("limits.idempotency_entries", new.idempotency_entries != old.idempotency_entries),
+            ("log.format", self.log.format != running.log.format),
+        ];
+        changes.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
+    }
 }

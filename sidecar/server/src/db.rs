@@ -55,13 +55,15 @@ impl Db {
     /// Opens the file, creating it when it is not there. Reads it once from end to end: a damaged
     /// one is refused, for what is missing from it would look as if it had never been.
     pub fn open(path: &Path) -> Result<Self, DbError> {
-        let shared = Shared { path: path.to_owned(), slot: RwLock::new(None) };
+        let mut shared =
+            Shared { path: path.to_owned(), slot: RwLock::new(None), identity: (0, 0) };
         let database = shared.guarded(|| {
             if !path.exists() {
                 create(path)?;
             }
             Ok(builder().set_check_integrity_on_open(true).open(path)?)
         })?;
+        shared.identity = shared.guarded(|| Ok(identity(path)?))?;
         *shared.slot_mut() = Some(Open { database, mode: Mode::Proven });
         let shared = Arc::new(shared);
         let (writes, write_jobs) = mpsc::channel();
@@ -142,11 +144,19 @@ fn spawn(
 struct Shared {
     path: PathBuf,
     slot: RwLock<Option<Open>>,
+    /// Device and number of the file, which stay the same for as long as it is there.
+    identity: (u64, u64),
 }
 
 struct Open {
     database: redb::Database,
     mode: Mode,
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -263,6 +273,15 @@ impl Shared {
         Ok(builder().open(&self.path)?)
     }
 
+    /// What was written to a file that has lost its name would be lost with the process.
+    fn is_still_there(&self) -> Result<(), DbError> {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            return Ok(());
+        }
+        let why = "it was removed or replaced while it was open; put it back and start again";
+        Err(DbError::Io(self.name(), why.into()))
+    }
+
     /// Closing a database does some work on it, which can fail like any other.
     fn close(&self, open: Option<Open>) {
         if let Err(error) = self.guarded(|| {
@@ -303,7 +322,7 @@ impl Shared {
             | redb::Error::TypeDefinitionChanged { .. }) => {
                 DbError::Damaged(self.name(), error.to_string())
             }
-            redb::Error::Io(error) => DbError::Io(self.name(), error.to_string()),
+            redb::Error::Io(error) => DbError::Io(self.name(), advise(&error)),
             other => DbError::Io(self.name(), other.to_string()),
         }
     }
@@ -336,6 +355,17 @@ fn create(path: &Path) -> Result<(), redb::Error> {
 fn restrict(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+}
+
+/// The system's words, and what to do where that is known.
+fn advise(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on that disk",
+        io::ErrorKind::ReadOnlyFilesystem => "; make it writable",
+        io::ErrorKind::PermissionDenied => "; its owner must be the sidecar's user",
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {
@@ -395,6 +425,7 @@ fn write_loop(shared: &Shared, jobs: &mpsc::Receiver<Box<dyn WriteJob>>) {
             }
             Ok(transaction.commit()?)
         });
+        let outcome = outcome.and_then(|()| shared.is_still_there());
         for job in group {
             job.finish(outcome.clone());
         }

@@ -196,7 +196,7 @@ impl Http {
     async fn detokenize(&self, call: &Call, body: &[u8]) -> Result<Answer> {
         let request = json::parse::<api::TokenRequest<'_>>(body)?;
         let revealed = self.vault.detokenize(call, &token(&request.token)?).await?;
-        answer::json(&detokenized(&revealed, None)?)
+        answer::held_json(&self.budget, &detokenized(&revealed, None)?)
     }
 
     /// Items are written as they come, so that a batch of large values is never held whole beside
@@ -207,7 +207,7 @@ impl Http {
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
         let mut revealed = self.vault.detokenize_batch(call, &tokens)?;
         let texts = request.tokens.iter().map(|text| &**text);
-        let mut items = answer::Items::new(self.limits.batch_bytes, texts)?;
+        let mut items = answer::Items::new(self.limits.batch_bytes, &self.budget, texts)?;
         for text in &request.tokens {
             let Some(item) = revealed.next().await else { break };
             let token = Some(Cow::Borrowed(&**text));
@@ -365,4 +365,34 @@ fn invalid(detail: impl Into<Cow<'static, str>>) -> Failure {
 pub fn rfc3339(at: Millis) -> String {
     const LAST: Millis = 253_402_300_799_999;
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.min(LAST))).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_runs_to_its_end_though_nobody_waits_for_it_any_more() {
+        let (open_gate, gate) = oneshot::channel::<()>();
+        let (say_done, done) = oneshot::channel::<()>();
+        let write = async {
+            let _ = gate.await;
+            let _ = say_done.send(());
+            answer::json(&())
+        };
+        let mut waiting = Box::pin(complete(write));
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(waiting);
+        open_gate.send(()).unwrap();
+        done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_fails_and_no_more() {
+        let failure = complete(async { panic!("in a write") }).await.err().unwrap();
+        assert_eq!(failure.code, Code::Internal);
+    }
 }

@@ -35,9 +35,11 @@ use crate::{
 };
 
 mod disk;
+mod measured;
 mod memory;
 
 pub use disk::DiskEntries;
+pub use measured::Measured;
 pub use memory::MemoryEntries;
 
 /// Keeps sealed entries for at least a window, and forgets the oldest when there are too many.

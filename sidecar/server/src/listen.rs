@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    io,
+    io::{self, Read as _, Write as _},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -30,16 +30,16 @@ pub use socket::{Bound, SocketError};
 
 use pace::{Pace, Paced, Phase};
 
-/// Accepts until told to stop, then waits until every connection has its answers.
+/// Accepts, up to `most` connections at once, until told to stop; then waits until every connection
+/// has its answers.
 pub async fn serve(
     mut socket: Bound,
     stack: Arc<Stack>,
-    limits: &Limits,
+    most: usize,
     mut stop: watch::Receiver<bool>,
 ) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
+    let connections = Arc::new(Semaphore::new(most));
     let refusals = Arc::new(Semaphore::new(limits::REFUSALS));
-    let paces = Paces::of(limits);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -57,17 +57,19 @@ pub async fn serve(
         match Arc::clone(&connections).try_acquire_owned() {
             Ok(permit) => {
                 let (stack, stop) = (Arc::clone(&stack), stop.clone());
+                let paces = Paces::of(&stack.http().limits);
                 tokio::spawn(connection(stream, stack, paces, stop, permit));
             }
-            Err(_) => {
-                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+            Err(_) => match Arc::clone(&refusals).try_acquire_owned() {
+                Ok(permit) => {
                     tokio::spawn(refuse(stream, stack.refuse_connection(), permit));
                 }
-            }
+                Err(_) => turn_away(stream, &stack.refuse_connection()),
+            },
         }
     }
     socket.close();
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
     let _ = connections.acquire_many(all).await;
 }
 
@@ -119,10 +121,8 @@ async fn connection(
     });
     let http = http1::Builder::new()
         .auto_date_header(false)
-        // One copy is cheaper than a vectored write of a small answer. Not `pipeline_flush`, which
-        // does the same: it keeps an answer back for as long as more input lies in the buffer, be
-        // that half a request or a stray line break.
-        .writev(false)
+        // Not `pipeline_flush`: it keeps an answer back for as long as more input lies in the buffer,
+        // be that half a request or a stray line break.
         .half_close(true)
         .max_headers(limits::HEADERS)
         .max_header_size(limits::HEAD_BYTES)
@@ -179,6 +179,19 @@ where
         Poll::Pending
     })
     .await;
+}
+
+/// One connection too many, and too many of those: says so without waiting for anything. What its
+/// client has written is read, or the kernel would throw away what it was told.
+fn turn_away(stream: UnixStream, answer: &[u8]) {
+    let Ok(mut stream) = stream.into_std() else { return };
+    let _ = stream.write_all(answer);
+    let mut discarded = [0; 4096];
+    for _ in 0..16 {
+        if !stream.read(&mut discarded).is_ok_and(|read| read > 0) {
+            return;
+        }
+    }
 }
 
 /// One connection too many: says so, and reads what its client is still writing, so that it can be

@@ -12,6 +12,7 @@ use crate::{
     http::rfc3339,
     idempotency::Idempotency,
     keys::Keyring,
+    platform::Hardening,
     telemetry::{Dependency, Telemetry},
 };
 
@@ -21,6 +22,9 @@ pub struct Report {
     idempotency: Arc<Idempotency>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
+    /// The state directory, where there is one.
+    state: Option<Arc<Dependency>>,
+    hardening: Hardening,
     started: std::time::Duration,
     ready: AtomicBool,
 }
@@ -32,9 +36,11 @@ impl Report {
         idempotency: Arc<Idempotency>,
         telemetry: Arc<Telemetry>,
         clock: Arc<dyn Clock>,
+        state: Option<Arc<Dependency>>,
+        hardening: Hardening,
     ) -> Self {
-        let started = clock.monotonic();
-        Self { keyring, idempotency, telemetry, clock, started, ready: AtomicBool::new(true) }
+        let (started, ready) = (clock.monotonic(), AtomicBool::new(true));
+        Self { keyring, idempotency, telemetry, clock, state, hardening, started, ready }
     }
 
     /// No new work is taken.
@@ -50,6 +56,9 @@ impl Report {
 
     /// The metrics' text.
     pub fn metrics(&self) -> String {
+        if let Some(age) = self.keyring.age() {
+            self.telemetry.data_key_age(age);
+        }
         self.telemetry.render()
     }
 
@@ -63,21 +72,27 @@ impl Report {
         api::Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: self.clock.monotonic().saturating_sub(self.started).as_secs(),
-            dependencies: api::Dependencies { storage: describe(&self.telemetry.storage), keys },
+            dependencies: api::Dependencies {
+                storage: describe(&self.telemetry.storage),
+                keys,
+                state: self.state.as_deref().map(describe),
+            },
             caches: api::Caches {
                 data_keys: self.keyring.held_count() as u64,
                 idempotency_keys: self.idempotency.count(),
             },
             journal: api::Journal { pending: 0, oldest_seconds: 0 },
+            process: api::Process {
+                core_dumps_off: self.hardening.core_dumps_off,
+                untraceable: self.hardening.untraceable,
+                memory_locked: self.hardening.memory_locked.is_ok(),
+                reason: self.hardening.memory_locked.err().map(Into::into),
+            },
         }
     }
 }
 
 fn describe(dependency: &Dependency) -> api::Dependency {
     let health = dependency.health();
-    api::Dependency {
-        state: health.state,
-        since: rfc3339(health.since),
-        reason: health.reason.map(Into::into),
-    }
+    api::Dependency { state: health.state, since: rfc3339(health.since), reason: health.reason }
 }

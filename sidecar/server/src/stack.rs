@@ -10,6 +10,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -17,9 +18,10 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use hyper::{
-    HeaderMap, Request,
+    Request,
     body::Incoming,
     header::{ALLOW, HeaderValue},
 };
@@ -30,24 +32,33 @@ use crate::{
     failure::Failure,
     http::{Answer, Http, Route, answer, discard},
     telemetry::{Operation, Telemetry},
+    within::within,
 };
 
 /// See the module.
 pub struct Stack {
-    http: Arc<Http>,
+    /// Replaced whole when the configuration is read again.
+    http: ArcSwap<Http>,
     telemetry: Arc<Telemetry>,
     at_work: AtomicUsize,
-    requests: usize,
-    deadline: Duration,
     ids: AtomicU64,
 }
 
 impl Stack {
     /// Stacks everything before `http`. `first_id` is random, so that ids differ between processes.
     pub fn new(http: Http, telemetry: Arc<Telemetry>, first_id: u64) -> Self {
-        let (requests, deadline) = (http.limits.requests, http.limits.request_time);
         let (at_work, ids) = (AtomicUsize::new(0), AtomicU64::new(first_id));
-        Self { http: Arc::new(http), telemetry, at_work, requests, deadline, ids }
+        Self { http: ArcSwap::from_pointee(http), telemetry, at_work, ids }
+    }
+
+    /// What serves from the next request on; those at work end as they began.
+    pub fn replace(&self, http: Http) {
+        self.http.store(Arc::new(http));
+    }
+
+    /// What serves now.
+    pub fn http(&self) -> Arc<Http> {
+        self.http.load_full()
     }
 
     /// Answers one request.
@@ -58,9 +69,12 @@ impl Stack {
         let (head, body) = request.into_parts();
         let route = Route::of(&head.method, head.uri.path());
         let started = self.telemetry.start();
-        let result = match self.admit() {
+        let http = self.http();
+        let result = match self.admit(http.limits.requests) {
             Ok(_at_work) => {
-                self.within_deadline(self.guarded(route, caller, &head.headers, body)).await
+                // Pinned where it is made, for the same reason.
+                let work = pin!(http.answer(route, caller, &head.headers, body));
+                guarded(work, http.limits.request_time).await
             }
             Err(failure) => {
                 discard(&head.headers, body);
@@ -101,10 +115,10 @@ impl Stack {
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
     }
 
-    fn admit(&self) -> Result<AtWork<'_>, Failure> {
+    fn admit(&self, most: usize) -> Result<AtWork<'_>, Failure> {
         let before = self.at_work.fetch_add(1, Ordering::Relaxed);
         let at_work = AtWork(&self.at_work);
-        if before >= self.requests {
+        if before >= most {
             return Err(Failure::new(
                 Code::Overloaded,
                 "the sidecar has too many requests at work; try again later",
@@ -112,30 +126,20 @@ impl Stack {
         }
         Ok(at_work)
     }
+}
 
-    async fn within_deadline(
-        &self,
-        work: impl Future<Output = Result<Answer, Failure>>,
-    ) -> Result<Answer, Failure> {
-        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
-            Err(Failure::new(
-                Code::DeadlineExceeded,
-                "the request took too long; a write may still complete",
-            ))
-        })
-    }
-
-    async fn guarded(
-        &self,
-        route: Route,
-        caller: Caller,
-        headers: &HeaderMap,
-        body: Incoming,
-    ) -> Result<Answer, Failure> {
-        AssertUnwindSafe(self.http.answer(route, caller, headers, body))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(Failure::internal("a panic; its place is in the log above")))
+/// Runs `work` within its deadline, with a panic as one more way to fail.
+async fn guarded(
+    work: Pin<&mut impl Future<Output = Result<Answer, Failure>>>,
+    deadline: Duration,
+) -> Result<Answer, Failure> {
+    match within(deadline, AssertUnwindSafe(work).catch_unwind()).await {
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(Failure::internal("a panic; its place is in the log above")),
+        None => Err(Failure::new(
+            Code::DeadlineExceeded,
+            "the request took too long; a write may still complete",
+        )),
     }
 }
 

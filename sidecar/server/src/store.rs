@@ -13,10 +13,12 @@ use lunasec_core::{
 mod embedded;
 mod measured;
 mod memory;
+mod timed;
 
 pub use embedded::EmbeddedStore;
 pub use measured::Measured;
 pub use memory::MemoryStore;
+pub use timed::Timed;
 
 /// A narrow store of small objects. Every method is one atomic step at the store.
 #[async_trait]
@@ -64,6 +66,54 @@ pub trait Store: Send + Sync {
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError>;
 }
 
+/// Shared, it is the same store.
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        (**self).put_new(name, bytes).await
+    }
+
+    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
+        (**self).put_new_many(objects).await
+    }
+
+    async fn put_if(
+        &self,
+        name: &Name,
+        bytes: Bytes,
+        expected: &Version,
+    ) -> Result<Version, StoreError> {
+        (**self).put_if(name, bytes, expected).await
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        (**self).get(name).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<Name>, StoreError> {
+        (**self).list(prefix, after, limit).await
+    }
+
+    async fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+        length: usize,
+    ) -> Result<Heads, StoreError> {
+        (**self).heads(prefix, after, limit, length).await
+    }
+
+    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
+        (**self).remove_if(name, expected).await
+    }
+}
+
 /// What a store says when it cannot.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
@@ -106,17 +156,24 @@ pub struct Name(Arc<str>);
 impl Name {
     /// Before every record.
     pub const RECORDS: &'static str = "r/";
+    const RECORD_BYTES: usize =
+        Self::RECORDS.len() + limits::NAMESPACE_BYTES + 1 + Locator::TEXT_LEN;
     /// Before every wrapped key.
     pub const KEYS: &'static str = "k/";
 
     /// A record's.
     pub fn record(namespace: &Namespace, locator: &Locator) -> Self {
-        let namespace = namespace.as_str();
-        let mut text = String::with_capacity(Self::RECORDS.len() + namespace.len() + 65);
         // On the way of every request, so without the machinery of formatting.
-        for part in [Self::RECORDS, namespace, "/", &locator.hex()] {
-            text.push_str(part);
+        let mut text = [0; Self::RECORD_BYTES];
+        let mut length = 0;
+        for part in [Self::RECORDS.as_bytes(), namespace.as_str().as_bytes(), b"/", &locator.hex()]
+        {
+            text[length..length + part.len()].copy_from_slice(part);
+            length += part.len();
         }
+        let Ok(text) = str::from_utf8(&text[..length]) else {
+            unreachable!("all of its parts are text")
+        };
         Self(text.into())
     }
 

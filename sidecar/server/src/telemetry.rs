@@ -104,6 +104,7 @@ pub struct Telemetry {
     seconds: Histograms<OperationLabel>,
     series: Vec<Series>,
     data_key_age: Gauge,
+    families: DependencyFamilies,
     /// What records lie in.
     pub storage: Arc<Dependency>,
     /// What wraps keys.
@@ -147,7 +148,13 @@ impl Telemetry {
             seconds,
             series: Operation::ALL.iter().map(|_| series()).collect(),
             data_key_age,
+            families,
         }
+    }
+
+    /// One more dependency.
+    pub fn dependency(&self, name: &'static str) -> Arc<Dependency> {
+        Arc::new(Dependency::new(name, &self.families, Arc::clone(&self.clock)))
     }
 
     /// The moment a request arrives.
@@ -219,6 +226,25 @@ impl DependencyFamilies {
     }
 }
 
+/// What is asked of a dependency. Reads and writes fail apart: a full disk is still read.
+#[derive(Clone, Copy)]
+pub struct Request {
+    operation: &'static str,
+    writes: bool,
+}
+
+impl Request {
+    /// One that changes nothing.
+    pub const fn read(operation: &'static str) -> Self {
+        Self { operation, writes: false }
+    }
+
+    /// One that does.
+    pub const fn write(operation: &'static str) -> Self {
+        Self { operation, writes: true }
+    }
+}
+
 /// One dependency: its metrics, and what `/status` says of it.
 pub struct Dependency {
     name: &'static str,
@@ -226,7 +252,7 @@ pub struct Dependency {
     requests: Family<DependencyResultLabels, Counter>,
     seconds: Histograms<DependencyLabels>,
     clock: Arc<dyn Clock>,
-    health: Mutex<Health>,
+    known: Mutex<Known>,
 }
 
 /// What is known of a dependency.
@@ -237,21 +263,40 @@ pub struct Health {
     /// Since when.
     pub since: Millis,
     /// Why it is not up, in words that are safe to show.
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
+}
+
+/// How the last read and the last write failed, if they did.
+struct Known {
+    read: Option<&'static str>,
+    write: Option<&'static str>,
+    since: Millis,
+}
+
+impl Known {
+    fn health(&self) -> Health {
+        let (state, reason) = match (self.read, self.write) {
+            (None, None) => (DependencyState::Up, None),
+            (None, Some(why)) => (DependencyState::Degraded, Some(format!("writes fail: {why}"))),
+            (Some(why), None) => (DependencyState::Down, Some(format!("reads fail: {why}"))),
+            (Some(why), Some(_)) => (DependencyState::Down, Some(why.to_owned())),
+        };
+        Health { state, since: self.since, reason }
+    }
 }
 
 impl Dependency {
     fn new(name: &'static str, families: &DependencyFamilies, clock: Arc<dyn Clock>) -> Self {
         let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name });
         up.set(1);
-        let health = Health { state: DependencyState::Up, since: clock.now(), reason: None };
+        let known = Known { read: None, write: None, since: clock.now() };
         Self {
             name,
             up,
             requests: families.requests.clone(),
             seconds: families.seconds.clone(),
             clock,
-            health: Mutex::new(health),
+            known: Mutex::new(known),
         }
     }
 
@@ -261,28 +306,26 @@ impl Dependency {
     }
 
     /// It answered, whatever the answer.
-    pub fn answered(&self, operation: &'static str, result: &'static str, started: Duration) {
-        self.count(operation, result, started);
-        self.set(DependencyState::Up, None);
+    pub fn answered(&self, request: Request, result: &'static str, started: Duration) {
+        self.count(request.operation, result, started);
+        if self.note(request, None) {
+            let (dependency, operation) = (self.name, request.operation);
+            tracing::info!(dependency, operation, "a dependency does this again");
+        }
     }
 
     /// It did not. The cause goes to the log, once for each change of state.
-    pub fn failed(
-        &self,
-        operation: &'static str,
-        result: &'static str,
-        cause: &str,
-        started: Duration,
-    ) {
-        self.count(operation, result, started);
-        if self.set(DependencyState::Down, Some(result)) {
-            tracing::error!(dependency = self.name, operation, cause, "a dependency is down");
+    pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
+        self.count(request.operation, result, started);
+        if self.note(request, Some(result)) {
+            let (dependency, operation) = (self.name, request.operation);
+            tracing::error!(dependency, operation, cause, "a dependency fails");
         }
     }
 
     /// What is known of it.
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).health()
     }
 
     fn count(&self, operation: &'static str, result: &'static str, started: Duration) {
@@ -297,15 +340,14 @@ impl Dependency {
     }
 
     /// Whether that is news.
-    fn set(&self, state: DependencyState, reason: Option<&'static str>) -> bool {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = health.state != state;
+    fn note(&self, request: Request, failure: Option<&'static str>) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let side = if request.writes { &mut known.write } else { &mut known.read };
+        let news = side.is_some() != failure.is_some();
         if news {
-            *health = Health { state, since: self.clock.now(), reason };
-            self.up.set(i64::from(state == DependencyState::Up));
-            if state == DependencyState::Up {
-                tracing::info!(dependency = self.name, "a dependency is up again");
-            }
+            *side = failure;
+            known.since = self.clock.now();
+            self.up.set(i64::from(known.read.is_none() && known.write.is_none()));
         }
         news
     }

@@ -12,6 +12,7 @@ use std::{
 use lunasec_tests::{
     Raw, Sidecar,
     namespace::{in_mount_namespace, mount_tmpfs, remount},
+    raw::get_tcp,
     sidecar::lunasec,
 };
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -74,12 +75,16 @@ fn limit_writes(sidecar: &Sidecar, most: Option<u64>) {
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: most, maximum: None }).unwrap();
 }
 
-fn refuses_writes(sidecar: &Sidecar) {
-    for length in [1, 5_000, 200_000] {
+fn refuses_writes_of(sidecar: &Sidecar, lengths: &[usize]) {
+    for &length in lengths {
         let answer = sidecar.post("/v1/tokenize", &json!({ "value": "v".repeat(length) }));
         assert_eq!((answer.status, &*answer.code()), (503, "storage_unavailable"));
         assert_eq!(answer.json()["retryable"], true);
     }
+}
+
+fn refuses_writes(sidecar: &Sidecar) {
+    refuses_writes_of(sidecar, &[1, 5_000, 200_000]);
     let once = sidecar.post_once("/v1/tokenize", "key", &json!({ "value": "v" }));
     assert_eq!((once.status, &*once.code()), (503, "storage_unavailable"));
 }
@@ -104,6 +109,12 @@ fn fill_ledger(sidecar: &Sidecar, ledger: &mut Ledger, count: usize) {
         let value = format!("value {}", ledger.alive.len());
         ledger.alive.insert(sidecar.tokenize(&value), value);
     }
+}
+
+const UP: &str = "lunasec_dependency_up{dependency=\"storage\"}";
+
+fn status_of_storage(sidecar: &Sidecar) -> serde_json::Value {
+    get_tcp(&sidecar.admin(), "/status").json()["dependencies"]["storage"].clone()
 }
 
 /// Reads one token over and over, beside whatever the test does; every answer must be right.
@@ -147,10 +158,17 @@ fn a_full_disk_stops_writes_until_there_is_room_and_never_reads() {
                 write_until_refused(&sidecar, &mut ledger, length);
                 ledger.check(&sidecar);
             }
+            // Reads go on, and nobody is told that all is well.
+            let storage = status_of_storage(&sidecar);
+            assert_eq!(storage["state"], "degraded", "{storage}");
+            assert!(storage["reason"].as_str().unwrap().contains("writes fail"), "{storage}");
+            assert_eq!(sidecar.metric(UP), 0.0);
             println!("{} reads went well beside failing writes", reading());
             fs::remove_file(&ballast).unwrap();
             fill_ledger(&sidecar, &mut ledger, 30);
             ledger.check(&sidecar);
+            assert_eq!(status_of_storage(&sidecar)["state"], "up");
+            assert_eq!(sidecar.metric(UP), 1.0);
             // Full again, and restarted while it is.
             fill(&ballast);
             sidecar.kill();
@@ -230,7 +248,10 @@ fn a_store_that_vanishes_is_not_taken_for_an_empty_one() {
             let sidecar = disk.start();
             let token = sidecar.tokenize("value");
             fs::remove_file(disk.path().join("store.redb")).unwrap();
-            // The open file still serves; a failed write closes it.
+            // The open file is still read; what would be written to it would be lost with it.
+            assert_eq!(sidecar.detokenize(&token).json()["value"], "value");
+            refuses_writes_of(&sidecar, &[1, 5_000]);
+            assert_eq!(sidecar.detokenize(&token).json()["value"], "value");
             limit_writes(&sidecar, Some(0));
             refuses_writes(&sidecar);
             limit_writes(&sidecar, None);

@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use lunasec_tests::Sidecar;
+use lunasec_tests::{Sidecar, sidecar::lunasec};
 use tempfile::TempDir;
 
 /// A stopped sidecar's directory, and a token in it.
@@ -41,6 +41,49 @@ fn a_missing_key_file_is_not_replaced() {
         assert!(!key.exists());
     }
     fs::rename(&spare, &key).unwrap();
+    assert_eq!(Sidecar::dev_in(directory.path()).detokenize(&token).json()["value"], "value");
+}
+
+/// An unmounted volume looks like this.
+#[test]
+fn a_missing_store_is_not_taken_for_an_empty_one() {
+    let (directory, token) = stopped();
+    let (store, spare) = (directory.path().join("store.redb"), directory.path().join("spare"));
+    fs::rename(&store, &spare).unwrap();
+    for _ in 0..2 {
+        let log = refused(directory.path());
+        assert!(log.contains("store.redb") && log.contains("--new-store"), "{log}");
+        assert!(!store.exists());
+    }
+    fs::rename(&spare, &store).unwrap();
+    assert_eq!(Sidecar::dev_in(directory.path()).detokenize(&token).json()["value"], "value");
+    // Whoever means it can have it.
+    fs::remove_file(&store).unwrap();
+    let mut command = lunasec();
+    command.args(["dev", "--new-store", "--admin", "127.0.0.1:0", "--dir"]).arg(directory.path());
+    let socket = directory.path().join("lunasec.sock");
+    let sidecar = Sidecar::spawn(command, directory.path(), socket).unwrap();
+    assert_eq!(sidecar.detokenize(&token).code(), "not_found");
+}
+
+/// The keys of namespaces are made at different times, and so under different keys of the file.
+#[test]
+fn a_key_file_that_lacks_one_of_the_keys_in_use_is_refused() {
+    let (directory, token) = stopped();
+    let key = directory.path().join("local.key");
+    let old = fs::read_to_string(&key).unwrap();
+    let (other, _) = stopped();
+    let new = fs::read_to_string(other.path().join("local.key")).unwrap();
+    fs::write(&key, format!("{new}{old}")).unwrap();
+    let mut sidecar = Sidecar::dev_in(directory.path());
+    let headers = [("lunasec-namespace", "aaa")];
+    let answer = sidecar.connect().post_with("/v1/tokenize", &headers, br#"{"value": "v"}"#);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    sidecar.stop();
+    fs::write(&key, &new).unwrap();
+    let log = refused(directory.path());
+    assert!(log.contains("restore the right key file"), "{log}");
+    fs::write(&key, format!("{new}{old}")).unwrap();
     assert_eq!(Sidecar::dev_in(directory.path()).detokenize(&token).json()["value"], "value");
 }
 

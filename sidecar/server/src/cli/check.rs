@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Outcome, Stop, USAGE};
+use super::{Outcome, Stop, USAGE, print};
 use crate::config::{self, Config};
 
 /// Arguments of `lunasec check`.
@@ -26,12 +26,12 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Outcome {
         if self.schema {
-            println!("{:#}", config::schema());
+            print(&format!("{:#}\n", config::schema()))?;
         } else if self.reference {
-            print!("{}", config::reference());
+            print(&config::reference().to_string())?;
         } else {
             load(&self.config)?;
-            println!("{}: no mistakes", self.config.display());
+            print(&format!("{}: no mistakes\n", self.config.display()))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -43,12 +43,25 @@ pub(super) fn load(path: &Path) -> Result<Config, Stop> {
     let text = fs::read_to_string(path).map_err(|error| {
         Stop::new(USAGE, format!("{file} cannot be read: {error}; name another with --config"))
     })?;
-    let overrides: Vec<_> = std::env::vars_os()
+    parse(&file, &text, &variables())
+}
+
+/// The variables that override a configuration.
+pub(super) fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("LUNASEC_"))
-        .collect();
-    Config::parse(&text, &overrides).map_err(|mistakes| {
-        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.render(&file)).collect();
+        .collect()
+}
+
+/// Parses a configuration, or names every mistake in it.
+pub(super) fn parse(
+    file: &str,
+    text: &str,
+    variables: &[(String, String)],
+) -> Result<Config, Stop> {
+    Config::parse(text, variables).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.render(file)).collect();
         let count = match lines.len() {
             1 => "1 mistake".to_owned(),
             many => format!("{many} mistakes"),

@@ -5,12 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lunasec_core::limits as bounds;
-
-use super::{Outcome, START, Stop, run};
+use super::{Outcome, START, Stop, check, print, run};
 use crate::{
     app::{Addresses, free_admin_address},
-    config::{Config, Degrade, Format, Keys, Level, Limits, Listen, Log, Storage, Sweep},
+    config::{Config, Keys, Storage},
     files,
 };
 
@@ -26,6 +24,9 @@ pub(super) struct Dev {
     /// The admin listener, instead of 127.0.0.1:9464 or, if that is taken, a free port
     #[arg(long)]
     admin: Option<SocketAddr>,
+    /// Make a new store although there is a key already
+    #[arg(long)]
+    new_store: bool,
 }
 
 const ADMIN: SocketAddr =
@@ -37,35 +38,49 @@ impl Dev {
         files::create_private_directory(&self.dir)
             .map_err(|error| Stop::new(START, format!("{}: {error}", self.dir.display())))?;
         let dir = self.dir.clone();
-        run::sidecar(self.config(), |addresses| print_hello(addresses, &dir, found))
+        let new_store = self.new_store;
+        let config = self.config(&check::variables())?;
+        run::sidecar(config, new_store, None, |addresses| print_hello(addresses, &dir, found))
     }
 
-    fn config(self) -> Config {
-        Config {
-            listen: Listen {
-                socket: self.socket.unwrap_or_else(|| self.dir.join("lunasec.sock")),
-                mode: 0o660,
-                group: None,
-                admin: Some(self.admin.unwrap_or_else(|| free_admin_address(ADMIN))),
-            },
-            storage: Storage::Embedded { path: self.dir.join("store.redb") },
-            keys: Keys::Local { path: self.dir.join("local.key") },
-            degrade: Degrade { state_dir: Some(self.dir.join("state")) },
-            limits: Limits::default(),
-            log: Log { level: Level::Info, format: Format::Text },
-            sweep: Sweep {
-                expired_grace: bounds::EXPIRED_GRACE,
-                tombstone_grace: bounds::TOMBSTONE_GRACE,
-            },
+    /// A configuration like any other, whose settings the same variables override.
+    fn config(self, variables: &[(String, String)]) -> Result<Config, Stop> {
+        let is_set = |name: &str| variables.iter().any(|(variable, _)| variable == name);
+        let mut config = check::parse("the variables", LEAST, variables)?;
+        if !is_set("LUNASEC_STORAGE__KIND") && !is_set("LUNASEC_STORAGE__PATH") {
+            config.storage = Storage::Embedded { path: self.dir.join("store.redb") };
         }
+        if !is_set("LUNASEC_KEYS__KIND") && !is_set("LUNASEC_KEYS__PATH") {
+            config.keys = Keys::Local { path: self.dir.join("local.key") };
+        }
+        if !is_set("LUNASEC_DEGRADE__STATE_DIR") {
+            config.degrade.state_dir = Some(self.dir.join("state"));
+        }
+        if !is_set("LUNASEC_LISTEN__SOCKET") || self.socket.is_some() {
+            config.listen.socket = self.socket.unwrap_or_else(|| self.dir.join("lunasec.sock"));
+        }
+        if !is_set("LUNASEC_LISTEN__ADMIN") || self.admin.is_some() {
+            config.listen.admin = Some(self.admin.unwrap_or_else(|| free_admin_address(ADMIN)));
+        }
+        Ok(config)
     }
 }
 
-fn print_hello(addresses: &Addresses, dir: &Path, found: bool) {
+/// What a configuration must say; the paths are put into the directory.
+const LEAST: &str = r#"
+[storage]
+kind = "embedded"
+path = "store.redb"
+[keys]
+kind = "local"
+path = "local.key"
+"#;
+
+fn print_hello(addresses: &Addresses, dir: &Path, found: bool) -> Result<(), Stop> {
     let socket = addresses.socket.display();
     let admin = addresses.admin.map_or_else(|| "off".into(), |admin| format!("http://{admin}"));
     let what = if found { "found the store and key" } else { "made a new store and key" };
-    println!(
+    print(&format!(
         "LunaSec sidecar {version}: {what} in {dir}
 
   socket   {socket}
@@ -76,8 +91,9 @@ Try, in another terminal:
   curl --unix-socket {socket} -H 'content-type: application/json' \\
        -d '{{\"value\": \"4111 1111 1111 1111\"}}' http://localhost/v1/tokenize
 
-Ctrl-C stops it; started again, it finds its tokens.",
+Ctrl-C stops it; started again, it finds its tokens.
+",
         version = env!("CARGO_PKG_VERSION"),
         dir = dir.display(),
-    );
+    ))
 }

@@ -1,17 +1,28 @@
 //! What the commands that serve share: runtime, log, signals.
 
-use std::io::IsTerminal;
+use std::{io, io::IsTerminal, sync::Arc};
 
+use futures_util::{Stream, StreamExt, stream};
 use lunasec_core::limits;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::{
+    Registry,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
+};
 
 use super::{FAILED, Outcome, START, Stop};
 use crate::{
     app::{Addresses, App},
     config::{Config, Format, Level, Log},
+    platform,
 };
+
+/// Reads the configuration once more.
+pub(super) type Again = Box<dyn Fn() -> Result<Config, Stop> + Send + Sync>;
 
 /// Runs on one thread: beside an application that wants the other cores, it is also the faster way.
 pub(super) fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
@@ -22,47 +33,64 @@ pub(super) fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     }
 }
 
-/// Starts a sidecar, announces it, and serves until SIGTERM or SIGINT.
-pub(super) fn sidecar(config: Config, announce: impl FnOnce(&Addresses)) -> Outcome {
-    // Before any thread: nothing a sidecar creates is for others, unless it says so.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    init_log(&config.log);
-    raise_file_limit(config.limits.connections);
+/// Starts a sidecar, announces it, and serves until SIGTERM or SIGINT. Where the configuration can be
+/// read `again`, a SIGHUP does so; elsewhere it ends the process, as it does when a terminal closes.
+pub(super) fn sidecar(
+    config: Config,
+    new_store: bool,
+    again: Option<Again>,
+    announce: impl FnOnce(&Addresses) -> Result<(), Stop>,
+) -> Outcome {
+    let log_level = init_log(&config.log);
+    // Before any thread, and before anything is created.
+    let hardening = platform::harden();
+    platform::raise_file_limit(
+        config.limits.connections
+            + limits::REFUSALS
+            + limits::ADMIN_CONNECTIONS
+            + limits::OTHER_FILES,
+    );
     block_on(async move {
         // Caught from here on: a stop during the start is a clean one too.
-        let stop = stop_signal().map_err(|error| Stop::new(FAILED, error))?;
-        let app = App::start(config).await.map_err(|error| Stop::new(START, error))?;
+        let failed = |error: io::Error| Stop::new(FAILED, error);
+        let stop = stop_signal().map_err(failed)?;
+        let reloads = match again {
+            Some(again) => reloads(signal(SignalKind::hangup()).map_err(failed)?, again).boxed(),
+            None => stream::empty().boxed(),
+        };
+        let reloads = reloads.inspect(|config| log_level.set(config.log.level));
+        let app = App::start(config, new_store, hardening)
+            .await
+            .map_err(|error| Stop::new(START, error))?;
         let addresses = app.addresses();
-        announce(&addresses);
+        // Nobody has to read it for the sidecar to serve.
+        let _ = announce(&addresses);
         tracing::info!(socket = %addresses.socket.display(), admin = ?addresses.admin, "serving");
-        app.serve(stop).await;
+        app.serve(stop, reloads).await;
         Ok(std::process::ExitCode::SUCCESS)
     })
 }
 
-/// Many systems start a process with fewer files than the sidecar has connections.
-fn raise_file_limit(connections: usize) {
-    let others = limits::REFUSALS + limits::ADMIN_CONNECTIONS + limits::OTHER_FILES;
-    let wanted = u64::try_from(connections + others).unwrap_or(u64::MAX);
-    let limit = getrlimit(Resource::Nofile);
-    // None is no limit.
-    let possible = limit.maximum.map_or(wanted, |most| most.min(wanted));
-    if limit.current.is_some_and(|now| now < possible) {
-        let raised = Rlimit { current: Some(possible), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the limit of open files could not be raised");
+/// A configuration for each SIGHUP. One with mistakes is named in the log, and the old one stays.
+fn reloads(hangups: Signal, again: Again) -> impl Stream<Item = Config> {
+    let again = Arc::new(again);
+    stream::unfold((hangups, again), async |(mut hangups, again)| {
+        loop {
+            hangups.recv().await?;
+            let read = Arc::clone(&again);
+            // Files are read on a thread that may wait.
+            match tokio::task::spawn_blocking(move || read()).await {
+                Ok(Ok(config)) => return Some((config, (hangups, again))),
+                Ok(Err(stop)) => {
+                    tracing::error!(mistakes = stop.words, "the old configuration stays in force");
+                }
+                Err(error) => tracing::error!(%error, "the configuration could not be read"),
+            }
         }
-    }
-    if possible < wanted {
-        tracing::warn!(
-            possible,
-            wanted,
-            "fewer files may be open than all connections need; raise ulimit -Hn, or lower limits.connections"
-        );
-    }
+    })
 }
 
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -73,21 +101,41 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn init_log(log: &Log) {
-    let level = match log.level {
+/// The log's level, which can be changed under it.
+struct LogLevel(reload::Handle<Targets, Registry>);
+
+impl LogLevel {
+    fn set(&self, level: Level) {
+        // Fails only if the log is gone.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+/// The level is for what we say ourselves. What libraries say below a warning may quote what they
+/// carry: heads, bodies, keys.
+fn filter(level: Level) -> Targets {
+    let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("lunasec", level)
+}
+
+fn init_log(log: &Log) -> LogLevel {
+    let (level, handle) = reload::Layer::new(filter(log.level));
+    // A log that cannot be written must not stop what it tells of.
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(level);
     // Fails only if a log is set already, which then serves.
     let _ = match log.format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().try_init(),
+        Format::Text => registry.with(lines).try_init(),
+        Format::Json => registry.with(lines.json()).try_init(),
     };
+    LogLevel(handle)
 }

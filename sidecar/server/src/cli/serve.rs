@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, check, run};
+use super::{Outcome, check, print, run};
 
 /// Arguments of `lunasec serve`.
 #[derive(clap::Args)]
@@ -10,16 +10,20 @@ pub(super) struct Serve {
     /// The configuration
     #[arg(long, default_value = "lunasec.toml")]
     config: PathBuf,
+    /// Make a new store although there is a key already
+    #[arg(long)]
+    new_store: bool,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Outcome {
         let config = check::load(&self.config)?;
-        run::sidecar(config, |addresses| {
-            println!("serving on {}", addresses.socket.display());
-            if let Some(admin) = addresses.admin {
-                println!("admin on http://{admin}");
-            }
+        let path = self.config;
+        let again = move || check::load(&path);
+        run::sidecar(config, self.new_store, Some(Box::new(again)), |addresses| {
+            let admin = addresses.admin.map(|admin| format!("admin on http://{admin}\n"));
+            let admin = admin.unwrap_or_default();
+            print(&format!("serving on {}\n{admin}", addresses.socket.display()))
         })
     }
 }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use lunasec_api::{Dependency, DependencyState};
+use lunasec_api::{self as api, DependencyState};
 use lunasec_client::Client;
 
-use super::{FAILED, Outcome, SocketArgument, Stop};
+use super::{FAILED, Outcome, SocketArgument, Stop, print};
 
 /// Arguments of `lunasec status`.
 #[derive(clap::Args)]
@@ -24,25 +24,48 @@ impl Status {
         let status = client.status().await.map_err(|error| Stop::new(FAILED, error))?;
         if self.json {
             let text = serde_json::to_string_pretty(&status);
-            println!("{}", text.map_err(|error| Stop::new(FAILED, error))?);
-            return Ok(ExitCode::SUCCESS);
+            print(&format!("{}\n", text.map_err(|error| Stop::new(FAILED, error))?))?;
+        } else {
+            print(&describe(&status))?;
         }
-        println!("lunasec {}, up for {} s", status.version, status.uptime_seconds);
-        print_dependency("storage", &status.dependencies.storage);
-        print_dependency("keys", &status.dependencies.keys);
-        println!("caches   {} data keys", status.caches.data_keys);
-        println!("         {} idempotency keys", status.caches.idempotency_keys);
-        println!("journal  {} pending", status.journal.pending);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_dependency(name: &str, dependency: &Dependency) {
+fn describe(status: &api::Status) -> String {
+    let api::Status { dependencies, caches, .. } = status;
+    [
+        format!("lunasec {}, up for {} s\n", status.version, status.uptime_seconds),
+        dependency("storage", &dependencies.storage),
+        dependency("keys", &dependencies.keys),
+        dependencies.state.as_ref().map(|state| dependency("state", state)).unwrap_or_default(),
+        format!("caches   {} data keys\n", caches.data_keys),
+        format!("         {} idempotency keys\n", caches.idempotency_keys),
+        format!("journal  {} pending\n", status.journal.pending),
+        process(&status.process),
+    ]
+    .concat()
+}
+
+fn process(process: &api::Process) -> String {
+    let words = |yes, good, bad| if yes { good } else { bad };
+    let locked = match &process.reason {
+        Some(reason) => format!("memory not locked: {reason}"),
+        None => "memory locked".into(),
+    };
+    format!(
+        "process  core dumps {}, {}, {locked}\n",
+        words(process.core_dumps_off, "off", "possible"),
+        words(process.untraceable, "untraceable", "traceable"),
+    )
+}
+
+fn dependency(name: &str, dependency: &api::Dependency) -> String {
     let state = match dependency.state {
         DependencyState::Up => "up",
         DependencyState::Degraded => "degraded",
         DependencyState::Down => "down",
     };
     let reason = dependency.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-    println!("{name:<8} {state} since {}{reason}", dependency.since);
+    format!("{name:<8} {state} since {}{reason}\n", dependency.since)
 }

@@ -7,7 +7,7 @@ use lunasec_api::{SweepPage, SweepRequest};
 use lunasec_client::Client;
 use lunasec_core::{limits, words};
 
-use super::{FAILED, Outcome, START, Stop, USAGE, check};
+use super::{FAILED, Outcome, START, Stop, USAGE, check, print};
 use crate::{
     config::Storage,
     env::{Clock, SystemClock},
@@ -37,20 +37,34 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) async fn run(self) -> Outcome {
+        self.check_graces()?;
         let total = match &self.config {
             Some(config) => self.open_and_sweep(config).await?,
             None => self.ask().await?,
         };
         let verb = if self.dry_run { "would remove" } else { "removed" };
-        println!("{verb} {} expired, {} tombstones", total.expired, total.tombstones);
-        println!("examined {} records with {} storage requests", total.examined, total.requests);
-        if total.unreadable > 0 {
-            println!("left {} records that this version cannot read", total.unreadable);
+        let SweepPage { expired, tombstones, examined, requests, unreadable, .. } = total;
+        let mut text = format!(
+            "{verb} {expired} expired, {tombstones} tombstones\n\
+             examined {examined} records with {requests} storage requests\n"
+        );
+        if unreadable > 0 {
+            text += &format!("left {unreadable} records that this version cannot read\n");
         }
-        if let Some(rate) = (total.requests * 1_000_000).checked_div(total.examined) {
-            println!("that is {rate} requests per million records");
+        if let Some(rate) = (requests * 1_000_000).checked_div(examined) {
+            text += &format!("that is {rate} requests per million records\n");
         }
+        print(&text)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn check_graces(&self) -> Result<(), Stop> {
+        for grace in [&self.grace, &self.tombstone_grace].into_iter().flatten() {
+            words::duration(grace).ok_or_else(|| {
+                Stop::new(USAGE, "a grace is a whole number and one of ms, s, m, h, d, such as 24h")
+            })?;
+        }
+        Ok(())
     }
 
     async fn ask(&self) -> Result<SweepPage, Stop> {
@@ -73,15 +87,12 @@ impl Sweep {
 
     async fn open_and_sweep(&self, config: &std::path::Path) -> Result<SweepPage, Stop> {
         let config = check::load(config)?;
-        let grace = |text: &Option<String>, default| match text {
-            Some(text) => words::duration(text).ok_or_else(|| {
-                Stop::new(USAGE, "a grace is a whole number and one of ms, s, m, h, d, such as 24h")
-            }),
-            None => Ok(default),
+        let grace = |text: &Option<String>, default| {
+            text.as_deref().and_then(words::duration).unwrap_or(default)
         };
         let graces = Graces {
-            expired: grace(&self.grace, config.sweep.expired_grace)?,
-            tombstone: grace(&self.tombstone_grace, config.sweep.tombstone_grace)?,
+            expired: grace(&self.grace, config.sweep.expired_grace),
+            tombstone: grace(&self.tombstone_grace, config.sweep.tombstone_grace),
         };
         if graces.tombstone < limits::TOMBSTONE_GRACE_LEAST {
             return Err(Stop::new(USAGE, "tombstones are kept for at least 48h"));

@@ -15,9 +15,10 @@ use lunasec_core::limits;
 use super::{
     FAILED, Outcome, SocketArgument, Stop, USAGE,
     files::{
-        self, Bar, Batches, CallError, Cell, Direction, Format, ItemError, Options, Source,
-        Summary, Target,
+        self, Bar, Batches, CallError, Cell, Direction, FileError, Format, ItemError, Options,
+        Source, Summary, Target,
     },
+    tell,
 };
 use crate::env::{Entropy, SystemEntropy};
 
@@ -86,7 +87,10 @@ impl Values {
         if failed {
             return Err(Stop::new(FAILED, crate::env::NoEntropy));
         }
-        let summary = summary.map_err(|error| Stop::new(FAILED, error))?;
+        let summary = summary.map_err(|error| match error {
+            FileError::Usage(words) => Stop::new(USAGE, words),
+            error => Stop::new(FAILED, error),
+        })?;
         report(direction, &summary, began.elapsed().as_secs_f64());
         Ok(ExitCode::SUCCESS)
     }
@@ -99,6 +103,9 @@ impl Values {
         };
         Ok(Options {
             direction,
+            sidecar: std::path::absolute(&self.sidecar.socket)
+                .unwrap_or_else(|_| self.sidecar.socket.clone()),
+            namespace: self.namespace.clone(),
             input: match &self.input {
                 path if is_dash(path) => Source::Stdin,
                 path => Source::Path(path.clone()),
@@ -125,6 +132,10 @@ impl Values {
     /// The whole input as one value, or one token.
     async fn one(&self, direction: Direction, client: &Client) -> Outcome {
         let failed = |error: Error| Stop::new(FAILED, error);
+        if self.output.as_os_str() != "-" && !self.force && self.output.exists() {
+            let output = self.output.display();
+            return Err(Stop::new(USAGE, format!("{output} exists; pass --force to replace it")));
+        }
         let input = self.read_all()?;
         let output = match direction {
             Direction::Tokenize => client.tokenize(&input.0).await.map_err(failed)?.into_bytes(),
@@ -178,25 +189,30 @@ fn report(direction: Direction, summary: &Summary, seconds: f64) {
     };
     let Summary { values, rows, empty, .. } = summary;
     if let Some(row) = summary.resumed_at_row {
-        eprintln!("resumed at row {row}");
+        tell(&format!("resumed at row {row}\n"));
     }
-    eprintln!(
-        "{done} {values} values of {rows} rows in {seconds:.1} s; {empty} empty cells stayed"
-    );
+    tell(&format!(
+        "{done} {values} values of {rows} rows in {seconds:.1} s; {empty} empty cells stayed\n"
+    ));
+    if summary.bare > 0 {
+        tell(&format!("{} rows have none of the columns: they stay as they are\n", summary.bare));
+    }
     let spelling = summary.spelling;
     if spelling.needs_ascii > 0 {
         let count = spelling.needs_ascii;
-        eprintln!(
-            "{count} values are written in ASCII: detokenize with --ascii for the same bytes"
-        );
+        tell(&format!(
+            "{count} values are written in ASCII: detokenize with --ascii for the same bytes\n"
+        ));
     }
     if spelling.needs_plain > 0 && spelling.needs_ascii > 0 {
         let count = spelling.needs_plain;
-        eprintln!("{count} values are not: they come back the same only without --ascii");
+        tell(&format!("{count} values are not: they come back the same only without --ascii\n"));
     }
     if spelling.respelled > 0 {
         let count = spelling.respelled;
-        eprintln!("{count} values use unusual escapes: they come back equal, in other bytes");
+        tell(&format!(
+            "{count} values use unusual escapes: they come back equal, in other bytes\n"
+        ));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Answers out.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,8 +9,10 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use lunasec_api::{Code, Item, ItemError, Problem, REQUEST_ID_HEADER};
+use lunasec_core::limits;
 use serde::Serialize;
 
+use super::body::{Budget, Held};
 use crate::{failure::Failure, status};
 
 /// What every answer is.
@@ -24,6 +26,34 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 pub fn json<T: Serialize>(body: &T) -> Result<Answer, Failure> {
     let bytes = serde_json::to_vec(body).map_err(Failure::internal)?;
     Ok(bytes_answer(StatusCode::OK, JSON, bytes))
+}
+
+/// Success that may be large: it counts against the budget until it is written.
+pub fn held_json<T: Serialize>(budget: &Arc<Budget>, body: &T) -> Result<Answer, Failure> {
+    let bytes = serde_json::to_vec(body).map_err(Failure::internal)?;
+    let mut held = budget.hold();
+    held.grow(bytes.len())?;
+    Ok(held_answer(bytes, held))
+}
+
+fn held_answer(bytes: Vec<u8>, held: Held) -> Answer {
+    if bytes.len() <= limits::SMALL_BODY_BYTES {
+        return bytes_answer(StatusCode::OK, JSON, bytes);
+    }
+    // Dropped once the last byte is with the kernel.
+    let owner = Owner { bytes, _held: held };
+    answer_of(StatusCode::OK, JSON, Bytes::from_owner(owner))
+}
+
+struct Owner {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Failure: RFC 9457.
@@ -65,6 +95,7 @@ pub fn failed<'a, T>(failure: &'a Failure, token: Option<Cow<'a, str>>) -> Item<
 /// come has room for its error, and what would take more than is left carries an error instead.
 pub struct Items {
     out: Vec<u8>,
+    held: Held,
     most: usize,
     full: Failure,
     /// Bytes of an item that says so, but for its token.
@@ -75,14 +106,19 @@ pub struct Items {
 
 impl Items {
     /// An answer about `tokens`, in their order.
-    pub fn new<'a>(most: usize, tokens: impl Iterator<Item = &'a str>) -> Result<Self, Failure> {
+    pub fn new<'a>(
+        most: usize,
+        budget: &Arc<Budget>,
+        tokens: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, Failure> {
         let full =
             Failure::new(Code::PayloadTooLarge, "the answer is full; ask for fewer tokens at once");
         let mut blank = Vec::new();
         write(&mut blank, &failed::<()>(&full, Some("".into())))?;
         let full_bytes = blank.len() + 1;
         let reserved = tokens.map(|token| full_bytes + json_bytes_of(token)).sum::<usize>() + 1;
-        Ok(Self { out: br#"{"items":["#.to_vec(), most, full, full_bytes, reserved })
+        let (out, held) = (br#"{"items":["#.to_vec(), budget.hold());
+        Ok(Self { out, held, most, full, full_bytes, reserved })
     }
 
     /// The next item.
@@ -96,14 +132,14 @@ impl Items {
             write(&mut self.out, &failed::<()>(&self.full, Some(token.into())))?;
             self.out.push(b',');
         }
-        Ok(())
+        self.held.grow(self.out.len())
     }
 
     /// The whole.
     pub fn finish(mut self) -> Answer {
         self.out.pop();
         self.out.extend_from_slice(b"]}");
-        bytes_answer(StatusCode::OK, JSON, self.out)
+        held_answer(self.out, self.held)
     }
 }
 
@@ -119,7 +155,11 @@ fn json_bytes_of(text: &str) -> usize {
 }
 
 fn bytes_answer(status: StatusCode, kind: HeaderValue, bytes: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::new(bytes.into()));
+    answer_of(status, kind, bytes.into())
+}
+
+fn answer_of(status: StatusCode, kind: HeaderValue, bytes: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(bytes));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer

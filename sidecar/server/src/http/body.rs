@@ -22,44 +22,52 @@ use lunasec_core::limits;
 
 use crate::failure::Failure;
 
-/// How many bytes of bodies are held, against how many may be.
+/// How many bytes of bodies and answers are held, against how many may be. What counts is what has
+/// come, not what is announced: else a few words would keep everybody out.
 pub struct Budget {
-    used: AtomicUsize,
+    used: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Budget {
     /// Allows `most` bytes at once.
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), most })
+        Arc::new(Self { used: Arc::default(), most })
     }
 
-    fn take(self: &Arc<Self>, bytes: usize) -> Result<Held, Failure> {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held { budget: Arc::clone(self), bytes };
-        if before.saturating_add(bytes) > self.most {
-            return Err(Failure::new(
-                Code::Overloaded,
-                "the sidecar holds too many request bodies; try again later",
-            ));
-        }
-        Ok(held)
+    /// Allows another number of bytes; those that are held still count.
+    pub fn resized(&self, most: usize) -> Arc<Self> {
+        Arc::new(Self { used: Arc::clone(&self.used), most })
+    }
+
+    /// Nothing yet.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        Held { budget: Arc::clone(self), bytes: 0 }
     }
 }
 
 /// Bytes that count against the budget until they are dropped.
-struct Held {
+pub struct Held {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Held {
-    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
-        if bytes > self.bytes {
-            let mut more = self.budget.take(bytes - self.bytes)?;
-            self.bytes = bytes;
-            more.bytes = 0;
+    /// Holds `bytes` in all from now on. What is small does not count.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        if bytes <= self.bytes || bytes <= limits::SMALL_BODY_BYTES {
+            return Ok(());
         }
+        let more = bytes - self.bytes;
+        let before = self.budget.used.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) > self.budget.most {
+            self.budget.used.fetch_sub(more, Ordering::Relaxed);
+            return Err(Failure::new(
+                Code::Overloaded,
+                "the sidecar holds too many large bodies and answers; try again later",
+            ));
+        }
+        self.bytes = bytes;
         Ok(())
     }
 }
@@ -89,9 +97,8 @@ pub(super) async fn read(
     most: usize,
     budget: &Arc<Budget>,
 ) -> Result<Collected, Failure> {
-    let early = check_head(headers, &body, most).and_then(|declared| budget.take(declared));
-    match early {
-        Ok(held) => collect(headers, body, most, held).await,
+    match check_head(headers, &body, most) {
+        Ok(()) => collect(headers, body, most, budget.hold()).await,
         Err(failure) => {
             linger(headers, body);
             Err(failure)
@@ -106,7 +113,7 @@ pub fn discard(headers: &HeaderMap, body: Incoming) {
     }
 }
 
-fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<usize, Failure> {
+fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(), Failure> {
     let json = headers.get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes()));
     if !json {
         return Err(Failure::new(
@@ -114,8 +121,8 @@ fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<usize
             "send the body as JSON, with the header content-type: application/json",
         ));
     }
-    let declared = body.size_hint().lower();
-    usize::try_from(declared).ok().filter(|declared| *declared <= most).ok_or_else(|| large(most))
+    let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|declared| declared <= most);
+    if fits { Ok(()) } else { Err(large(most)) }
 }
 
 fn is_json(kind: &[u8]) -> bool {

@@ -17,7 +17,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     T::deserialize(Named(&mut deserializer))
         .and_then(|parsed| deserializer.end().map(|()| parsed))
-        .map_err(|error| invalid(explain(&error)))
+        .map_err(|error| invalid(explain(&error, "the body")))
 }
 
 /// Checks metadata: a JSON object, no key twice at any depth, no lone surrogate, not too deep.
@@ -35,7 +35,7 @@ pub(super) fn check_metadata(text: &str, most: usize) -> Result<(), Failure> {
     Strict { depth: limits::METADATA_DEPTH }
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
-        .map_err(|error| invalid(format!("metadata: {}", explain(&error)).into()))
+        .map_err(|error| invalid(explain(&error, "metadata")))
 }
 
 fn invalid(detail: Cow<'static, str>) -> Failure {
@@ -47,16 +47,16 @@ const TOO_DEEP: &str = "it is nested too deeply";
 
 /// Says what is wrong in our own words. Of what the caller sent, only a place and a field's name can
 /// appear, and the name only if it looks like one: a mistyped body may hold the value anywhere.
-fn explain(error: &serde_json::Error) -> Cow<'static, str> {
+fn explain(error: &serde_json::Error, whole: &str) -> Cow<'static, str> {
     let text = error.to_string();
     let what = match error.classify() {
-        Category::Eof => "the body is not complete JSON".to_owned(),
+        Category::Eof => format!("{whole} is not complete JSON"),
         Category::Syntax if text.starts_with("recursion limit") => TOO_DEEP.to_owned(),
-        Category::Syntax => "the body is not valid JSON".to_owned(),
+        Category::Syntax => format!("{whole} is not valid JSON"),
         Category::Data => explain_data(&text),
-        Category::Io => "the body could not be read".to_owned(),
+        Category::Io => format!("{whole} could not be read"),
     };
-    format!("{what} (line {}, column {})", error.line(), error.column()).into()
+    format!("{what} (line {}, column {} of {whole})", error.line(), error.column()).into()
 }
 
 fn explain_data(text: &str) -> String {
@@ -80,7 +80,11 @@ fn explain_data(text: &str) -> String {
     // What stands behind the last `expected` is the type's own description, never the input.
     match text.rsplit_once(", expected ") {
         Some((_, rest)) => {
-            let expected = rest.split(" at line ").next().unwrap_or_default();
+            let expected = match rest.split(" at line ").next().unwrap_or_default() {
+                structure if structure.starts_with("struct ") => "an object",
+                "u64" => "a whole number",
+                other => other,
+            };
             format!("wrong type or value, expected {expected}")
         }
         None => "wrong type or value".to_owned(),

@@ -226,16 +226,22 @@ impl Keyring {
         }
     }
 
-    /// Unwraps one stored key, whichever comes first: whether the keeper holds the right key is
-    /// known before the first request, not after. `Ok(false)` for a store without keys.
-    pub async fn probe(&self) -> Result<bool, KeyError> {
-        let Some(name) = self.store.list(Name::KEYS, None, 1).await?.into_iter().next() else {
-            return Ok(false);
-        };
-        let slot = Slot::of(&name)
-            .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
-        self.unwrap_stored(&slot).await?;
-        Ok(true)
+    /// Unwraps stored keys, up to `most` of them: whether the keeper holds the right key is known
+    /// before the first request, not after. `Ok(false)` for a store without keys.
+    pub async fn probe(&self, most: usize) -> Result<bool, KeyError> {
+        let names = self.store.list(Name::KEYS, None, most).await?;
+        for name in &names {
+            let slot = Slot::of(name)
+                .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
+            self.unwrap_stored(&slot).await?;
+        }
+        Ok(!names.is_empty())
+    }
+
+    /// How long ago the epoch of the newest key that seals began.
+    pub fn age(&self) -> Option<Duration> {
+        let newest = self.held().current.values().map(|key| key.id).max()?;
+        Some(Duration::from_millis(self.clock.now().saturating_sub(newest.starts_at())))
     }
 
     /// How many unwrapped keys are held.
@@ -288,7 +294,7 @@ impl Keyring {
     fn held_key(&self, slot: &Slot) -> Option<Arc<DataKey>> {
         let held = self.held();
         let unwrapped = held.unwrapped.get(slot)?;
-        (self.age(unwrapped) < self.settings.age).then(|| Arc::clone(&unwrapped.key))
+        (self.held_for(unwrapped) < self.settings.age).then(|| Arc::clone(&unwrapped.key))
     }
 
     /// A key past its age, while it cannot be unwrapped anew; see `extend`.
@@ -296,7 +302,7 @@ impl Keyring {
         let held = self.held();
         match held.unwrapped.get(slot) {
             Some(unwrapped)
-                if !is_refusal(&error) && self.age(unwrapped) < self.settings.extension =>
+                if !is_refusal(&error) && self.held_for(unwrapped) < self.settings.extension =>
             {
                 Ok(Arc::clone(&unwrapped.key))
             }
@@ -304,7 +310,7 @@ impl Keyring {
         }
     }
 
-    fn age(&self, unwrapped: &Unwrapped) -> Duration {
+    fn held_for(&self, unwrapped: &Unwrapped) -> Duration {
         self.clock.monotonic().saturating_sub(unwrapped.at)
     }
 

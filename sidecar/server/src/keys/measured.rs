@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use lunasec_core::secret::DataKey;
 
 use super::{Context, KeyError, Wrapper};
-use crate::telemetry::Dependency;
+use crate::telemetry::{Dependency, Request};
 
 /// See the module.
 pub struct Measured<W> {
@@ -22,22 +22,22 @@ impl<W> Measured<W> {
 
     async fn watch<T>(
         &self,
-        operation: &'static str,
+        asked: Request,
         call: impl Future<Output = Result<T, KeyError>>,
     ) -> Result<T, KeyError> {
         let started = self.dependency.start();
         let result = call.await;
         match &result {
-            Ok(_) => self.dependency.answered(operation, "ok", started),
+            Ok(_) => self.dependency.answered(asked, "ok", started),
             // A damaged blob is the store's fault: the keeper answered.
             Err(KeyError::Corrupted(_) | KeyError::Store(_)) => {
-                self.dependency.answered(operation, "corrupted", started);
+                self.dependency.answered(asked, "corrupted", started);
             }
             Err(KeyError::Refused(cause)) => {
-                self.dependency.failed(operation, "refused", cause, started);
+                self.dependency.failed(asked, "refused", cause, started);
             }
             Err(KeyError::Unavailable(cause)) => {
-                self.dependency.failed(operation, "unavailable", cause, started);
+                self.dependency.failed(asked, "unavailable", cause, started);
             }
         }
         result
@@ -47,14 +47,14 @@ impl<W> Measured<W> {
 #[async_trait]
 impl<W: Wrapper> Wrapper for Measured<W> {
     async fn make(&self, context: &Context<'_>) -> Result<(DataKey, Vec<u8>), KeyError> {
-        self.watch("make", self.inner.make(context)).await
+        self.watch(Request::write("make"), self.inner.make(context)).await
     }
 
     async fn unwrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, KeyError> {
-        self.watch("unwrap", self.inner.unwrap(context, wrapped)).await
+        self.watch(Request::read("unwrap"), self.inner.unwrap(context, wrapped)).await
     }
 
     async fn rewrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.watch("rewrap", self.inner.rewrap(context, wrapped)).await
+        self.watch(Request::write("rewrap"), self.inner.rewrap(context, wrapped)).await
     }
 }

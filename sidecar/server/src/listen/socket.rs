@@ -66,6 +66,13 @@ impl Bound {
             let most = limits::SOCKET_PATH_BYTES;
             return Err(SocketError::TooLong { path: name(), length, most });
         }
+        let group = match group {
+            Some(group) => {
+                Some(group_id(group).ok_or_else(|| SocketError::NoGroup(group.to_owned()))?)
+            }
+            None => None,
+        };
+        prepare_directory(path, group).map_err(failed)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -81,8 +88,7 @@ impl Bound {
         // The umask keeps others out between bind and chmod; see `main`.
         let listener = UnixListener::bind(path).map_err(failed)?;
         if let Some(group) = group {
-            let id = group_id(group).ok_or_else(|| SocketError::NoGroup(group.to_owned()))?;
-            chown(path, None, Some(id)).map_err(failed)?;
+            chown(path, None, Some(group)).map_err(failed)?;
         }
         fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
         Ok(Self { listener: Some(listener), path: path.to_owned(), _lock: lock })
@@ -109,6 +115,20 @@ impl Drop for Bound {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Makes the socket's directory where there is none: private, but for the group that is let in.
+fn prepare_directory(socket: &Path, group: Option<u32>) -> io::Result<()> {
+    let directory = files::parent(socket);
+    if directory.exists() {
+        return Ok(());
+    }
+    files::create_private_directory(directory)?;
+    if let Some(group) = group {
+        chown(directory, None, Some(group))?;
+        fs::set_permissions(directory, Permissions::from_mode(0o710))?;
+    }
+    Ok(())
 }
 
 /// Removes a socket that nobody listens on; whoever does may be no sidecar and know no lock.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::telemetry::Dependency;
+use crate::telemetry::{Dependency, Request};
 
 /// See the module.
 pub struct Measured<S> {
@@ -22,27 +22,27 @@ impl<S> Measured<S> {
 
     async fn watch<T>(
         &self,
-        operation: &'static str,
+        asked: Request,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let started = self.dependency.start();
         let result = request.await;
-        self.note(operation, started, &result);
+        self.note(asked, started, &result);
         result
     }
 
-    fn note<T>(&self, operation: &'static str, started: Duration, result: &Result<T, StoreError>) {
+    fn note<T>(&self, asked: Request, started: Duration, result: &Result<T, StoreError>) {
         match result {
-            Ok(_) => self.dependency.answered(operation, "ok", started),
+            Ok(_) => self.dependency.answered(asked, "ok", started),
             // The store did its work; that another was faster is no fault of it.
             Err(StoreError::Precondition) => {
-                self.dependency.answered(operation, "precondition", started);
+                self.dependency.answered(asked, "precondition", started);
             }
             Err(StoreError::Unavailable(cause)) => {
-                self.dependency.failed(operation, "unavailable", cause, started);
+                self.dependency.failed(asked, "unavailable", cause, started);
             }
             Err(StoreError::Corrupted(cause)) => {
-                self.dependency.failed(operation, "corrupted", cause, started);
+                self.dependency.failed(asked, "corrupted", cause, started);
             }
         }
     }
@@ -51,14 +51,14 @@ impl<S> Measured<S> {
 #[async_trait]
 impl<S: Store> Store for Measured<S> {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        self.watch("put_new", self.inner.put_new(name, bytes)).await
+        self.watch(Request::write("put_new"), self.inner.put_new(name, bytes)).await
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
         let started = self.dependency.start();
         let results = self.inner.put_new_many(objects).await;
         for result in &results {
-            self.note("put_new", started, result);
+            self.note(Request::write("put_new"), started, result);
         }
         results
     }
@@ -69,11 +69,11 @@ impl<S: Store> Store for Measured<S> {
         bytes: Bytes,
         expected: &Version,
     ) -> Result<Version, StoreError> {
-        self.watch("put_if", self.inner.put_if(name, bytes, expected)).await
+        self.watch(Request::write("put_if"), self.inner.put_if(name, bytes, expected)).await
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
-        self.watch("get", self.inner.get(name)).await
+        self.watch(Request::read("get"), self.inner.get(name)).await
     }
 
     async fn list(
@@ -82,7 +82,7 @@ impl<S: Store> Store for Measured<S> {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
-        self.watch("list", self.inner.list(prefix, after, limit)).await
+        self.watch(Request::read("list"), self.inner.list(prefix, after, limit)).await
     }
 
     async fn heads(
@@ -92,10 +92,10 @@ impl<S: Store> Store for Measured<S> {
         limit: usize,
         length: usize,
     ) -> Result<Heads, StoreError> {
-        self.watch("heads", self.inner.heads(prefix, after, limit, length)).await
+        self.watch(Request::read("heads"), self.inner.heads(prefix, after, limit, length)).await
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
-        self.watch("remove_if", self.inner.remove_if(name, expected)).await
+        self.watch(Request::write("remove_if"), self.inner.remove_if(name, expected)).await
     }
 }

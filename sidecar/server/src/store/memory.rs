@@ -1,8 +1,7 @@
 //! A store in memory: a real one, that forgets when the process ends. For benchmarks and tests.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    ops::Bound,
+    collections::{HashMap, hash_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +16,7 @@ pub struct MemoryStore(Mutex<Contents>);
 
 #[derive(Default)]
 struct Contents {
-    objects: BTreeMap<Name, Object>,
+    objects: HashMap<Name, Object>,
     writes: u64,
 }
 
@@ -39,19 +38,17 @@ impl Contents {
         Ok(version)
     }
 
-    fn page<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&Name>,
-    ) -> impl Iterator<Item = (&'a Name, &'a Object)> {
-        let from = match after {
-            Some(name) => Bound::Excluded(name.clone()),
-            None => Bound::Included(Name::from_text(prefix)),
-        };
-        self.objects
-            .range((from, Bound::Unbounded))
-            .skip_while(move |(name, _)| name.as_str() < prefix)
-            .take_while(move |(name, _)| name.as_str().starts_with(prefix))
+    /// Names in order. They are sorted anew for each page: writes and reads are many here, pages few.
+    fn page(&self, prefix: &str, after: Option<&Name>, limit: usize) -> Vec<(&Name, &Object)> {
+        let behind = |name: &Name| after.is_none_or(|after| name > after);
+        let mut page: Vec<_> = self
+            .objects
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with(prefix) && behind(name))
+            .collect();
+        page.sort_unstable_by_key(|(name, _)| *name);
+        page.truncate(limit);
+        page
     }
 }
 
@@ -97,7 +94,8 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
         let contents = self.contents();
-        Ok(contents.page(prefix, after).take(limit).map(|(name, _)| name.clone()).collect())
+        let page = contents.page(prefix, after, limit);
+        Ok(page.into_iter().map(|(name, _)| name.clone()).collect())
     }
 
     async fn heads(
@@ -113,8 +111,8 @@ impl Store for MemoryStore {
             version: object.version.clone(),
         };
         let objects = contents
-            .page(prefix, after)
-            .take(limit)
+            .page(prefix, after, limit)
+            .into_iter()
             .map(|(name, object)| (name.clone(), head(object)))
             .collect();
         Ok(Heads { objects, requests: 1 })

@@ -1,9 +1,13 @@
 use std::sync::atomic::Ordering;
 
 use lunasec_api::Code;
-use lunasec_core::limits;
+use lunasec_core::{
+    limits,
+    record::{HEADER_LEN, Header, Kind},
+};
 use lunasec_sidecar::{
     failure::Failure,
+    store::{Name, Store},
     vault::{Call, NewValue},
 };
 
@@ -150,4 +154,41 @@ async fn a_retry_heals_an_attempt_that_stored_nothing() {
     assert_eq!(world.detokenize(&token).await.as_deref(), Ok("value"));
     let again = world.vault.tokenize(&retry, value()).await.unwrap().token;
     assert_eq!((again.expose(), world.records().await), (token.expose(), 3));
+}
+
+/// A value that can be read has all that it was given: so its metadata is written before it.
+#[tokio::test]
+async fn a_disk_that_fills_up_between_the_two_leaves_no_value_without_its_metadata() {
+    let world = World::in_memory();
+    world.tokenize("makes the data key").await;
+    let given = || NewValue { metadata: Some("{\"m\":1}".into()), ..new_value("v") };
+    world.store.room.store(1, Ordering::SeqCst);
+    let failed = world.vault.tokenize(&call_with("key"), given()).await;
+    assert_eq!(failed.unwrap_err().code, Code::StorageUnavailable);
+    // One record more, and it is not the value: the retry finds the token and writes it.
+    world.store.room.store(usize::MAX, Ordering::SeqCst);
+    let heads = world.store.heads(Name::RECORDS, None, 10, HEADER_LEN).await.unwrap();
+    let kinds: Vec<_> =
+        heads.objects.iter().map(|(_, head)| Header::parse(&head.bytes).unwrap().kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::Metadata).count(), 1);
+    assert_eq!(kinds.len(), 2, "the first value, and metadata");
+    let token = world.vault.tokenize(&call_with("key"), given()).await.unwrap().token;
+    assert_eq!(world.detokenize(&token).await, Ok("v".into()));
+    let described = world.vault.metadata_get(&call(), &token).await.unwrap();
+    assert_eq!(described.metadata, "{\"m\":1}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_unavailable_before_the_request_is_late() {
+    let world = World::in_memory();
+    let token = world.tokenize("v").await;
+    world.store.hangs.store(true, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    assert_eq!(world.detokenize(&token).await, Err(Code::StorageUnavailable));
+    let one = world.vault.tokenize(&call(), new_value("w")).await;
+    assert_eq!(one.unwrap_err().code, Code::StorageUnavailable);
+    assert_eq!(world.delete(&token).await, Err(Code::StorageUnavailable));
+    assert!(began.elapsed() < 3 * limits::REQUEST_TIME);
+    world.store.hangs.store(false, Ordering::SeqCst);
+    assert_eq!(world.detokenize(&token).await, Ok("v".into()));
 }

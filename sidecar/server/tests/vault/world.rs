@@ -13,6 +13,7 @@ use bytes::Bytes;
 use lunasec_api::{Code, Encoding};
 use lunasec_core::{
     ids::{Millis, Namespace},
+    limits,
     policy::{Caller, Policy},
     secret::{DataKey, Plaintext},
     token::Token,
@@ -23,7 +24,7 @@ use lunasec_sidecar::{
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
     keyed::KeyedLocks,
     keys::{Keyring, LocalKeys, Settings},
-    store::{EmbeddedStore, Heads, MemoryStore, Name, Object, Store, StoreError, Version},
+    store::{EmbeddedStore, Heads, MemoryStore, Name, Object, Store, StoreError, Timed, Version},
     vault::{Call, NewValue, Vault},
 };
 use tempfile::TempDir;
@@ -70,10 +71,17 @@ pub(crate) struct Restless {
     pub(crate) full: AtomicBool,
     /// Calls of `get`, which reads an object whole.
     pub(crate) gets: AtomicUsize,
+    /// Whether requests are taken and never answered.
+    pub(crate) hangs: AtomicBool,
+    /// Writes of new objects until the disk is full, if that is near.
+    pub(crate) room: AtomicUsize,
 }
 
 impl Restless {
     async fn turns(&self) {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         for _ in 0..random::<1>(&self.entropy).unwrap()[0] % 8 {
             tokio::task::yield_now().await;
         }
@@ -84,7 +92,9 @@ impl Restless {
 impl Store for Restless {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         self.turns().await;
-        if self.full.load(Ordering::SeqCst) {
+        let has_room = |room: usize| room.checked_sub(1);
+        let room = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, has_room);
+        if self.full.load(Ordering::SeqCst) || room.is_err() {
             return Err(StoreError::Unavailable("full".into()));
         }
         let result = self.inner.put_new(name, bytes).await;
@@ -168,6 +178,8 @@ impl World {
             longest_head: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             gets: AtomicUsize::new(0),
+            hangs: AtomicBool::new(false),
+            room: AtomicUsize::new(usize::MAX),
         });
         let clock =
             Arc::new(FakeClock { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) });
@@ -181,7 +193,7 @@ impl World {
         let idempotency =
             Idempotency::new(DataKey::take(&mut [5; 32]), entries, Arc::clone(&entropy));
         let vault = Vault {
-            store: store.clone(),
+            store: Arc::new(Timed::new(store.clone(), limits::STORAGE_TIME)),
             keyring: Arc::new(keyring),
             clock: clock.clone(),
             entropy,

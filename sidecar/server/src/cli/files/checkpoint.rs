@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileError, disk::Disk, guard::Tally, job::Job, paths::Paths};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How much of the input is looked at to know it again.
 const HEAD_BYTES: u64 = 64 * 1024;
 /// More than any progress file has: columns are given on a command line.
@@ -133,6 +133,8 @@ impl Checkpoint {
             Some("its input was another file or has been changed since")
         } else if self.job.direction != job.direction {
             Some("it went the other way")
+        } else if self.job.sidecar != job.sidecar || self.job.namespace != job.namespace {
+            Some("it was at another socket or in another namespace")
         } else if self.job != *job {
             Some("its columns or other options differ")
         } else {

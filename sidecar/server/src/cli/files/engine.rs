@@ -256,6 +256,7 @@ fn summary(position: &Position, resumed_at_row: Option<u64>, resumable: bool) ->
         rows: tally.rows,
         values: tally.values,
         empty: tally.empty,
+        bare: tally.bare,
         resumed_at_row,
         resumable,
         spelling: tally.spelling,

@@ -16,6 +16,8 @@ pub(super) struct Tally {
     pub(super) rows: u64,
     pub(super) values: u64,
     pub(super) empty: u64,
+    /// Rows with none of the selected cells.
+    pub(super) bare: u64,
     pub(super) spelling: Spelling,
 }
 
@@ -24,6 +26,7 @@ impl Tally {
         self.rows += other.rows;
         self.values += other.values;
         self.empty += other.empty;
+        self.bare += other.bare;
         self.spelling.respelled += other.spelling.respelled;
         self.spelling.needs_ascii += other.spelling.needs_ascii;
         self.spelling.needs_plain += other.spelling.needs_plain;
@@ -43,7 +46,8 @@ pub(super) fn examine(
     if is_blank(row) {
         return Ok(Tally::default());
     }
-    let mut tally = Tally { rows: 1, values: found.len() as u64, empty, ..Tally::default() };
+    let (values, bare) = (found.len() as u64, u64::from(found.is_empty() && empty == 0));
+    let mut tally = Tally { rows: 1, values, empty, bare, ..Tally::default() };
     for Found { span, column, value } in found {
         check(direction, value)
             .map_err(|reason| Fault { place: Place::Selected(*column), reason })?;

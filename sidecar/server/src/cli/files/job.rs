@@ -1,6 +1,6 @@
 //! The options, checked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lunasec_core::limits;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub(super) struct Job {
     pub(super) direction: Direction,
+    /// A token means nothing at another sidecar's store or in another namespace.
+    pub(super) sidecar: PathBuf,
+    pub(super) namespace: Option<String>,
     pub(super) format: Format,
     pub(super) delimiter: u8,
     pub(super) columns: Vec<String>,
@@ -40,6 +43,8 @@ impl Job {
         }
         Ok(Self {
             direction: options.direction,
+            sidecar: options.sidecar.clone(),
+            namespace: options.namespace.clone(),
             format,
             delimiter,
             columns: options.columns.clone(),

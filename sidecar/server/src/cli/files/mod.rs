@@ -152,6 +152,10 @@ pub enum Format {
 pub struct Options {
     /// Which way.
     pub direction: Direction,
+    /// The socket of the sidecar that is asked.
+    pub sidecar: PathBuf,
+    /// Where the values are.
+    pub namespace: Option<String>,
     /// From where.
     pub input: Source,
     /// To where.
@@ -184,6 +188,8 @@ pub struct Summary {
     pub values: u64,
     /// Selected cells that were empty (or null) and stayed so. Missing ones are not counted.
     pub empty: u64,
+    /// Rows in which none of the columns, or paths, is there at all.
+    pub bare: u64,
     /// The row at which an interrupted run was taken up.
     pub resumed_at_row: Option<u64>,
     /// Whether this run could have been resumed: only from a path to a path.

@@ -469,21 +469,21 @@ async fn memory_is_bounded() {
 #[tokio::test]
 async fn a_probe_unwraps_one_stored_key() {
     let world = World::new();
-    assert_eq!(world.keyring().probe().await, Ok(false));
+    assert_eq!(world.keyring().probe(10).await, Ok(false));
     world.keyring().current(&world.namespace).await.unwrap();
-    assert_eq!(world.keyring().probe().await, Ok(true));
+    assert_eq!(world.keyring().probe(10).await, Ok(true));
     world.keeper.fail(Some(KeyError::Refused("another key".into())));
-    assert!(matches!(world.keyring().probe().await, Err(KeyError::Refused(_))));
+    assert!(matches!(world.keyring().probe(10).await, Err(KeyError::Refused(_))));
     world.keeper.away();
-    assert!(matches!(world.keyring().probe().await, Err(KeyError::Unavailable(_))));
+    assert!(matches!(world.keyring().probe(10).await, Err(KeyError::Unavailable(_))));
     // An index key alone will do as well.
     let other = World::new();
     other.keyring().index(&other.namespace).await.unwrap();
-    assert_eq!(other.keyring().probe().await, Ok(true));
+    assert_eq!(other.keyring().probe(10).await, Ok(true));
     let name = Name::from_text("k/default/strange");
     let strange = World::new();
     strange.store.put_new(&name, bytes::Bytes::from_static(b"?")).await.unwrap();
-    assert!(matches!(strange.keyring().probe().await, Err(KeyError::Corrupted(_))));
+    assert!(matches!(strange.keyring().probe(10).await, Err(KeyError::Corrupted(_))));
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ const NO_PAUSES: Retry = Retry {
 fn options(direction: Direction, format: Format, columns: &[&str]) -> Options {
     Options {
         direction,
+        sidecar: "lunasec.sock".into(),
+        namespace: None,
         input: Source::Stdin,
         output: Target::Stdout,
         columns: columns.iter().map(ToString::to_string).collect(),

@@ -1,0 +1,107 @@
+//! What differs between platforms: what a process asks of its kernel before it holds a secret.
+//!
+//! Nothing here is fatal. Containers take rights away in many ways; what could not be had is said in
+//! the log and in the status, and the sidecar goes on.
+
+use rustix::{
+    fs::Mode,
+    process::{Resource, Rlimit, getrlimit, setrlimit, umask},
+};
+
+/// What the kernel granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hardening {
+    /// No core dump is written, by limit.
+    pub core_dumps_off: bool,
+    /// Other processes of the same user can neither trace this one nor read its memory.
+    pub untraceable: bool,
+    /// Memory is never swapped out; otherwise why it may be.
+    pub memory_locked: Result<(), &'static str>,
+}
+
+/// Asks for everything. To be called before a second thread and before any secret.
+pub fn harden() -> Hardening {
+    // Nothing that a sidecar creates is for others, unless it says so.
+    umask(Mode::from_raw_mode(0o077));
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    let granted = Hardening {
+        core_dumps_off: setrlimit(Resource::Core, no_core).is_ok(),
+        untraceable: kernel::forbid_tracing(),
+        memory_locked: kernel::lock_memory(),
+    };
+    granted.report();
+    granted
+}
+
+impl Hardening {
+    fn report(&self) {
+        if !self.core_dumps_off {
+            tracing::warn!("core dumps could not be turned off; run where ulimit -c 0 is allowed");
+        }
+        if !self.untraceable {
+            tracing::warn!("other processes of this user may read this one's memory");
+        }
+        if let Err(reason) = self.memory_locked {
+            tracing::info!(reason, "memory is not locked: turn swap off on this machine");
+        }
+    }
+}
+
+/// Many systems start a process with fewer files than the sidecar has connections.
+pub fn raise_file_limit(wanted: usize) {
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+    let limit = getrlimit(Resource::Nofile);
+    // None is no limit.
+    let possible = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|now| now < possible) {
+        let raised = Rlimit { current: Some(possible), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
+    if possible < wanted {
+        tracing::warn!(
+            possible,
+            wanted,
+            "fewer files may be open than all connections need; raise ulimit -Hn, or lower limits.connections"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use rustix::{
+        mm::{MlockAllFlags, mlockall},
+        process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior},
+        thread::{CapabilitySet, capabilities},
+    };
+
+    pub(super) fn forbid_tracing() -> bool {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok()
+    }
+
+    /// All memory or none: a limit that is reached later would make an allocation fail, and that
+    /// would end the process.
+    pub(super) fn lock_memory() -> Result<(), &'static str> {
+        let unlimited = getrlimit(Resource::Memlock).current.is_none();
+        let entitled =
+            capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+        if !unlimited && !entitled {
+            return Err("the limit of locked memory is too small (ulimit -l unlimited)");
+        }
+        // On fault: pages that are never touched take no memory.
+        let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+        mlockall(all).map_err(|_| "the kernel refused to lock memory")
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod kernel {
+    pub(super) fn forbid_tracing() -> bool {
+        false
+    }
+
+    pub(super) fn lock_memory() -> Result<(), &'static str> {
+        Err("this platform offers no way to lock all memory")
+    }
+}
