@@ -5,7 +5,11 @@ use std::io::IsTerminal;
 use lunasec_core::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{FAILED, Outcome, START, Stop};
 use crate::{
@@ -81,13 +85,17 @@ fn init_log(log: &Log) {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // Of the libraries only what an operator must know: some would print requests, headers and all.
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(ours);
     // Fails only if a log is set already, which then serves.
     let _ = match log.format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().try_init(),
+        Format::Text => registry.with(lines).try_init(),
+        Format::Json => registry.with(lines.json()).try_init(),
     };
 }
