@@ -314,6 +314,15 @@ impl Dependency {
         }
     }
 
+    /// Requests beyond the first that one step took.
+    pub fn counted(&self, request: Request, requests: u64) {
+        if requests > 0 {
+            let (dependency, operation) = (self.name, request.operation);
+            let labels = DependencyResultLabels { dependency, operation, result: "ok" };
+            self.requests.get_or_create(&labels).inc_by(requests);
+        }
+    }
+
     /// It did not. The cause goes to the log, once for each change of state.
     pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
         self.count(request.operation, result, started);
