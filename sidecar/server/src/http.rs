@@ -32,7 +32,7 @@ use crate::{
 
 pub mod answer;
 mod body;
-mod json;
+pub mod json;
 mod route;
 
 pub use answer::Answer;

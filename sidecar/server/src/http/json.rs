@@ -13,7 +13,7 @@ use serde_json::error::Category;
 use crate::failure::Failure;
 
 /// Parses a body.
-pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     T::deserialize(Named(&mut deserializer))
         .and_then(|parsed| deserializer.end().map(|()| parsed))
@@ -21,7 +21,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure
 }
 
 /// Checks metadata: a JSON object, no key twice at any depth, no lone surrogate, not too deep.
-pub(super) fn check_metadata(text: &str, most: usize) -> Result<(), Failure> {
+pub fn check_metadata(text: &str, most: usize) -> Result<(), Failure> {
     if text.len() > most {
         return Err(Failure::new(
             Code::PayloadTooLarge,

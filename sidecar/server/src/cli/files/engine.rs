@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -49,6 +49,19 @@ pub(super) async fn run<B: Batches>(
     let ended = turn(&job, input, output, batches, host).await;
     progress.done();
     ended
+}
+
+/// The same from a stream into another.
+pub(super) async fn stream<B: Batches>(
+    options: &Options,
+    (input, output): (Box<dyn Read>, Box<dyn Write>),
+    batches: &mut B,
+    host: Host<'_>,
+) -> Result<Summary, FileError> {
+    let job = Job::new(options)?;
+    let name = PathBuf::from("the input");
+    let input = Input { feed: Feed::Stream(input), name, known: None };
+    turn(&job, input, Output::Stream(output), batches, host).await
 }
 
 /// An opened input.

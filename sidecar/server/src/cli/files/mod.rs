@@ -39,7 +39,13 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, future::Future, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    io::{Read, Write},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -222,4 +228,18 @@ pub async fn run<B: Batches>(
     let retry = call::Retry::default();
     let host = engine::Host { disk: &mut disk::Local, progress, entropy, retry };
     engine::run(options, batches, host).await
+}
+
+/// The same for any stream into any other; the options' own input and output are not looked at. It
+/// cannot be resumed.
+pub async fn stream<B: Batches>(
+    options: &Options,
+    batches: &mut B,
+    (input, output): (Box<dyn Read>, Box<dyn Write>),
+    progress: &mut dyn Progress,
+    entropy: &mut dyn FnMut(&mut [u8]),
+) -> Result<Summary, FileError> {
+    let retry = call::Retry::default();
+    let host = engine::Host { disk: &mut disk::Local, progress, entropy, retry };
+    engine::stream(options, (input, output), batches, host).await
 }

@@ -23,9 +23,7 @@ use super::{
     Batches, Direction, FileError, Format, Options, Progress, Source, Summary, Target,
     call::Retry,
     disk::{Disk, Local},
-    engine::{Host, Input, Output, run, turn},
-    job::Job,
-    rows::Feed,
+    engine::{self, Host, run},
 };
 
 /// Reports nothing.
@@ -111,12 +109,10 @@ fn stream_in_pieces<B: Batches>(
     bytes: &[u8],
     size: usize,
 ) -> Result<(Vec<u8>, Summary), FileError> {
-    let job = Job::new(options)?;
-    let feed = Feed::Stream(Box::new(Pieces { bytes: bytes.to_vec(), at: 0, size }));
+    let input = Pieces { bytes: bytes.to_vec(), at: 0, size };
     let out = Shared::default();
-    let input = Input { feed, name: PathBuf::from("standard input"), known: None };
-    let output = Output::Stream(Box::new(out.clone()));
-    let summary = with_host(&mut Local, |host| wait(turn(&job, input, output, batches, host)))?;
+    let ends: (Box<dyn Read>, Box<dyn Write>) = (Box::new(input), Box::new(out.clone()));
+    let summary = with_host(&mut Local, |host| wait(engine::stream(options, ends, batches, host)))?;
     Ok((out.0.take(), summary))
 }
 

@@ -8,8 +8,9 @@ use super::{
         engine::{Input, Output, turn},
         job::Job,
         paths::Paths,
+        rows::Feed,
     },
-    Feed, Local, PathBuf, Pieces, Sidecar, message, options, wait, with_host,
+    Local, PathBuf, Pieces, Sidecar, message, options, wait, with_host,
 };
 
 struct Closed;
