@@ -11,10 +11,12 @@
 
 pub mod conformance;
 pub mod dice;
+pub mod grpc;
 pub mod namespace;
 pub mod raw;
 pub mod sidecar;
 
 pub use dice::Dice;
+pub use grpc::Grpc;
 pub use raw::{Answer, Raw};
 pub use sidecar::Sidecar;

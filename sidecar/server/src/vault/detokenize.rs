@@ -31,6 +31,12 @@ impl Revealed {
     }
 }
 
+impl AsRef<[u8]> for Revealed {
+    fn as_ref(&self) -> &[u8] {
+        self.expose()
+    }
+}
+
 impl Vault {
     /// Reveals one value.
     pub async fn detokenize(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
