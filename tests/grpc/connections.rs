@@ -214,14 +214,20 @@ async fn a_head_larger_than_its_limit_is_refused() {
 async fn a_write_completes_when_its_call_is_cancelled() {
     let sidecar = Sidecar::dev();
     let mut grpc = Grpc::connect(sidecar.socket()).await;
-    let items = vec![api::TokenizeRequest { value: "v".into(), ..Default::default() }; 1_000];
-    let body = framed(&api::BatchTokenizeRequest { items });
+    // In three steps, one after the other: the key, the metadata, the values.
+    let item = api::TokenizeRequest {
+        value: "v".into(),
+        metadata: Some("{}".into()),
+        ..Default::default()
+    };
+    let body = framed(&api::BatchTokenizeRequest { items: vec![item; 1_000] });
     for round in 1..=5 {
-        let mut call = grpc.begin(Grpc::head("BatchTokenize"), Some(body.clone())).await;
+        let head = Grpc::head("BatchTokenize").header("idempotency-key", format!("{round}"));
+        let mut call = grpc.begin(head, Some(body.clone())).await;
         grpc.settle().await;
         call.body.send_reset(h2::Reason::CANCEL);
-        drop(call);
-        eventually("all are stored", || sidecar.stored_records() == round * 1_000);
+        grpc.settle().await;
+        eventually("all are stored", || sidecar.stored_records() == round * 2_000);
     }
 }
 
@@ -232,10 +238,13 @@ async fn json_writes_complete_when_they_are_cancelled() {
     for round in 1..=10 {
         let head = Request::post("http://localhost/v1/tokenize");
         let head = head.header("content-type", "application/json");
-        let mut call = grpc.begin(head, Some(r#"{"value": "v"}"#.into())).await;
+        let head = head.header("idempotency-key", format!("{round}"));
+        let body = r#"{"value": "v", "metadata": {}}"#;
+        let mut call = grpc.begin(head, Some(body.into())).await;
         grpc.settle().await;
         call.body.send_reset(h2::Reason::CANCEL);
-        eventually("it is stored", || sidecar.stored_records() == round);
+        grpc.settle().await;
+        eventually("both are stored", || sidecar.stored_records() == round * 2);
     }
 }
 
