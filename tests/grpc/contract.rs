@@ -145,6 +145,8 @@ async fn a_body_that_is_not_one_message_is_a_clear_refusal() {
         ("half a prefix", good.slice(..3)),
         ("too short", short),
         ("too long", long.into()),
+        ("a tail that decodes", [&good[..], b"\xa2\x06\x00"].concat().into()),
+        ("more than there is", [b"\0\0\0\0\x07", &good[5..]].concat().into()),
         ("two messages", [&good[..], &good[..]].concat().into()),
         ("no protobuf", prefixed(0, b"4111 1111 1111 1111")),
         ("a token that is no text", prefixed(0, b"\x1a\x02\xff\xfe")),

@@ -43,7 +43,8 @@ async fn a_stop_is_told_to_watchers_and_answers_what_was_taken() {
     let mut at_work = grpc.begin(Grpc::head("Tokenize"), None).await;
     at_work.more(body.slice(..6), false).await;
     grpc.settle().await;
-    let idle = Grpc::connect(sidecar.socket()).await;
+    let mut idle = Grpc::connect(sidecar.socket()).await;
+    idle.settle().await;
 
     sidecar.signal(Signal::TERM);
     for (mut body, last) in watches {
