@@ -1,20 +1,11 @@
 //! What each method answers, and how each failure is said.
 
-use std::{
-    fs,
-    os::unix::{
-        fs::{PermissionsExt, chown},
-        process::CommandExt,
-    },
-    process::Command,
-};
-
 use bytes::Bytes;
 use lunasec_api::grpc as api;
 use lunasec_tests::{
     Grpc, Sidecar,
     grpc::{framed, prefixed},
-    sidecar::{binary, eventually, unknown_token},
+    sidecar::{eventually, unknown_token},
 };
 use prost::Message;
 use serde_json::json;
@@ -222,22 +213,7 @@ async fn an_expired_value_says_so() {
 
 #[tokio::test]
 async fn another_user_is_forbidden() {
-    /// Nobody in particular.
-    const OTHER: u32 = 65_534;
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "only root can run the sidecar as another user: run these tests as root, for example in a container"
-    );
-    let place = tempfile::tempdir().unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o711)).unwrap();
-    let (program, directory) = (place.path().join("lunasec"), place.path().join("other"));
-    fs::copy(binary(), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::create_dir(&directory).unwrap();
-    chown(&directory, Some(OTHER), Some(OTHER)).unwrap();
-    let mut command = Command::new(program);
-    command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(&directory).uid(OTHER).gid(OTHER);
-    let sidecar = Sidecar::spawn(command, &directory, directory.join("lunasec.sock")).unwrap();
+    let (_directory, sidecar) = Sidecar::dev_as_nobody();
     let mut grpc = connect(&sidecar).await;
     let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     for head in [

@@ -414,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_panics_fails_and_no_more() {
-        let failure = complete(async { panic!("in a write") }).await.err().unwrap();
+        let failure = complete::<Answer>(async { panic!("in a write") }).await.err().unwrap();
         assert_eq!(failure.code, Code::Internal);
     }
 }
