@@ -13,6 +13,7 @@ pub mod aws;
 pub mod backend;
 pub mod conformance;
 pub mod dice;
+pub mod grpc;
 pub mod namespace;
 pub mod raw;
 pub mod sidecar;
@@ -20,6 +21,7 @@ pub mod world;
 
 pub use backend::Backend;
 pub use dice::Dice;
+pub use grpc::Grpc;
 pub use raw::{Answer, Raw};
 pub use sidecar::Sidecar;
 pub use world::World;

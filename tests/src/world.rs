@@ -25,7 +25,7 @@ use lunasec_sidecar::{
     keyed::KeyedLocks,
     keys::{Keyring, Settings},
     store::{Heads, Name, Object, Store, StoreError, Timed, Version},
-    vault::{Call, NewValue, Vault},
+    vault::{Call, NewValue, Turns, Vault},
 };
 
 use crate::Backend;
@@ -222,6 +222,7 @@ impl World {
             policy: Policy { own_uid: 1 },
             idempotency: Arc::new(idempotency),
             attempts: KeyedLocks::default(),
+            turns: Turns::default(),
         };
         Self { vault, clock, store, backend: None }
     }

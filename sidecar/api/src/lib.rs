@@ -1,4 +1,4 @@
-//! The wire contract of the LunaSec sidecar: JSON bodies and error codes. No I/O, no cryptography.
+//! The wire contract of the LunaSec sidecar: JSON bodies, gRPC messages and error codes. No I/O, no cryptography.
 //!
 //! | route | request | answer |
 //! | --- | --- | --- |
@@ -12,10 +12,15 @@
 //! | POST /v1/sweep | [`SweepRequest`] | [`SweepPage`] |
 //! | GET /v1/status | | [`Status`] |
 //!
+//! gRPC has the same operations, in `proto/lunasec/v1/tokenizer.proto` and, with the feature `grpc`, in
+//! the module of that name.
+//!
 //! Every error body is a [`Problem`] (RFC 9457, `application/problem+json`).
 
 mod bodies;
 mod code;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod list;
 mod named;
 

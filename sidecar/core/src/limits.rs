@@ -29,6 +29,8 @@ pub const TOKEN_BODY_BYTES: usize = 4 * KIB;
 pub const TOKEN_LIST_BODY_BYTES: usize = MIB;
 /// Items of a batch that are read from storage at once.
 pub const BATCH_CONCURRENCY: usize = 32;
+/// Values of batches that are open at once, on their way into their answers.
+pub const BATCH_VALUES: usize = 64;
 /// Bytes of an idempotency key; at least one.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Requests remembered for their idempotency key, with a state directory. When there are more within
@@ -76,6 +78,31 @@ pub const ADMIN_HEAD_TIME: Duration = Duration::from_secs(1);
 pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(30);
 /// Between two requests of one connection.
 pub const IDLE_TIME: Duration = Duration::from_secs(300);
+/// How long a connection beyond the limit may take to show its protocol, before it is refused in
+/// HTTP/1.1.
+pub const PROTOCOL_TIME: Duration = Duration::from_millis(100);
+
+/// Requests at once on one HTTP/2 connection.
+pub const STREAMS: u32 = 100;
+/// Bytes of one HTTP/2 frame.
+pub const FRAME_BYTES: u32 = 16 * 1024;
+/// Bytes that one HTTP/2 request may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+/// Bytes that one HTTP/2 connection may send before they are read.
+pub const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// Bytes of one HTTP/2 answer that are handed on at once.
+pub const SEND_BUFFER_BYTES: usize = 64 * KIB;
+/// HTTP/2 requests that a client may take back before they are looked at; more end its connection.
+pub const RESET_STREAMS: usize = 100;
+/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+pub const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// See [`PING_INTERVAL`].
+pub const PING_TIME: Duration = Duration::from_secs(30);
+/// gRPC calls of health and reflection whose answers are open at once.
+pub const OPEN_CALLS: usize = 256;
+/// Bytes of a message to health and reflection.
+pub const SMALL_MESSAGE_BYTES: usize = 4 * KIB;
+
 /// How long, and for how many bytes, a refused request is still read so that its client sees the
 /// refusal instead of a broken pipe.
 pub const LINGER_TIME: Duration = Duration::from_secs(2);

@@ -29,7 +29,7 @@ use crate::{
     stack::Stack,
     store::StoreError,
     telemetry::{Dependency, Telemetry},
-    vault::{Graces, Vault},
+    vault::{Graces, Turns, Vault},
 };
 
 mod open;
@@ -154,6 +154,7 @@ impl App {
             policy: Policy { own_uid: rustix::process::geteuid().as_raw() },
             idempotency,
             attempts: KeyedLocks::default(),
+            turns: Turns::default(),
         });
         let http = Http {
             vault,

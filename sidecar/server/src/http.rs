@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub mod answer;
-mod body;
+pub(crate) mod body;
 pub mod json;
 mod route;
 
@@ -39,7 +39,9 @@ pub use answer::Answer;
 pub use body::{Budget, discard};
 pub use route::Route;
 
-use body::Collected;
+pub(crate) use answer::{Room, full};
+pub(crate) use body::{Collected, Held};
+pub(crate) use route::body_limit;
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -137,20 +139,22 @@ impl Http {
     }
 
     /// Before a byte of the body is read: who may not call must not cost anything.
-    fn admit(&self, call: Call, operation: Operation) -> Result<Call> {
+    pub(crate) fn admit(&self, call: Call, operation: Operation) -> Result<Call> {
         let operation = match operation {
             Operation::Detokenize | Operation::DetokenizeBatch => policy::Operation::Detokenize,
             Operation::Tokenize | Operation::TokenizeBatch => policy::Operation::Tokenize,
             Operation::MetadataGet | Operation::MetadataSet => policy::Operation::Metadata,
             Operation::Delete => policy::Operation::Delete,
             Operation::Sweep => policy::Operation::Sweep,
-            Operation::Status | Operation::Unknown => policy::Operation::Status,
+            Operation::Status | Operation::Health | Operation::Reflection | Operation::Unknown => {
+                policy::Operation::Status
+            }
         };
         self.vault.authorize(&call, operation)?;
         Ok(call)
     }
 
-    fn call(&self, caller: Caller, headers: &HeaderMap) -> Result<Call> {
+    pub(crate) fn call(&self, caller: Caller, headers: &HeaderMap) -> Result<Call> {
         let namespace = match one_header(headers, &NAMESPACE)? {
             Some(name) => Namespace::parse(name)
                 .map_err(|error| Failure::new(Code::InvalidNamespace, error.to_string()))?,
@@ -234,7 +238,7 @@ impl Http {
 
     async fn metadata_set(&self, call: &Call, body: Collected) -> Result<Answer> {
         let request = json::parse::<api::MetadataSet<'_>>(body.as_ref())?;
-        json::check_metadata(request.metadata.get(), self.limits.metadata)?;
+        self.check_metadata(request.metadata.get())?;
         let token = token(&request.token)?;
         let text = request.metadata.get();
         let written = self.vault.metadata_set(call, &token, text, request.if_version).await?;
@@ -275,7 +279,7 @@ impl Http {
         answer::json(&page)
     }
 
-    fn check_items(&self, count: usize) -> Result<()> {
+    pub(crate) fn check_items(&self, count: usize) -> Result<()> {
         if count <= self.limits.batch_items {
             return Ok(());
         }
@@ -291,23 +295,42 @@ impl Http {
                 invalid("the value is not base64 in the standard alphabet with padding (RFC 4648)")
             })?,
         };
-        let value = Plaintext::new(value);
+        let metadata = request.metadata.map(serde_json::value::RawValue::get);
+        let expires_in = request.expires_in.as_deref().map(duration).transpose()?;
+        self.checked(Plaintext::new(value), encoding, metadata, expires_in)
+    }
+
+    /// A value within its limits, however it came.
+    pub(crate) fn checked(
+        &self,
+        value: Plaintext,
+        encoding: Encoding,
+        metadata: Option<&str>,
+        expires_in: Option<Duration>,
+    ) -> Result<NewValue> {
         if value.expose().len() > self.limits.value {
             let most = self.limits.value;
             let detail = format!("the value is larger than {most} bytes");
             return Err(Failure::new(Code::PayloadTooLarge, detail));
         }
-        let metadata = request.metadata.map(serde_json::value::RawValue::get);
         if let Some(text) = metadata {
-            json::check_metadata(text, self.limits.metadata)?;
+            self.check_metadata(text)?;
         }
-        let expires_in = request.expires_in.as_deref().map(expires_in).transpose()?;
+        if let Some(time) = expires_in {
+            check_expiry(time)?;
+        }
         Ok(NewValue { value, encoding, metadata: metadata.map(Into::into), expires_in })
+    }
+
+    pub(crate) fn check_metadata(&self, text: &str) -> Result<()> {
+        json::check_metadata(text, self.limits.metadata)
     }
 }
 
 /// Runs a write to its end, also when its client goes away meanwhile.
-async fn complete(write: impl Future<Output = Result<Answer>> + Send + 'static) -> Result<Answer> {
+pub(crate) async fn complete<T: Send + 'static>(
+    write: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     // What a panic says may hold a value; its place is in the log already.
     tokio::spawn(write).await.unwrap_or_else(|_| Err(Failure::internal("a write panicked")))
 }
@@ -337,7 +360,7 @@ fn one_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'
     Ok(Some(text))
 }
 
-fn token(text: &str) -> Result<Token> {
+pub(crate) fn token(text: &str) -> Result<Token> {
     Token::parse(text).map_err(|error| Failure::new(Code::InvalidToken, error.to_string()))
 }
 
@@ -347,14 +370,13 @@ fn duration(text: &str) -> Result<Duration> {
     })
 }
 
-fn expires_in(text: &str) -> Result<Duration> {
-    let time = duration(text)?;
-    if time.is_zero() || time > limits::EXPIRES_IN {
+fn check_expiry(time: Duration) -> Result<()> {
+    if time < Duration::from_millis(1) || time > limits::EXPIRES_IN {
         return Err(invalid(
             "expires_in is more than nothing and at most a hundred years (36500d)",
         ));
     }
-    Ok(time)
+    Ok(())
 }
 
 fn invalid(detail: impl Into<Cow<'static, str>>) -> Failure {
@@ -392,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_panics_fails_and_no_more() {
-        let failure = complete(async { panic!("in a write") }).await.err().unwrap();
+        let failure = complete::<Answer>(async { panic!("in a write") }).await.err().unwrap();
         assert_eq!(failure.code, Code::Internal);
     }
 }

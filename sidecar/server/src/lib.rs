@@ -1,4 +1,4 @@
-//! The LunaSec sidecar: `main → app → listen → stack → http → vault → {keys, store} → core`.
+//! The LunaSec sidecar: `main → app → listen → stack → http | grpc → vault → {keys, store} → core`.
 
 pub mod admin;
 pub mod app;
@@ -10,6 +10,7 @@ pub mod db;
 pub mod env;
 pub mod failure;
 pub mod files;
+pub mod grpc;
 pub mod http;
 pub mod idempotency;
 pub mod keyed;

@@ -23,12 +23,16 @@ use tokio::{
 
 use crate::{config::Limits, stack::Stack};
 
+mod frames;
+mod h2;
 mod pace;
+mod protocol;
 mod socket;
 
 pub use socket::{Bound, SocketError};
 
 use pace::{Pace, Paced, Phase};
+use protocol::Protocol;
 
 /// Accepts, up to `most` connections at once, until told to stop; then waits until every connection
 /// has its answers.
@@ -62,7 +66,7 @@ pub async fn serve(
             }
             Err(_) => match Arc::clone(&refusals).try_acquire_owned() {
                 Ok(permit) => {
-                    tokio::spawn(refuse(stream, stack.refuse_connection(), permit));
+                    tokio::spawn(refuse(stream, Arc::clone(&stack), permit));
                 }
                 Err(_) => turn_away(stream, &stack.refuse_connection()),
             },
@@ -105,10 +109,29 @@ async fn connection(
     stream: UnixStream,
     stack: Arc<Stack>,
     paces: Paces,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
     let Ok(caller) = stream.peer_cred().map(caller) else { return };
+    let protocol = tokio::select! {
+        protocol = protocol::of(&stream, paces) => protocol,
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    match protocol {
+        Some(Protocol::Http1) => h1(stream, caller, stack, paces, stop).await,
+        // Boxed, so that the others do not carry its size.
+        Some(Protocol::Http2) => Box::pin(h2::serve(stream, caller, stack, paces, stop)).await,
+        None => {}
+    }
+}
+
+async fn h1(
+    stream: UnixStream,
+    caller: Caller,
+    stack: Arc<Stack>,
+    paces: Paces,
+    stop: watch::Receiver<bool>,
+) {
     let pace = Arc::new(Pace::default());
     let service = service_fn(|request| {
         let (stack, pace) = (Arc::clone(&stack), Arc::clone(&pace));
@@ -194,9 +217,18 @@ fn turn_away(stream: UnixStream, answer: &[u8]) {
     }
 }
 
-/// One connection too many: says so, and reads what its client is still writing, so that it can be
-/// read.
-async fn refuse(mut stream: UnixStream, answer: Vec<u8>, _permit: OwnedSemaphorePermit) {
+/// One connection too many: says so in its own protocol, and reads what its client is still writing,
+/// so that it can be read.
+async fn refuse(mut stream: UnixStream, stack: Arc<Stack>, _permit: OwnedSemaphorePermit) {
+    let paces = Paces {
+        first_byte: limits::PROTOCOL_TIME,
+        head: limits::PROTOCOL_TIME,
+        idle: limits::LINGER_TIME,
+    };
+    if protocol::of(&stream, paces).await == Some(Protocol::Http2) {
+        return Box::pin(h2::refuse(stream, stack)).await;
+    }
+    let answer = stack.refuse_connection();
     let _ = timeout(limits::LINGER_TIME, async {
         stream.write_all(&answer).await?;
         stream.shutdown().await?;

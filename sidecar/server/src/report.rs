@@ -1,11 +1,9 @@
 //! What `/v1/status` and the admin listener say.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use lunasec_api as api;
+use tokio::sync::watch;
 
 use crate::{
     env::Clock,
@@ -26,7 +24,7 @@ pub struct Report {
     state: Option<Arc<Dependency>>,
     hardening: Hardening,
     started: std::time::Duration,
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
 }
 
 impl Report {
@@ -39,19 +37,27 @@ impl Report {
         state: Option<Arc<Dependency>>,
         hardening: Hardening,
     ) -> Self {
-        let (started, ready) = (clock.monotonic(), AtomicBool::new(true));
+        let (started, ready) = (clock.monotonic(), watch::Sender::new(true));
         Self { keyring, idempotency, telemetry, clock, state, hardening, started, ready }
     }
 
     /// No new work is taken.
     pub fn drain(&self) {
-        self.ready.store(false, Ordering::Relaxed);
+        self.ready.send_replace(false);
     }
 
     /// Whether work is taken. A dependency that is down does not change that: what still works
     /// must go on being asked for.
     pub fn ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        *self.ready.borrow()
+    }
+
+    /// Resolves when no new work is taken any more.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ready = self.ready.subscribe();
+        async move {
+            let _ = ready.wait_for(|ready| !ready).await;
+        }
     }
 
     /// The metrics' text.

@@ -6,7 +6,7 @@
 //! 4. The deadline, which covers the reading of the body.
 //! 5. A panic ends one request and not the process; it is inside the deadline and the metrics, so
 //!    that it is counted as what it is.
-//! 6. HTTP.
+//! 6. HTTP, or gRPC, which passes the same layers; see [`h2`].
 
 use std::{
     panic::AssertUnwindSafe,
@@ -30,15 +30,19 @@ use lunasec_core::policy::Caller;
 
 use crate::{
     failure::Failure,
+    grpc::Grpc,
     http::{Answer, Http, Route, answer, discard},
     telemetry::{Operation, Telemetry},
     within::within,
 };
 
+mod h2;
+
 /// See the module.
 pub struct Stack {
     /// Replaced whole when the configuration is read again.
     http: ArcSwap<Http>,
+    grpc: Grpc,
     telemetry: Arc<Telemetry>,
     at_work: AtomicUsize,
     ids: AtomicU64,
@@ -48,7 +52,8 @@ impl Stack {
     /// Stacks everything before `http`. `first_id` is random, so that ids differ between processes.
     pub fn new(http: Http, telemetry: Arc<Telemetry>, first_id: u64) -> Self {
         let (at_work, ids) = (AtomicUsize::new(0), AtomicU64::new(first_id));
-        Self { http: ArcSwap::from_pointee(http), telemetry, at_work, ids }
+        let http = ArcSwap::from_pointee(http);
+        Self { http, grpc: Grpc::default(), telemetry, at_work, ids }
     }
 
     /// What serves from the next request on; those at work end as they began.
@@ -95,10 +100,7 @@ impl Stack {
 
     /// What a connection beyond the limit is sent, instead of being read.
     pub fn refuse_connection(&self) -> Vec<u8> {
-        let failure = Failure::new(
-            Code::Overloaded,
-            "the sidecar has too many connections; close some, or try again later",
-        );
+        let failure = too_many_connections();
         self.telemetry.answered(Operation::Unknown, Some(failure.code), self.telemetry.start());
         answer::raw(&failure, self.next_id())
     }
@@ -129,10 +131,10 @@ impl Stack {
 }
 
 /// Runs `work` within its deadline, with a panic as one more way to fail.
-async fn guarded(
-    work: Pin<&mut impl Future<Output = Result<Answer, Failure>>>,
+async fn guarded<T>(
+    work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
     deadline: Duration,
-) -> Result<Answer, Failure> {
+) -> Result<T, Failure> {
     match within(deadline, AssertUnwindSafe(work).catch_unwind()).await {
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(Failure::internal("a panic; its place is in the log above")),
@@ -141,6 +143,13 @@ async fn guarded(
             "the request took too long; a write may still complete",
         )),
     }
+}
+
+fn too_many_connections() -> Failure {
+    Failure::new(
+        Code::Overloaded,
+        "the sidecar has too many connections; close some, or try again later",
+    )
 }
 
 /// Counts one request until it is dropped.

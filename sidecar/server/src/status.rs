@@ -1,12 +1,16 @@
-//! The only table of statuses: what each code is in HTTP, whether a retry may help, and its title.
+//! The only table of statuses: what each code is in HTTP and in gRPC, whether a retry may help, and
+//! its title.
 
 use hyper::StatusCode;
 use lunasec_api::Code;
+use tonic::Code as Grpc;
 
 /// One row.
 pub struct Row {
     /// The HTTP status.
     pub http: StatusCode,
+    /// The gRPC status.
+    pub grpc: Grpc,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// When to try again, where that is known.
@@ -17,35 +21,68 @@ pub struct Row {
 
 /// Looks a code up.
 pub fn row(code: Code) -> Row {
-    let no = |http, title| Row { http, retryable: false, retry_after_ms: None, title };
-    let retry = |http, after, title| Row { http, retryable: true, retry_after_ms: after, title };
+    let no = |http, grpc, title| Row { http, grpc, retryable: false, retry_after_ms: None, title };
+    let retry = |http, grpc, retry_after_ms, title| Row {
+        http,
+        grpc,
+        retryable: true,
+        retry_after_ms,
+        title,
+    };
     match code {
-        Code::InvalidRequest => no(StatusCode::BAD_REQUEST, "Invalid request"),
-        Code::InvalidToken => no(StatusCode::BAD_REQUEST, "Invalid token"),
-        Code::InvalidNamespace => no(StatusCode::BAD_REQUEST, "Invalid namespace"),
-        Code::Unauthenticated => no(StatusCode::UNAUTHORIZED, "Unauthenticated"),
-        Code::Forbidden => no(StatusCode::FORBIDDEN, "Forbidden"),
-        Code::GrantDenied => no(StatusCode::FORBIDDEN, "Grant denied"),
-        Code::GrantExpired => no(StatusCode::FORBIDDEN, "Grant expired"),
-        Code::NotFound => no(StatusCode::NOT_FOUND, "Not found"),
-        Code::MethodNotAllowed => no(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
-        Code::Conflict => no(StatusCode::CONFLICT, "Conflict"),
-        Code::Expired => no(StatusCode::GONE, "Expired"),
-        Code::PayloadTooLarge => no(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
+        Code::InvalidRequest => {
+            no(StatusCode::BAD_REQUEST, Grpc::InvalidArgument, "Invalid request")
+        }
+        Code::InvalidToken => no(StatusCode::BAD_REQUEST, Grpc::InvalidArgument, "Invalid token"),
+        Code::InvalidNamespace => {
+            no(StatusCode::BAD_REQUEST, Grpc::InvalidArgument, "Invalid namespace")
+        }
+        Code::Unauthenticated => {
+            no(StatusCode::UNAUTHORIZED, Grpc::Unauthenticated, "Unauthenticated")
+        }
+        Code::Forbidden => no(StatusCode::FORBIDDEN, Grpc::PermissionDenied, "Forbidden"),
+        Code::GrantDenied => no(StatusCode::FORBIDDEN, Grpc::PermissionDenied, "Grant denied"),
+        Code::GrantExpired => no(StatusCode::FORBIDDEN, Grpc::PermissionDenied, "Grant expired"),
+        Code::NotFound => no(StatusCode::NOT_FOUND, Grpc::NotFound, "Not found"),
+        Code::MethodNotAllowed => {
+            no(StatusCode::METHOD_NOT_ALLOWED, Grpc::Unimplemented, "Method not allowed")
+        }
+        Code::Conflict => no(StatusCode::CONFLICT, Grpc::Aborted, "Conflict"),
+        Code::Expired => no(StatusCode::GONE, Grpc::NotFound, "Expired"),
+        Code::PayloadTooLarge => {
+            no(StatusCode::PAYLOAD_TOO_LARGE, Grpc::ResourceExhausted, "Payload too large")
+        }
         Code::UnsupportedMediaType => {
-            no(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            no(StatusCode::UNSUPPORTED_MEDIA_TYPE, Grpc::Unimplemented, "Unsupported media type")
         }
-        Code::RateLimited => retry(StatusCode::TOO_MANY_REQUESTS, Some(1_000), "Rate limited"),
-        Code::Overloaded => retry(StatusCode::SERVICE_UNAVAILABLE, Some(100), "Overloaded"),
-        Code::StorageUnavailable => {
-            retry(StatusCode::SERVICE_UNAVAILABLE, Some(1_000), "Storage unavailable")
+        Code::RateLimited => retry(
+            StatusCode::TOO_MANY_REQUESTS,
+            Grpc::ResourceExhausted,
+            Some(1_000),
+            "Rate limited",
+        ),
+        Code::Overloaded => {
+            retry(StatusCode::SERVICE_UNAVAILABLE, Grpc::Unavailable, Some(100), "Overloaded")
         }
-        Code::KeysUnavailable => {
-            retry(StatusCode::SERVICE_UNAVAILABLE, Some(1_000), "Keys unavailable")
+        Code::StorageUnavailable => retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Grpc::Unavailable,
+            Some(1_000),
+            "Storage unavailable",
+        ),
+        Code::KeysUnavailable => retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Grpc::Unavailable,
+            Some(1_000),
+            "Keys unavailable",
+        ),
+        Code::JournalFull => {
+            retry(StatusCode::SERVICE_UNAVAILABLE, Grpc::Unavailable, Some(1_000), "Journal full")
         }
-        Code::JournalFull => retry(StatusCode::SERVICE_UNAVAILABLE, Some(1_000), "Journal full"),
-        Code::DeadlineExceeded => retry(StatusCode::GATEWAY_TIMEOUT, None, "Deadline exceeded"),
-        Code::Corrupted => no(StatusCode::INTERNAL_SERVER_ERROR, "Corrupted"),
-        Code::Internal => no(StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+        Code::DeadlineExceeded => {
+            retry(StatusCode::GATEWAY_TIMEOUT, Grpc::DeadlineExceeded, None, "Deadline exceeded")
+        }
+        Code::Corrupted => no(StatusCode::INTERNAL_SERVER_ERROR, Grpc::DataLoss, "Corrupted"),
+        Code::Internal => no(StatusCode::INTERNAL_SERVER_ERROR, Grpc::Internal, "Internal error"),
     }
 }

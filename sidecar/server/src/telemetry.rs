@@ -55,6 +55,8 @@ operations! {
     Delete = "delete",
     Sweep = "sweep",
     Status = "status",
+    Health = "health",
+    Reflection = "reflection",
     Unknown = "unknown",
 }
 

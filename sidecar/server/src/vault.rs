@@ -27,7 +27,7 @@ mod metadata;
 mod sweep;
 mod tokenize;
 
-pub use detokenize::Revealed;
+pub use detokenize::{Revealed, Turns};
 pub use metadata::{Described, Written};
 pub use sweep::{Graces, sweep_page};
 pub use tokenize::{Given, NewValue};
@@ -59,6 +59,8 @@ pub struct Vault {
     pub idempotency: Arc<Idempotency>,
     /// Concurrent duplicates wait here for the first.
     pub attempts: KeyedLocks<crate::idempotency::EntryName>,
+    /// Bounds what batches hold in the clear.
+    pub turns: Turns,
 }
 
 /// A record as it lies in the store, opened.

@@ -9,7 +9,6 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use lunasec_api::{Code, Item, ItemError, Problem, REQUEST_ID_HEADER};
-use lunasec_core::limits;
 use serde::Serialize;
 
 use super::body::{Budget, Held};
@@ -37,23 +36,7 @@ pub fn held_json<T: Serialize>(budget: &Arc<Budget>, body: &T) -> Result<Answer,
 }
 
 fn held_answer(bytes: Vec<u8>, held: Held) -> Answer {
-    if bytes.len() <= limits::SMALL_BODY_BYTES {
-        return bytes_answer(StatusCode::OK, JSON, bytes);
-    }
-    // Dropped once the last byte is with the kernel.
-    let owner = Owner { bytes, _held: held };
-    answer_of(StatusCode::OK, JSON, Bytes::from_owner(owner))
-}
-
-struct Owner {
-    bytes: Vec<u8>,
-    _held: Held,
-}
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
+    answer_of(StatusCode::OK, JSON, held.until_dropped(bytes.into()))
 }
 
 /// Failure: RFC 9457.
@@ -91,17 +74,42 @@ pub fn failed<'a, T>(failure: &'a Failure, token: Option<Cow<'a, str>>) -> Item<
     Item::Failed { token, error }
 }
 
-/// The items of a batch's answer under way. It is never larger than `most`: each item that is yet to
-/// come has room for its error, and what would take more than is left carries an error instead.
+/// The bytes that a batch's answer may have: each item that is yet to come has room for its error,
+/// and what would take more than is left carries an error instead.
+pub(crate) struct Room {
+    most: usize,
+    used: usize,
+    /// Bytes that the items to come take at least.
+    reserved: usize,
+}
+
+impl Room {
+    pub(crate) fn new(most: usize, used: usize, reserved: usize) -> Self {
+        Self { most, used, reserved }
+    }
+
+    /// Takes the next item in, or its error, which takes `full` bytes. Whether it was the item.
+    pub(crate) fn fits(&mut self, item: usize, full: usize) -> bool {
+        self.reserved -= full;
+        let fits = self.used + item + self.reserved <= self.most;
+        self.used += if fits { item } else { full };
+        fits
+    }
+}
+
+/// What an item says that finds no room.
+pub(crate) fn full() -> Failure {
+    Failure::new(Code::PayloadTooLarge, "the answer is full; ask for fewer tokens at once")
+}
+
+/// The items of a batch's answer under way.
 pub struct Items {
     out: Vec<u8>,
     held: Held,
-    most: usize,
+    room: Room,
     full: Failure,
     /// Bytes of an item that says so, but for its token.
     full_bytes: usize,
-    /// Bytes that the items to come take at least.
-    reserved: usize,
 }
 
 impl Items {
@@ -111,23 +119,23 @@ impl Items {
         budget: &Arc<Budget>,
         tokens: impl Iterator<Item = &'a str>,
     ) -> Result<Self, Failure> {
-        let full =
-            Failure::new(Code::PayloadTooLarge, "the answer is full; ask for fewer tokens at once");
+        let full = full();
         let mut blank = Vec::new();
         write(&mut blank, &failed::<()>(&full, Some("".into())))?;
         let full_bytes = blank.len() + 1;
         let reserved = tokens.map(|token| full_bytes + json_bytes_of(token)).sum::<usize>() + 1;
         let (out, held) = (br#"{"items":["#.to_vec(), budget.hold());
-        Ok(Self { out, held, most, full, full_bytes, reserved })
+        let room = Room::new(most, out.len(), reserved);
+        Ok(Self { out, held, room, full, full_bytes })
     }
 
     /// The next item.
     pub fn push<T: Serialize>(&mut self, token: &str, item: &Item<'_, T>) -> Result<(), Failure> {
-        self.reserved -= self.full_bytes + json_bytes_of(token);
         let start = self.out.len();
         write(&mut self.out, item)?;
         self.out.push(b',');
-        if self.out.len() + self.reserved > self.most {
+        let full = self.full_bytes + json_bytes_of(token);
+        if !self.room.fits(self.out.len() - start, full) {
             self.out.truncate(start);
             write(&mut self.out, &failed::<()>(&self.full, Some(token.into())))?;
             self.out.push(b',');
@@ -183,7 +191,7 @@ pub fn raw(failure: &Failure, request_id: HeaderValue) -> Vec<u8> {
 }
 
 /// Every answer carries its request's id.
-pub fn identified(mut answer: Answer, request_id: HeaderValue) -> Answer {
+pub fn identified<B>(mut answer: Response<B>, request_id: HeaderValue) -> Response<B> {
     answer.headers_mut().insert(REQUEST_ID.clone(), request_id);
     answer
 }

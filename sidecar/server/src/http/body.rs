@@ -70,6 +70,14 @@ impl Held {
         self.bytes = bytes;
         Ok(())
     }
+
+    /// Goes on holding until the last byte of an answer is with the kernel.
+    pub(crate) fn until_dropped(self, bytes: Bytes) -> Bytes {
+        if self.bytes == 0 {
+            return bytes;
+        }
+        Bytes::from_owner(Collected { bytes, _held: self })
+    }
 }
 
 impl Drop for Held {
@@ -79,9 +87,16 @@ impl Drop for Held {
 }
 
 /// A body in memory.
-pub(super) struct Collected {
+pub(crate) struct Collected {
     bytes: Bytes,
     _held: Held,
+}
+
+impl Collected {
+    /// Shared, not copied.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
 }
 
 impl AsRef<[u8]> for Collected {
@@ -97,7 +112,21 @@ pub(super) async fn read(
     most: usize,
     budget: &Arc<Budget>,
 ) -> Result<Collected, Failure> {
-    match check_head(headers, &body, most) {
+    if let Err(failure) = check_kind(headers) {
+        linger(headers, body);
+        return Err(failure);
+    }
+    read_any(headers, body, most, budget).await
+}
+
+/// Reads a body of at most `most` bytes, whatever it is.
+pub(crate) async fn read_any(
+    headers: &HeaderMap,
+    body: Incoming,
+    most: usize,
+    budget: &Arc<Budget>,
+) -> Result<Collected, Failure> {
+    match check_length(&body, most) {
         Ok(()) => collect(headers, body, most, budget.hold()).await,
         Err(failure) => {
             linger(headers, body);
@@ -113,14 +142,17 @@ pub fn discard(headers: &HeaderMap, body: Incoming) {
     }
 }
 
-fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(), Failure> {
-    let json = headers.get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes()));
-    if !json {
-        return Err(Failure::new(
-            Code::UnsupportedMediaType,
-            "send the body as JSON, with the header content-type: application/json",
-        ));
+fn check_kind(headers: &HeaderMap) -> Result<(), Failure> {
+    if headers.get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes())) {
+        return Ok(());
     }
+    Err(Failure::new(
+        Code::UnsupportedMediaType,
+        "send the body as JSON, with the header content-type: application/json",
+    ))
+}
+
+fn check_length(body: &Incoming, most: usize) -> Result<(), Failure> {
     let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|declared| declared <= most);
     if fits { Ok(()) } else { Err(large(most)) }
 }

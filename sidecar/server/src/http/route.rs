@@ -44,7 +44,7 @@ impl Route {
 }
 
 /// Bytes of body that a verb takes at most.
-pub(super) fn body_limit(operation: Operation, limits: &Limits) -> usize {
+pub(crate) fn body_limit(operation: Operation, limits: &Limits) -> usize {
     match operation {
         Operation::Tokenize => bounds::TOKENIZE_BODY_BYTES,
         Operation::TokenizeBatch => limits.batch_bytes,
@@ -53,6 +53,6 @@ pub(super) fn body_limit(operation: Operation, limits: &Limits) -> usize {
         Operation::Detokenize | Operation::MetadataGet | Operation::Sweep => {
             bounds::TOKEN_BODY_BYTES
         }
-        Operation::Status | Operation::Unknown => 0,
+        Operation::Status | Operation::Health | Operation::Reflection | Operation::Unknown => 0,
     }
 }

@@ -1,16 +1,32 @@
 //! Detokenize: the record of a token, opened.
 
+use std::sync::Arc;
+
 use futures_util::{Stream, StreamExt, stream};
 use lunasec_api::Encoding;
 use lunasec_core::{limits, policy::Operation, record::Kind, token::Token};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::{Call, Vault, tokenize::encoding_byte};
 use crate::failure::Failure;
 
+/// How many values of batches may be open at once, over all requests: without a bound, forty batches
+/// of large values hold a gigabyte on their way into their answers. Turns are given in order, so the
+/// values of one batch get theirs from its beginning, and no two batches wait for each other.
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(limits::BATCH_VALUES)))
+    }
+}
+
 /// A value in the clear, wiped when dropped.
 pub struct Revealed {
     sealed: Zeroizing<Vec<u8>>,
+    /// Held until the value is in its answer.
+    turn: Option<OwnedSemaphorePermit>,
     /// How to write it in JSON.
     pub encoding: Encoding,
 }
@@ -27,7 +43,13 @@ impl Revealed {
             .into_iter()
             .find(|encoding| sealed.first() == Some(&encoding_byte(*encoding)))
             .ok_or_else(|| Failure::corrupted("the value has no encoding"))?;
-        Ok(Self { sealed, encoding })
+        Ok(Self { sealed, turn: None, encoding })
+    }
+}
+
+impl AsRef<[u8]> for Revealed {
+    fn as_ref(&self) -> &[u8] {
+        self.expose()
     }
 }
 
@@ -47,7 +69,10 @@ impl Vault {
         self.authorize(call, Operation::Detokenize)?;
         let items = tokens.iter().map(move |token| async move {
             match token {
-                Ok(token) => self.reveal(call, token).await,
+                Ok(token) => {
+                    let turn = Arc::clone(&self.turns.0).acquire_owned().await.ok();
+                    self.reveal(call, token).await.map(|value| Revealed { turn, ..value })
+                }
                 Err(failure) => Err(failure.clone()),
             }
         });

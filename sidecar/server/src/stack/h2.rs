@@ -1,0 +1,73 @@
+//! What comes over HTTP/2: gRPC by its content type, and JSON otherwise. Both pass the same layers.
+
+use std::pin::pin;
+
+use hyper::{Request, Response, body::Incoming};
+use lunasec_api::Code;
+use lunasec_core::policy::Caller;
+
+use super::{Stack, guarded, log, too_many_connections};
+use crate::{
+    grpc::{self, Method, Reply},
+    http::{answer, discard},
+    telemetry::Operation,
+};
+
+impl Stack {
+    /// Answers one request of either kind.
+    pub async fn serve_any(&self, caller: Caller, request: Request<Incoming>) -> Response<Reply> {
+        if grpc::speaks(request.headers()) {
+            return self.serve_grpc(caller, request).await;
+        }
+        self.serve(caller, request).await.map(Reply::json)
+    }
+
+    async fn serve_grpc(&self, caller: Caller, request: Request<Incoming>) -> Response<Reply> {
+        let id = self.next_id();
+        let (head, body) = request.into_parts();
+        let method = Method::of(&head);
+        let started = self.telemetry.start();
+        let http = self.http();
+        let deadline = http.limits.request_time;
+        let mut time = deadline;
+        let admitted = self.admit(http.limits.requests).and_then(|at_work| {
+            // The client may ask for less time than there is.
+            time = grpc::timeout(&head.headers)?.unwrap_or(deadline).min(deadline);
+            Ok(at_work)
+        });
+        let result = match admitted {
+            Ok(_at_work) => {
+                let work = pin!(self.grpc.answer(&http, method, caller, &head, body));
+                guarded(work, time).await
+            }
+            Err(failure) => {
+                discard(&head.headers, body);
+                Err(failure)
+            }
+        };
+        let code = result.as_ref().err().map(|failure| failure.code);
+        self.telemetry.answered(method.operation(), code, started);
+        let reply = result.unwrap_or_else(|failure| {
+            // That a client had less patience than the sidecar is no news to the operator.
+            if !(time < deadline && failure.code == Code::DeadlineExceeded) {
+                log(&id, method.operation(), &failure);
+            }
+            grpc::failed(&failure)
+        });
+        answer::identified(reply, id)
+    }
+
+    /// Answers a request on a connection beyond the limit.
+    pub fn refuse(&self, request: Request<Incoming>) -> Response<Reply> {
+        let failure = too_many_connections();
+        self.telemetry.answered(Operation::Unknown, Some(failure.code), self.telemetry.start());
+        let (head, body) = request.into_parts();
+        discard(&head.headers, body);
+        let reply = if grpc::speaks(&head.headers) {
+            grpc::failed(&failure)
+        } else {
+            answer::problem(&failure).map(Reply::json)
+        };
+        answer::identified(reply, self.next_id())
+    }
+}
