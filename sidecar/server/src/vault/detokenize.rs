@@ -26,7 +26,7 @@ impl Default for Turns {
 pub struct Revealed {
     sealed: Zeroizing<Vec<u8>>,
     /// Held until the value is in its answer.
-    turn: Option<OwnedSemaphorePermit>,
+    _turn: Option<OwnedSemaphorePermit>,
     /// How to write it in JSON.
     pub encoding: Encoding,
 }
@@ -43,7 +43,7 @@ impl Revealed {
             .into_iter()
             .find(|encoding| sealed.first() == Some(&encoding_byte(*encoding)))
             .ok_or_else(|| Failure::corrupted("the value has no encoding"))?;
-        Ok(Self { sealed, turn: None, encoding })
+        Ok(Self { sealed, _turn: None, encoding })
     }
 }
 
@@ -70,8 +70,8 @@ impl Vault {
         let items = tokens.iter().map(move |token| async move {
             match token {
                 Ok(token) => {
-                    let turn = Arc::clone(&self.turns.0).acquire_owned().await.ok();
-                    self.reveal(call, token).await.map(|value| Revealed { turn, ..value })
+                    let _turn = Arc::clone(&self.turns.0).acquire_owned().await.ok();
+                    self.reveal(call, token).await.map(|value| Revealed { _turn, ..value })
                 }
                 Err(failure) => Err(failure.clone()),
             }
