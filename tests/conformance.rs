@@ -1,27 +1,36 @@
 //! The conformance functions on every backend.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
-
-use lunasec_sidecar::store::{EmbeddedStore, MemoryStore};
-use lunasec_tests::conformance;
+use lunasec_sidecar::store::{EmbeddedStore, Name, Store};
+use lunasec_tests::{
+    Backend,
+    aws::{Cloud, Engine},
+    conformance,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory() {
-    conformance::all(Arc::new(MemoryStore::default())).await;
+    conformance::all(&Backend::memory(), 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.redb");
-    conformance::all(Arc::new(EmbeddedStore::open(&path).unwrap())).await;
+    conformance::all(&Backend::embedded(), 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moto() {
+    conformance::all(&Cloud::new(Engine::Moto).await.backend(), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn localstack() {
+    conformance::all(&Cloud::new(Engine::LocalStack).await.backend(), 1).await;
 }
 
 /// What conformance wrote is there again after a close.
 #[tokio::test]
 async fn embedded_again() {
-    use lunasec_sidecar::store::{Name, Store};
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.redb");
     let name = Name::from_text("r/conformance/again");

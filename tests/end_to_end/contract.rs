@@ -12,7 +12,11 @@ use serde_json::{Map, Value, json};
 
 #[test]
 fn every_case_is_answered_as_it_says() {
-    let sidecar = Sidecar::dev();
+    replay_all(&Sidecar::dev());
+}
+
+/// Replays every case.
+pub(crate) fn replay_all(sidecar: &Sidecar) {
     let mut ids = HashSet::new();
     let mut wrong = Vec::new();
     let files = files();
@@ -22,7 +26,7 @@ fn every_case_is_answered_as_it_says() {
             let name = case["name"].as_str().expect("a case has a name");
             assert!(names.insert(name), "{file}: {name} is there twice");
             assert!(matches!(case["level"].as_str(), Some("api" | "wire")), "{file}: {name}");
-            let mut replay = Replay::new(&sidecar, &mut ids);
+            let mut replay = Replay::new(sidecar, &mut ids);
             for (step, number) in case["steps"].as_array().expect("steps").iter().zip(1..) {
                 if let Err(words) = replay.step(step) {
                     wrong.push(format!("{file}: {name}: step {number}: {words}"));

@@ -15,7 +15,7 @@ use lunasec_tests::{Sidecar, sidecar};
 
 const COLUMNS: &str = "email,phone,address,card_number";
 
-fn sample() -> Vec<u8> {
+pub(crate) fn sample() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     fs::read(root.join("sidecar/server/tests/data/customers-500.csv")).unwrap()
 }
@@ -31,21 +31,21 @@ fn long_sample(times: usize) -> Vec<u8> {
     long
 }
 
-fn command(sidecar: &Path, verb: &str, input: &Path, output: &Path) -> Command {
+pub(crate) fn command(sidecar: &Path, verb: &str, input: &Path, output: &Path) -> Command {
     let mut command = sidecar::lunasec();
     command.arg(verb).arg("--socket").arg(sidecar).args(["--columns", COLUMNS]);
     command.arg("--input").arg(input).arg("--output").arg(output);
     command
 }
 
-fn succeed(mut command: Command) -> String {
+pub(crate) fn succeed(mut command: Command) -> String {
     let output = command.output().unwrap();
     let words = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{words}");
     words
 }
 
-fn tokens(file: &[u8]) -> Vec<&str> {
+pub(crate) fn tokens(file: &[u8]) -> Vec<&str> {
     let text = std::str::from_utf8(file).unwrap();
     text.split([',', '\n', '\r', '"']).filter(|cell| cell.starts_with("lunasec-")).collect()
 }

@@ -9,12 +9,17 @@
     reason = "in a test, a panic is the report, and time is the machine's"
 )]
 
+pub mod aws;
+pub mod backend;
 pub mod conformance;
 pub mod dice;
 pub mod namespace;
 pub mod raw;
 pub mod sidecar;
+pub mod world;
 
+pub use backend::Backend;
 pub use dice::Dice;
 pub use raw::{Answer, Raw};
 pub use sidecar::Sidecar;
+pub use world::World;

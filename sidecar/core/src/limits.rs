@@ -87,6 +87,24 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(25);
 /// Bytes of a Unix socket's path: `sockaddr_un` has 108, one of them a terminator.
 pub const SOCKET_PATH_BYTES: usize = 107;
 
+/// Requests to a shared store at once; more wait for their turn.
+pub const STORAGE_REQUESTS: usize = 64;
+/// For one attempt of a request to a shared store, its body included.
+pub const STORAGE_ATTEMPT_TIME: Duration = Duration::from_secs(2);
+/// The same for the keeper of keys.
+pub const KEYS_ATTEMPT_TIME: Duration = Duration::from_secs(2);
+/// Attempts of a request that was not answered: all of them together fit into [`STORAGE_TIME`].
+pub const ATTEMPTS: u32 = 3;
+/// The longest pause before the second attempt; each next one may be twice as long.
+pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
+/// For a connection to AWS.
+pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
+/// For finding credentials.
+pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
+
+/// Retired keys that may still unwrap.
+pub const ACCEPTED_KEYS: usize = 16;
+
 /// One data key's epoch.
 pub const KEY_EPOCH: Duration = Duration::from_secs(24 * 3600);
 /// How long before its epoch the next data key is made.
@@ -97,6 +115,8 @@ pub const KEY_EXTENSION: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const KEYS_IN_MEMORY: usize = 4_096;
 /// How long an unwrapped key stays in memory.
 pub const KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long after another key was made for its epoch a sidecar may still seal under the one before.
+pub const KEY_REFRESH: Duration = Duration::from_secs(15 * 60);
 /// After a failure to make the next key, how long until it is tried again.
 pub const KEY_RETRY: Duration = Duration::from_secs(10);
 

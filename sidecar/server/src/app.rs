@@ -22,15 +22,19 @@ use crate::{
     http::{Budget, Http},
     idempotency::{self, DiskEntries, Entries, Idempotency, MemoryEntries, local_secret},
     keyed::KeyedLocks,
-    keys::{self, KeyError, KeyFileError, Keyring, LocalKeys, Wrapper},
+    keys::{KeyError, KeyFileError},
     listen::{self, Bound, SocketError},
     platform::Hardening,
     report::Report,
     stack::Stack,
-    store::{self, EmbeddedStore, MemoryStore, Name, Store, StoreError},
+    store::StoreError,
     telemetry::{Dependency, Telemetry},
     vault::{Graces, Vault},
 };
+
+mod open;
+
+pub use open::Opener;
 
 /// Why the sidecar did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +125,14 @@ impl App {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&clock)));
         refuse_a_lost_store(&config, new_store)?;
-        let store = open_store(&config.storage, &telemetry)?;
-        let keyring = open_keyring(&config, &store, &telemetry, &clock, &entropy).await?;
+        let opener = Opener::new(
+            config.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            Arc::clone(&telemetry),
+        );
+        let store = opener.store().await?;
+        let keyring = opener.keyring(&store).await?;
         let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
         let report = Arc::new(Report::new(
@@ -230,51 +240,6 @@ fn refuse_a_lost_store(config: &Config, new_store: bool) -> Result<(), StartErro
     }
     let name = |path: &Path| path.display().to_string();
     Err(StartError::StoreMissing { keys: name(keys), store: name(path) })
-}
-
-fn open_store(storage: &Storage, telemetry: &Telemetry) -> Result<Arc<dyn Store>, StartError> {
-    Ok(match storage {
-        Storage::Memory => Arc::new(MemoryStore::default()),
-        Storage::Embedded { path } => {
-            prepare_directory(path)?;
-            let store = EmbeddedStore::open(path)?;
-            let store = store::Timed::new(store, limits::STORAGE_TIME);
-            Arc::new(store::Measured::new(store, Arc::clone(&telemetry.storage)))
-        }
-    })
-}
-
-/// A key file is made only for a store without keys: a lost one must be restored, not replaced.
-async fn open_keyring(
-    config: &Config,
-    store: &Arc<dyn Store>,
-    telemetry: &Telemetry,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<Arc<Keyring>, StartError> {
-    let Keys::Local { path } = &config.keys;
-    let keys = path.display().to_string();
-    if !path.exists() {
-        if !store.list(Name::KEYS, None, 1).await?.is_empty() {
-            let store = match &config.storage {
-                Storage::Embedded { path } => path.display().to_string(),
-                Storage::Memory => "the store".into(),
-            };
-            return Err(StartError::KeyMissing { keys, store });
-        }
-        prepare_directory(path)?;
-        LocalKeys::create(path, &**entropy)?;
-    }
-    let local = LocalKeys::open(path, Arc::clone(entropy))?;
-    let wrapper: Arc<dyn Wrapper> =
-        Arc::new(keys::Measured::new(local, Arc::clone(&telemetry.keys)));
-    let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-    let keyring = Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()));
-    match keyring.probe(limits::PAGE).await {
-        Ok(_) => Ok(keyring),
-        Err(cause @ KeyError::Refused(_)) => Err(StartError::WrongKey { keys, cause }),
-        Err(cause) => Err(StartError::Keyring(cause)),
-    }
 }
 
 async fn open_idempotency(

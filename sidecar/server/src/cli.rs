@@ -12,6 +12,8 @@ use clap::{Parser, Subcommand};
 mod check;
 mod dev;
 pub mod files;
+mod keys;
+mod open;
 mod run;
 mod serve;
 mod status;
@@ -65,6 +67,8 @@ enum Command {
     Status(status::Status),
     /// Remove expired records and old tombstones
     Sweep(sweep::Sweep),
+    /// Rotate or rewrap the data keys
+    Keys(keys::Keys),
 }
 
 /// Which sidecar a command talks to.
@@ -92,6 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Detokenize(command) => run::block_on(command.run(files::Direction::Detokenize)),
         Command::Status(command) => run::block_on(command.run()),
         Command::Sweep(command) => run::block_on(command.run()),
+        Command::Keys(command) => run::block_on(command.run()),
     };
     outcome.unwrap_or_else(|stop| {
         tell(&format!("lunasec: {}\n", stop.words));

@@ -11,6 +11,7 @@
 //! without a mistake becomes a [`Config`]. Nothing here reads the environment or a file.
 
 mod fields;
+mod forms;
 mod kinds;
 mod lines;
 mod mistake;
@@ -25,7 +26,9 @@ mod tests;
 
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
-pub use settings::{Degrade, Format, Keys, Level, Limits, Listen, Log, Storage, Sweep};
+pub use settings::{
+    Degrade, Format, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
+};
 
 use reader::Reader;
 

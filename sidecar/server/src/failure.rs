@@ -80,6 +80,11 @@ impl From<StoreError> for Failure {
                 "storage does not answer; try again later",
                 cause,
             ),
+            StoreError::Refused(cause) => Self::caused(
+                Code::StorageUnavailable,
+                "storage refuses to work for this sidecar; its operator finds the reason in the log",
+                cause,
+            ),
             StoreError::Corrupted(cause) => Self::corrupted(cause),
         }
     }

@@ -6,12 +6,16 @@ use lunasec_core::{ids::Namespace, secret::DataKey};
 use crate::store::StoreError;
 
 mod keyring;
+mod kms;
 mod local;
 mod measured;
+mod retried;
 
-pub use keyring::{Key, Keyring, Settings};
+pub use keyring::{Key, Keyring, Rewrapped, Settings};
+pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};
 pub use measured::Measured;
+pub use retried::Retried;
 
 /// Wraps data keys under a key that never leaves its keeper. KMS is one keeper, a local file another.
 #[async_trait]
@@ -24,6 +28,9 @@ pub trait Wrapper: Send + Sync {
 
     /// Wraps the same data key under the keeper's current key.
     async fn rewrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// The key that a wrapped one says it is under, as a person knows it.
+    fn wrapped_under(&self, wrapped: &[u8]) -> Result<String, KeyError>;
 }
 
 /// What a data key is for; bound to it by the keeper.

@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod app;
+pub mod attempts;
+pub mod aws;
 pub mod cli;
 pub mod config;
 pub mod db;

@@ -13,11 +13,15 @@ use lunasec_core::{
 mod embedded;
 mod measured;
 mod memory;
+mod retried;
+mod s3;
 mod timed;
 
 pub use embedded::EmbeddedStore;
 pub use measured::Measured;
 pub use memory::MemoryStore;
+pub use retried::Retried;
+pub use s3::S3Store;
 pub use timed::Timed;
 
 /// A narrow store of small objects. Every method is one atomic step at the store.
@@ -123,6 +127,9 @@ pub enum StoreError {
     /// It does not answer; the effect is unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// It answers, and will not until something is changed: permissions, the bucket, a clock.
+    #[error("storage refuses: {0}")]
+    Refused(String),
     /// What it holds is damaged.
     #[error("storage is damaged: {0}")]
     Corrupted(String),
@@ -145,9 +152,35 @@ pub struct Heads {
     pub requests: u64,
 }
 
-/// Opaque: equal only for the very same write of an object.
+/// Opaque: equal only for the same write of an object, or for another write of the very same bytes,
+/// which sealed bytes never are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Version(u64);
+pub struct Version(Mark);
+
+/// As the store gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Mark {
+    Number(u64),
+    Tag(Arc<str>),
+}
+
+impl Version {
+    fn number(number: u64) -> Self {
+        Self(Mark::Number(number))
+    }
+
+    fn tag(tag: &str) -> Self {
+        Self(Mark::Tag(tag.into()))
+    }
+
+    /// The tag, if it is one: another store's version is no version here.
+    fn as_tag(&self) -> Option<&str> {
+        match &self.0 {
+            Mark::Tag(tag) => Some(tag),
+            Mark::Number(_) => None,
+        }
+    }
+}
 
 /// An object's name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -314,6 +314,14 @@ impl Dependency {
         }
     }
 
+    /// Requests beyond the first that one step took.
+    pub fn counted(&self, operation: &'static str, requests: u64) {
+        if requests > 0 {
+            let labels = DependencyResultLabels { dependency: self.name, operation, result: "ok" };
+            self.requests.get_or_create(&labels).inc_by(requests);
+        }
+    }
+
     /// It did not. The cause goes to the log, once for each change of state.
     pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
         self.count(request.operation, result, started);

@@ -100,7 +100,7 @@ fn is_refused_or_right(path: &Path) -> Result<bool, String> {
                 Ok(Some(_)) => return Err(format!("record {at} is another one")),
                 Ok(None) => return Err(format!("record {at} looks as if it had never been")),
                 Err(StoreError::Corrupted(_) | StoreError::Unavailable(_)) => {}
-                Err(StoreError::Precondition) => return Err("precondition".into()),
+                Err(error) => return Err(error.to_string()),
             }
         }
         Ok(false)

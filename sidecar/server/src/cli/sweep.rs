@@ -7,11 +7,10 @@ use lunasec_api::{SweepPage, SweepRequest};
 use lunasec_client::Client;
 use lunasec_core::{limits, words};
 
-use super::{FAILED, Outcome, START, Stop, USAGE, check, print};
+use super::{FAILED, Outcome, Stop, USAGE, check, open, print};
 use crate::{
-    config::Storage,
     env::{Clock, SystemClock},
-    store::{EmbeddedStore, Name},
+    store::Name,
     vault::{Graces, sweep_page},
 };
 
@@ -21,7 +20,7 @@ pub(super) struct Sweep {
     /// The running sidecar's socket
     #[arg(long, env = lunasec_api::SOCKET_VARIABLE, default_value = lunasec_api::DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// Open the store of this configuration instead; no sidecar may be running on it
+    /// Open the store of this configuration instead; no sidecar may be running on an embedded one
     #[arg(long)]
     config: Option<PathBuf>,
     /// Keep records for this long after their expiry [default: the sidecar's sweep.expired_grace]
@@ -97,17 +96,11 @@ impl Sweep {
         if graces.tombstone < limits::TOMBSTONE_GRACE_LEAST {
             return Err(Stop::new(USAGE, "tombstones are kept for at least 48h"));
         }
-        let Storage::Embedded { path } = &config.storage else {
-            return Err(Stop::new(USAGE, "a store in memory has nothing to sweep"));
-        };
-        if !path.exists() {
-            return Err(Stop::new(START, format!("there is no store at {}", path.display())));
-        }
-        let store = EmbeddedStore::open(path).map_err(|error| Stop::new(START, error))?;
+        let store = open::store(&config).await?;
         let now = SystemClock::default().now();
         let (mut total, mut after) = (SweepPage::default(), None::<Name>);
         loop {
-            let page = sweep_page(&store, graces, now, after.as_ref(), self.dry_run)
+            let page = sweep_page(&*store, graces, now, after.as_ref(), self.dry_run)
                 .await
                 .map_err(|error| Stop::new(FAILED, error))?;
             after = add(&mut total, page).map(|next| Name::from_text(&next));

@@ -1,8 +1,8 @@
 //! What a field is. The fields themselves are in [`super::table`].
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{kinds::Shape, mistake::Place, settings::Draft};
+use super::{forms::Form, kinds::Shape, mistake::Place, settings::Draft};
 
 /// A section of the file.
 pub(super) struct Section {
@@ -37,6 +37,8 @@ pub(super) enum Need {
     Always(&'static str),
     /// If the section's `kind` is this word; with any other it has no meaning.
     With(&'static str, &'static str),
+    /// No, and it has a meaning only if the section's `kind` is this word.
+    May(&'static str, &'static str),
 }
 
 type At<T> = fn(&mut Draft) -> &mut T;
@@ -51,6 +53,14 @@ pub(super) enum Kind {
     Mode(At<u32>),
     /// The name of a Unix group.
     Group(At<Option<String>>),
+    /// A name that AWS gives or takes, of a form that can be checked here.
+    Name(Form, At<Option<String>>),
+    /// A list of KMS keys.
+    KeyIds(At<Vec<String>>),
+    /// A KMS key for each of some namespaces.
+    KeyIdsByNamespace(At<BTreeMap<String, String>>),
+    /// True or false.
+    Switch(At<bool>),
     /// An IP address and port, or `off`.
     Address(At<Option<SocketAddr>>),
     /// One of a few words.
@@ -117,9 +127,10 @@ impl Field {
     pub(super) fn example(&self) -> String {
         match self.need {
             Need::Default => self.default().unwrap_or_default(),
-            Need::Optional(example) | Need::Always(example) | Need::With(_, example) => {
-                example.into()
-            }
+            Need::Optional(example)
+            | Need::Always(example)
+            | Need::With(_, example)
+            | Need::May(_, example) => example.into(),
         }
     }
 
@@ -127,7 +138,15 @@ impl Field {
     pub(super) fn line(&self, value: &str) -> String {
         match self.kind.shape() {
             Shape::Text => format!("{} = {value:?}", self.name),
-            Shape::Whole => format!("{} = {value}", self.name),
+            Shape::Whole | Shape::Switch => format!("{} = {value}", self.name),
+            Shape::List => format!("{} = [{}]", self.name, list(value, |item| format!("{item:?}"))),
+            Shape::Table => {
+                let pair = |item: &str| match item.split_once('=') {
+                    Some((name, value)) => format!("{name} = {value:?}"),
+                    None => format!("{item} = \"\""),
+                };
+                format!("{} = {{ {} }}", self.name, list(value, pair))
+            }
         }
     }
 
@@ -143,4 +162,10 @@ impl Field {
             Place::Line { .. } | Place::Whole => self.write(value),
         }
     }
+}
+
+/// The items of a text that holds a list, as the file writes them.
+fn list(text: &str, item: impl Fn(&str) -> String) -> String {
+    let items = text.split(',').filter(|item| !item.is_empty());
+    items.map(|text| item(text.trim())).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,7 @@
 //! Reading a value of each kind, and showing it.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -9,7 +10,12 @@ use std::{
 
 use lunasec_core::{limits, words};
 
-use super::{fields::Kind, names, settings::Draft};
+use super::{
+    fields::Kind,
+    forms::{self, Form},
+    names,
+    settings::Draft,
+};
 
 /// The least of a duration that may be anything but nothing.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
@@ -21,6 +27,12 @@ pub(super) enum Shape {
     Text,
     /// A whole number.
     Whole,
+    /// `true` or `false`.
+    Switch,
+    /// A list of texts; in the environment, with commas between them.
+    List,
+    /// A table of texts; in the environment, `name=text` with commas between them.
+    Table,
 }
 
 /// Why a value was refused.
@@ -34,11 +46,11 @@ pub(super) struct Refusal {
     pub(super) note: &'static str,
 }
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { why: why.into(), value: None, note: "" })
 }
 
-fn noted<T>(why: &str, note: &'static str) -> Result<T, Refusal> {
+pub(super) fn noted<T>(why: &str, note: &'static str) -> Result<T, Refusal> {
     Err(Refusal { why: why.into(), value: None, note })
 }
 
@@ -51,6 +63,9 @@ impl Kind {
     pub(super) fn shape(&self) -> Shape {
         match self {
             Self::Count { .. } | Self::Entries { .. } => Shape::Whole,
+            Self::Switch(_) => Shape::Switch,
+            Self::KeyIds(_) => Shape::List,
+            Self::KeyIdsByNamespace(_) => Shape::Table,
             _ => Shape::Text,
         }
     }
@@ -62,6 +77,10 @@ impl Kind {
             Self::Path(at) => *at(draft) = Some(path(text)?),
             Self::Mode(at) => *at(draft) = mode(text)?,
             Self::Group(at) => *at(draft) = Some(group(text)?),
+            Self::Name(form, at) => *at(draft) = Some(form.read(text)?),
+            Self::KeyIds(at) => *at(draft) = key_ids(text)?,
+            Self::KeyIdsByNamespace(at) => *at(draft) = forms::key_ids_by_namespace(text)?,
+            Self::Switch(at) => *at(draft) = switch(text)?,
             Self::Address(at) => *at(draft) = address(text)?,
             Self::Word { words, put, .. } => {
                 put(draft, text).map_or_else(|| Err(one_of(text, words)), Ok)?;
@@ -80,7 +99,10 @@ impl Kind {
             Self::Socket(at) => Some(at(draft).display().to_string()),
             Self::Path(at) => at(draft).as_deref().map(Path::display).map(|path| path.to_string()),
             Self::Mode(at) => Some(format!("{:04o}", at(draft))),
-            Self::Group(at) => at(draft).clone(),
+            Self::Group(at) | Self::Name(_, at) => at(draft).clone(),
+            Self::KeyIds(at) => Some(at(draft).join(",")),
+            Self::KeyIdsByNamespace(at) => Some(pairs(at(draft))),
+            Self::Switch(at) => Some(at(draft).to_string()),
             Self::Address(at) => Some(at(draft).map_or("off".into(), |at| at.to_string())),
             Self::Word { get, .. } => get(draft).map(Into::into),
             Self::Size { at, .. } => Some(show_size(*at(draft))),
@@ -141,6 +163,32 @@ fn group(text: &str) -> Result<String, Refusal> {
         return noted("is not the name of a group", ", a name as in /etc/group");
     }
     Ok(text.into())
+}
+
+fn switch(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => refuse("is neither true nor false"),
+    }
+}
+
+/// The items of a list as text, without what stands around them.
+pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
+    let items = if text.trim().is_empty() { None } else { Some(text.split(',').map(str::trim)) };
+    items.into_iter().flatten()
+}
+
+fn key_ids(text: &str) -> Result<Vec<String>, Refusal> {
+    let ids: Vec<String> = items(text).map(|id| Form::KeyId.read(id)).collect::<Result<_, _>>()?;
+    if ids.len() > limits::ACCEPTED_KEYS {
+        return refuse(format!("has more than {} keys", limits::ACCEPTED_KEYS));
+    }
+    Ok(ids)
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> String {
+    map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
 
 fn address(text: &str) -> Result<Option<SocketAddr>, Refusal> {

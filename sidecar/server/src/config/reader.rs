@@ -152,10 +152,25 @@ impl Reader {
         let text = match (field.kind.shape(), value) {
             (Shape::Text, DeValue::String(text)) => Cow::Borrowed(text.as_ref()),
             (Shape::Whole, DeValue::Integer(number)) => Cow::Owned(decimal(number)),
+            (Shape::Switch, DeValue::Boolean(on)) => Cow::Owned(on.to_string()),
+            (Shape::List, DeValue::Array(items)) if items.iter().all(is_item) => Cow::Owned(
+                joined(items.iter().filter_map(|item| Some(item.get_ref().as_str()?.into()))),
+            ),
+            (Shape::Table, DeValue::Table(pairs))
+                if pairs.iter().all(|(_, text)| is_item(text)) =>
+            {
+                let pair = |(name, text): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+                    Some(format!("{}={}", name.get_ref(), text.get_ref().as_str()?))
+                };
+                Cow::Owned(joined(pairs.iter().filter_map(pair)))
+            }
             (shape, _) => {
                 let wanted = match shape {
                     Shape::Text => "text in quotes",
                     Shape::Whole => "a whole number",
+                    Shape::Switch => "true or false",
+                    Shape::List => "a list of texts",
+                    Shape::Table => "a table of texts",
                 };
                 let what =
                     format!("{} is {}, which should be {wanted}", field.full(), article(value));
@@ -200,11 +215,7 @@ impl Reader {
         self.given(field, place.clone(), outcome.is_ok());
         let Err(refusal) = outcome else { return };
         let value = refusal.value.unwrap_or_else(|| field.example());
-        let (why, note) = if table::is_later_word(field, text) {
-            ("is not in this version yet", "")
-        } else {
-            (refusal.why.as_str(), refusal.note)
-        };
+        let (why, note) = (refusal.why.as_str(), refusal.note);
         let shown = match field.kind.shape() {
             Shape::Whole if is_number(text) => text.into(),
             _ => quoted(text),
@@ -230,6 +241,28 @@ impl Reader {
                 self.kind(kind);
             }
         }
+        for (section, field, other) in table::BESIDE {
+            self.beside(section, field, other);
+        }
+    }
+
+    /// Reports a field that means nothing without another one.
+    fn beside(&mut self, section: &str, field: &str, other: &str) {
+        let given = |name: &str| self.given.get(&format!("{section}.{name}"));
+        let (Some(Given { place, good: true }), None) = (given(field), given(other)) else {
+            return;
+        };
+        let place = place.clone();
+        let complained = self.mistakes.iter().any(|mistake| mistake.place == place);
+        if complained || self.unsure || self.lost.contains(section) {
+            return;
+        }
+        let what = format!("{section}.{field} has no effect without {section}.{other}");
+        let instead = match table::field_named(section, other) {
+            Some(other) => format!("remove it, or {}", other.set(&place, &other.example())),
+            None => "remove it".into(),
+        };
+        self.mistake(place, what, instead);
     }
 
     fn kind(&mut self, kind: &'static Field) {
@@ -240,8 +273,14 @@ impl Reader {
                 let place = place.clone();
                 let word = kind.kind.show(&mut self.draft).unwrap_or_default();
                 for field in table::fields(kind.section) {
-                    if let Need::With(needed, _) = field.need {
-                        self.dependent(field, &word, needed, &place, certain);
+                    match field.need {
+                        Need::With(needed, _) => {
+                            self.dependent(field, &word, needed, &place, certain);
+                        }
+                        Need::May(needed, _) => {
+                            self.dependent(field, &word, needed, &place, false);
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -285,8 +324,13 @@ impl Reader {
             let instead = kind.set(&place, &kind.example());
             return self.mistake(place, what, instead);
         }
+        let word = kind.example();
         let needed = table::fields(section)
-            .filter(|field| matches!(field.need, Need::Always(_) | Need::With(..)))
+            .filter(|field| match field.need {
+                Need::Always(_) => true,
+                Need::With(with, _) => with == word,
+                _ => false,
+            })
             .map(|field| format!("\n  {}", field.line(&field.example())));
         let instead = format!("write:\n  [{section}]{}", needed.collect::<String>());
         self.mistake(Place::Whole, format!("the section [{section}] is missing"), instead);
@@ -297,6 +341,16 @@ impl Place {
     fn in_file(&self) -> bool {
         !matches!(self, Self::Environment(_))
     }
+}
+
+/// Whether a value can stand in a list: a comma would make two of it.
+fn is_item(value: &Spanned<DeValue<'_>>) -> bool {
+    value.get_ref().as_str().is_some_and(|text| !text.contains(','))
+}
+
+/// A list as the environment writes it.
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(",")
 }
 
 /// A number in decimal, if it is one of up to 128 bits; else as it is.

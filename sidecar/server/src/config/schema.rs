@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     fields::{Field, Kind, Need, Section},
-    kinds::{Shape, show_size, show_time},
+    forms::Form,
+    kinds::{Shape, items, show_size, show_time},
     table::{self, SECTIONS},
 };
 
@@ -47,6 +48,10 @@ fn section_schema(section: &Section) -> Value {
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
+    let beside = beside(section);
+    if !beside.is_empty() {
+        schema["dependentRequired"] = beside.into();
+    }
     let conditions: Vec<Value> = table::fields(section.name).filter_map(condition).collect();
     if !conditions.is_empty() {
         schema["allOf"] = json!(conditions);
@@ -56,12 +61,22 @@ fn section_schema(section: &Section) -> Value {
 
 /// That a field goes with one word of its section's kind, and only with that.
 fn condition(field: &Field) -> Option<Value> {
-    let Need::With(word, _) = field.need else { return None };
+    let (word, then) = match field.need {
+        Need::With(word, _) => (word, json!({ "required": [field.name] })),
+        Need::May(word, _) => (word, json!(true)),
+        _ => return None,
+    };
     Some(json!({
         "if": { "properties": { "kind": { "const": word } } },
-        "then": { "required": [field.name] },
+        "then": then,
         "else": { "properties": { (field.name): false } },
     }))
+}
+
+/// That a field needs another one beside it.
+fn beside(section: &Section) -> Map<String, Value> {
+    let of_section = table::BESIDE.iter().filter(|(name, ..)| *name == section.name);
+    of_section.map(|(_, field, other)| ((*field).into(), json!([other]))).collect()
 }
 
 fn field_schema(field: &Field) -> Value {
@@ -69,18 +84,33 @@ fn field_schema(field: &Field) -> Value {
     schema["type"] = match field.kind.shape() {
         Shape::Text => json!("string"),
         Shape::Whole => json!("integer"),
+        Shape::Switch => json!("boolean"),
+        Shape::List => json!("array"),
+        Shape::Table => json!("object"),
     };
     match field.default() {
         Some(default) if field.kind.shape() == Shape::Whole => {
             schema["default"] = json!(default.parse::<u64>().ok());
         }
         Some(default) => schema["default"] = json!(default),
-        None => schema["examples"] = json!([field.example()]),
+        None => schema["examples"] = json!([example(field)]),
     }
     for (name, value) in constraints(&field.kind) {
         schema[name] = value;
     }
     schema
+}
+
+/// A field's example, in its own type.
+fn example(field: &Field) -> Value {
+    let text = field.example();
+    let pair = |item: &str| item.split_once('=').map(|(name, value)| (name.into(), value.into()));
+    match field.kind.shape() {
+        Shape::List => items(&text).collect(),
+        Shape::Table => Value::Object(items(&text).filter_map(pair).collect()),
+        Shape::Switch => json!(text == "true"),
+        Shape::Text | Shape::Whole => json!(text),
+    }
 }
 
 fn constraints(kind: &Kind) -> Vec<(&'static str, Value)> {
@@ -92,6 +122,16 @@ fn constraints(kind: &Kind) -> Vec<(&'static str, Value)> {
         Kind::Path(_) => vec![("minLength", json!(1))],
         Kind::Mode(_) => vec![("pattern", json!("^0?([2367][0-7]|[0-7][2367])0$"))],
         Kind::Group(_) => vec![("pattern", json!(r"^[^\s:,/\x00-\x1f\x7f-\x9f]{1,32}$"))],
+        Kind::Name(form, _) => vec![("pattern", json!(form.pattern()))],
+        Kind::KeyIds(_) => vec![
+            ("items", json!({ "type": "string", "pattern": Form::KeyId.pattern() })),
+            ("maxItems", json!(lunasec_core::limits::ACCEPTED_KEYS)),
+        ],
+        Kind::KeyIdsByNamespace(_) => vec![
+            ("propertyNames", json!({ "pattern": "^[a-z0-9][a-z0-9-]{0,62}$" })),
+            ("additionalProperties", json!({ "type": "string", "pattern": Form::KeyId.pattern() })),
+        ],
+        Kind::Switch(_) => vec![],
         Kind::Address(_) => {
             vec![("pattern", json!(r"^(off|[0-9.]+:[0-9]+|\[[0-9A-Fa-f:.%]+\]:[0-9]+)$"))]
         }
@@ -126,6 +166,7 @@ pub fn reference() -> String {
         let default = match (field.need, field.default()) {
             (Need::Always(_), _) => "required".into(),
             (Need::With(word, _), _) => format!("required with kind `{word}`"),
+            (Need::May(word, _), _) => format!("none; with kind `{word}`"),
             (_, None) => "none".into(),
             (_, Some(default)) => format!("`{default}`"),
         };

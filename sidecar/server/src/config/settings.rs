@@ -1,6 +1,7 @@
 //! The typed settings, their defaults, and the draft that is filled in while reading.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -42,6 +43,23 @@ pub enum Storage {
     },
     /// In memory: nothing survives a restart. For tests and benchmarks.
     Memory,
+    /// In a bucket, which all sidecars share.
+    S3(S3Place),
+}
+
+/// Where in S3.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct S3Place {
+    /// The bucket.
+    pub bucket: String,
+    /// Before every object's name.
+    pub prefix: String,
+    /// The bucket's region.
+    pub region: String,
+    /// A server that speaks S3, instead of AWS.
+    pub endpoint: Option<String>,
+    /// Whether the bucket is part of the path, and not of the host's name.
+    pub path_style: bool,
 }
 
 /// What seals the data keys.
@@ -52,6 +70,23 @@ pub enum Keys {
         /// The file.
         path: PathBuf,
     },
+    /// Keys in KMS that never leave it.
+    Kms(KmsKeys),
+}
+
+/// Which keys of KMS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KmsKeys {
+    /// The key that wraps: an id, an ARN, or an alias.
+    pub key_id: String,
+    /// The keys' region.
+    pub region: String,
+    /// A server that speaks KMS, instead of AWS.
+    pub endpoint: Option<String>,
+    /// Retired keys that may still unwrap.
+    pub accept_key_ids: Vec<String>,
+    /// The keys of namespaces that have their own.
+    pub namespaces: BTreeMap<String, String>,
 }
 
 /// What the sidecar may keep on this machine to bridge outages and restarts.
@@ -193,6 +228,7 @@ words! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(super) enum StorageKind {
         Embedded = "embedded",
+        S3 = "s3",
         Memory = "memory",
     }
 }
@@ -201,6 +237,7 @@ words! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(super) enum KeysKind {
         Local = "local",
+        Kms = "kms",
     }
 }
 
@@ -210,8 +247,18 @@ pub(super) struct Draft {
     pub(super) listen: Listen,
     pub(super) storage_kind: Option<StorageKind>,
     pub(super) storage_path: Option<PathBuf>,
+    pub(super) bucket: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) storage_region: Option<String>,
+    pub(super) storage_endpoint: Option<String>,
+    pub(super) path_style: bool,
     pub(super) keys_kind: Option<KeysKind>,
     pub(super) keys_path: Option<PathBuf>,
+    pub(super) key_id: Option<String>,
+    pub(super) keys_region: Option<String>,
+    pub(super) keys_endpoint: Option<String>,
+    pub(super) accept_key_ids: Vec<String>,
+    pub(super) key_ids_by_namespace: BTreeMap<String, String>,
     pub(super) degrade: Degrade,
     pub(super) limits: Limits,
     pub(super) log: Log,
@@ -224,6 +271,13 @@ impl Draft {
         match self.storage_kind? {
             StorageKind::Embedded => Some(Storage::Embedded { path: self.storage_path.clone()? }),
             StorageKind::Memory => Some(Storage::Memory),
+            StorageKind::S3 => Some(Storage::S3(S3Place {
+                bucket: self.bucket.clone()?,
+                prefix: self.prefix.clone().unwrap_or_default(),
+                region: self.storage_region.clone()?,
+                endpoint: self.storage_endpoint.clone(),
+                path_style: self.path_style,
+            })),
         }
     }
 
@@ -231,6 +285,13 @@ impl Draft {
     pub(super) fn keys(&self) -> Option<Keys> {
         match self.keys_kind? {
             KeysKind::Local => Some(Keys::Local { path: self.keys_path.clone()? }),
+            KeysKind::Kms => Some(Keys::Kms(KmsKeys {
+                key_id: self.key_id.clone()?,
+                region: self.keys_region.clone()?,
+                endpoint: self.keys_endpoint.clone(),
+                accept_key_ids: self.accept_key_ids.clone(),
+                namespaces: self.key_ids_by_namespace.clone(),
+            })),
         }
     }
 }

@@ -6,6 +6,7 @@ use lunasec_core::limits;
 
 use super::{
     fields::{Field, Kind, Need, Section},
+    forms::Form,
     kinds::SHORTEST,
     settings::{Draft, Format, KeysKind, Level, StorageKind},
 };
@@ -60,7 +61,7 @@ pub(super) const FIELDS: &[Field] = &[
             put: |d, word| StorageKind::parse(word).map(|kind| d.storage_kind = Some(kind)),
             get: |d| d.storage_kind.map(StorageKind::as_str),
         },
-        "\"embedded\": a file of this machine. \"memory\": nothing survives a restart; for tests.",
+        "\"embedded\": a file of this machine. \"s3\": a bucket that all sidecars share. \"memory\": nothing survives a restart; for tests.",
     ),
     field(
         "storage",
@@ -68,6 +69,41 @@ pub(super) const FIELDS: &[Field] = &[
         Need::With("embedded", "/var/lib/lunasec/store.redb"),
         Kind::Path(|d| &mut d.storage_path),
         "The file that holds the records.",
+    ),
+    field(
+        "storage",
+        "bucket",
+        Need::With("s3", "lunasec"),
+        Kind::Name(Form::Bucket, |d| &mut d.bucket),
+        "The bucket that holds the records and the wrapped keys.",
+    ),
+    field(
+        "storage",
+        "prefix",
+        Need::May("s3", "tokens/"),
+        Kind::Name(Form::Prefix, |d| &mut d.prefix),
+        "What every object's name in the bucket begins with. Empty, or ends with a slash.",
+    ),
+    field(
+        "storage",
+        "region",
+        Need::With("s3", "eu-central-1"),
+        Kind::Name(Form::Region, |d| &mut d.storage_region),
+        "The bucket's region.",
+    ),
+    field(
+        "storage",
+        "endpoint",
+        Need::May("s3", "http://127.0.0.1:4566"),
+        Kind::Name(Form::Endpoint, |d| &mut d.storage_endpoint),
+        "A server that speaks S3, instead of AWS. Without TLS only at a loopback address.",
+    ),
+    field(
+        "storage",
+        "path_style",
+        Need::May("s3", "true"),
+        Kind::Switch(|d| &mut d.path_style),
+        "Whether requests name the bucket in the path instead of the host. Goes with `endpoint`.",
     ),
     field(
         "keys",
@@ -78,7 +114,7 @@ pub(super) const FIELDS: &[Field] = &[
             put: |d, word| KeysKind::parse(word).map(|kind| d.keys_kind = Some(kind)),
             get: |d| d.keys_kind.map(KeysKind::as_str),
         },
-        "\"local\": a key in a file of this machine.",
+        "\"local\": a key in a file of this machine. \"kms\": a key of AWS KMS, which never leaves it.",
     ),
     field(
         "keys",
@@ -86,6 +122,41 @@ pub(super) const FIELDS: &[Field] = &[
         Need::With("local", "/etc/lunasec/local.key"),
         Kind::Path(|d| &mut d.keys_path),
         "The file that holds the key.",
+    ),
+    field(
+        "keys",
+        "key_id",
+        Need::With("kms", "alias/lunasec"),
+        Kind::Name(Form::KeyId, |d| &mut d.key_id),
+        "The KMS key that wraps the data keys: an alias, an id, or the ARN of either.",
+    ),
+    field(
+        "keys",
+        "region",
+        Need::With("kms", "eu-central-1"),
+        Kind::Name(Form::Region, |d| &mut d.keys_region),
+        "The region of the KMS keys.",
+    ),
+    field(
+        "keys",
+        "endpoint",
+        Need::May("kms", "http://127.0.0.1:4566"),
+        Kind::Name(Form::Endpoint, |d| &mut d.keys_endpoint),
+        "A server that speaks KMS, instead of AWS. Without TLS only at a loopback address.",
+    ),
+    field(
+        "keys",
+        "accept_key_ids",
+        Need::May("kms", "arn:aws:kms:eu-central-1:111122223333:key/0123-retired"),
+        Kind::KeyIds(|d| &mut d.accept_key_ids),
+        "Retired KMS keys that may still unwrap, for every namespace.",
+    ),
+    field(
+        "keys",
+        "namespaces",
+        Need::May("kms", "shop=alias/lunasec-shop"),
+        Kind::KeyIdsByNamespace(|d| &mut d.key_ids_by_namespace),
+        "A KMS key of its own for each of these namespaces, in place of `key_id`.",
     ),
     field(
         "degrade",
@@ -225,21 +296,12 @@ const LATER: &[(&str, &str)] = &[
     ("clients", ""),
     ("sessions", ""),
     ("audit", ""),
-    ("storage", "bucket"),
-    ("storage", "prefix"),
-    ("storage", "region"),
-    ("storage", "endpoint"),
-    ("storage", "path_style"),
-    ("keys", "key_id"),
-    ("keys", "region"),
-    ("keys", "endpoint"),
-    ("keys", "accept_key_ids"),
     ("degrade", "on_storage_outage"),
     ("degrade", "standby_key_file"),
 ];
 
-/// Values of a later version.
-const LATER_WORDS: &[(&str, &str, &str)] = &[("storage", "kind", "s3"), ("keys", "kind", "kms")];
+/// Fields that mean nothing without another one of their section.
+pub(super) const BESIDE: &[(&str, &str, &str)] = &[("storage", "path_style", "endpoint")];
 
 /// The field of that name.
 pub(super) fn field_named(section: &str, name: &str) -> Option<&'static Field> {
@@ -255,11 +317,6 @@ pub(super) fn fields(section: &str) -> impl Iterator<Item = &'static Field> {
 pub(super) fn is_later(section: &str, name: &str) -> bool {
     LATER.contains(&(section, ""))
         || LATER.iter().any(|later| later.0 == section && later.1 == name)
-}
-
-/// Whether a later version has this value.
-pub(super) fn is_later_word(field: &Field, word: &str) -> bool {
-    LATER_WORDS.contains(&(field.section, field.name, word))
 }
 
 const fn section(name: &'static str, about: &'static str) -> Section {

@@ -12,6 +12,9 @@ const LEAST: &str = "storage.kind = \"memory\"\nkeys = { kind = \"local\", path 
 /// The documented file.
 const EXAMPLE: &str = include_str!("example.toml");
 
+/// The documented file for AWS.
+const AWS: &str = include_str!("example-aws.toml");
+
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }

@@ -27,6 +27,10 @@ use crate::{
     store::{Name, Store, StoreError},
 };
 
+mod upkeep;
+
+pub use upkeep::Rewrapped;
+
 /// The clocks of the keyring.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -42,6 +46,8 @@ pub struct Settings {
     pub capacity: usize,
     /// After a failure, how long until the next attempt.
     pub retry: Duration,
+    /// How often to look whether the epoch has a newer key.
+    pub refresh: Duration,
 }
 
 impl Default for Settings {
@@ -53,6 +59,7 @@ impl Default for Settings {
             age: limits::KEY_AGE,
             capacity: limits::KEYS_IN_MEMORY,
             retry: limits::KEY_RETRY,
+            refresh: limits::KEY_REFRESH,
         }
     }
 }
@@ -119,6 +126,8 @@ struct Held {
     prepared: HashMap<Namespace, u32>,
     /// No attempt to make a newer key before this.
     pause: HashMap<Namespace, Duration>,
+    /// When the epoch's keys were last looked at.
+    looked: HashMap<Namespace, Duration>,
 }
 
 impl Held {
@@ -129,6 +138,7 @@ impl Held {
                 self.current.remove(&oldest);
                 self.prepared.remove(&oldest);
                 self.pause.remove(&oldest);
+                self.looked.remove(&oldest);
             }
         }
         self.pause.remove(namespace);
@@ -146,6 +156,7 @@ pub struct Keyring {
     /// Many requests that miss the same key make one call.
     flights: KeyedLocks<Slot>,
     preparing: AtomicBool,
+    looking: AtomicBool,
 }
 
 impl Keyring {
@@ -164,6 +175,7 @@ impl Keyring {
             held: Mutex::default(),
             flights: KeyedLocks::default(),
             preparing: AtomicBool::new(false),
+            looking: AtomicBool::new(false),
         }
     }
 
@@ -173,6 +185,9 @@ impl Keyring {
         let due = KeyId::at(now, self.settings.epoch);
         if let Some(key) = self.held_current(namespace, due) {
             self.prepare_next(namespace, now);
+            if key.id.epoch >= due.epoch {
+                self.look_for_newer(namespace, &key);
+            }
             return Ok(key);
         }
         let _flight = self.flights.lock(Slot::data(namespace, due)).await;
@@ -181,7 +196,7 @@ impl Keyring {
         }
         match self.fetch_or_make(namespace, due).await {
             Ok(key) => {
-                self.held().make_current(namespace, &key, self.settings.capacity);
+                self.make_current(namespace, &key);
                 Ok(key)
             }
             Err(error) => self.extend(namespace, now, error),
@@ -231,11 +246,21 @@ impl Keyring {
     pub async fn probe(&self, most: usize) -> Result<bool, KeyError> {
         let names = self.store.list(Name::KEYS, None, most).await?;
         for name in &names {
-            let slot = Slot::of(name)
-                .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
-            self.unwrap_stored(&slot).await?;
+            self.open_stored(name).await?;
         }
         Ok(!names.is_empty())
+    }
+
+    /// Unwraps the stored key of that name, as a request that needs it would.
+    pub async fn open_stored(&self, name: &Name) -> Result<(), KeyError> {
+        let slot = Slot::of(name)
+            .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
+        match slot.id {
+            // One that comes meanwhile waits for the same call.
+            Some(id) => _ = self.opening(&slot.namespace, id).await?,
+            None => _ = self.unwrap_stored(&slot).await?,
+        }
+        Ok(())
     }
 
     /// How long ago the epoch of the newest key that seals began.
@@ -337,10 +362,7 @@ impl Keyring {
 
     /// The newest generation of the epoch, made if there is none.
     async fn fetch_or_make(&self, namespace: &Namespace, due: KeyId) -> Result<Key, KeyError> {
-        let prefix = Name::epoch_prefix(namespace, due);
-        let names = self.store.list(&prefix, None, limits::PAGE).await?;
-        let newest = names.iter().filter_map(|name| KeyId::parse(name.last_part()).ok()).max();
-        let id = newest.unwrap_or(due);
+        let id = self.newest(namespace, due).await?.unwrap_or(due);
         let slot = Slot::data(namespace, id);
         if let Some(key) = self.held_key(&slot) {
             return Ok(Key { id, key });
@@ -350,6 +372,19 @@ impl Keyring {
             None => self.make(&slot).await?,
         };
         Ok(Key { id, key })
+    }
+
+    async fn newest(&self, namespace: &Namespace, due: KeyId) -> Result<Option<KeyId>, KeyError> {
+        let prefix = Name::epoch_prefix(namespace, due);
+        let names = self.store.list(&prefix, None, limits::PAGE).await?;
+        Ok(names.iter().filter_map(|name| KeyId::parse(name.last_part()).ok()).max())
+    }
+
+    fn make_current(&self, namespace: &Namespace, key: &Key) {
+        let now = self.clock.monotonic();
+        let mut held = self.held();
+        held.make_current(namespace, key, self.settings.capacity);
+        held.looked.insert(namespace.clone(), now);
     }
 
     async fn make(&self, slot: &Slot) -> Result<Arc<DataKey>, KeyError> {
@@ -394,6 +429,37 @@ impl Keyring {
             }
             keyring.preparing.store(false, Ordering::Release);
         });
+    }
+
+    /// Looks now and then, in the background, whether an operator has made a newer key for the epoch:
+    /// one listing, and one call of the keeper only if there is one.
+    fn look_for_newer(self: &Arc<Self>, namespace: &Namespace, key: &Key) {
+        let now = self.clock.monotonic();
+        let due = |at: &Duration| now.saturating_sub(*at) >= self.settings.refresh;
+        if !self.held().looked.get(namespace).is_none_or(due)
+            || self.looking.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        self.held().looked.insert(namespace.clone(), now);
+        let (keyring, namespace, id) = (Arc::clone(self), namespace.clone(), key.id);
+        tokio::spawn(async move {
+            if let Err(error) = keyring.take_newer(&namespace, id).await {
+                let name = namespace.as_str();
+                tracing::warn!(namespace = name, %error, "no look for a newer data key");
+            }
+            keyring.looking.store(false, Ordering::Release);
+        });
+    }
+
+    async fn take_newer(&self, namespace: &Namespace, id: KeyId) -> Result<(), KeyError> {
+        if self.newest(namespace, id).await?.is_none_or(|newest| newest <= id) {
+            return Ok(());
+        }
+        let key = self.fetch_or_make(namespace, id).await?;
+        tracing::info!(namespace = namespace.as_str(), key = %key.id, "a newer data key seals");
+        self.make_current(namespace, &key);
+        Ok(())
     }
 
     fn paused(&self, namespace: &Namespace) -> bool {

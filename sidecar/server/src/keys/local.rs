@@ -30,6 +30,8 @@ use crate::{
 
 const LINE: &str = "lunasec-local-key-v1:";
 const VERSION: u8 = 1;
+/// The version of what [`super::Kms`] wraps.
+const BY_KMS: u8 = 2;
 const FINGERPRINT: std::ops::Range<usize> = 1..9;
 const NONCE: std::ops::Range<usize> = 9..21;
 const CIPHERTEXT: std::ops::Range<usize> = 21..53;
@@ -147,9 +149,7 @@ impl Wrapper for LocalKeys {
 
     async fn unwrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, KeyError> {
         let damaged = |why: &str| KeyError::Corrupted(why.to_owned());
-        if wrapped.len() != TAG.end || wrapped[0] != VERSION {
-            return Err(damaged("not a key wrapped under a local key"));
-        }
+        check_shape(wrapped)?;
         let with =
             self.keys.iter().find(|key| key.fingerprint == wrapped[FINGERPRINT]).ok_or_else(
                 || {
@@ -171,6 +171,22 @@ impl Wrapper for LocalKeys {
     async fn rewrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError> {
         let key = self.unwrap(context, wrapped).await?;
         self.wrap(context, &key)
+    }
+
+    fn wrapped_under(&self, wrapped: &[u8]) -> Result<String, KeyError> {
+        check_shape(wrapped)?;
+        let digits = wrapped[FINGERPRINT].iter().map(|byte| format!("{byte:02x}"));
+        Ok(format!("the local key {}", digits.collect::<String>()))
+    }
+}
+
+fn check_shape(wrapped: &[u8]) -> Result<(), KeyError> {
+    match wrapped.first() {
+        Some(&VERSION) if wrapped.len() == TAG.end => Ok(()),
+        Some(&BY_KMS) => Err(KeyError::Refused(
+            "it is wrapped by KMS; this store was sealed with keys.kind = \"kms\"".into(),
+        )),
+        _ => Err(KeyError::Corrupted("not a key wrapped under a local key".into())),
     }
 }
 

@@ -57,4 +57,8 @@ impl<W: Wrapper> Wrapper for Measured<W> {
     async fn rewrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.watch(Request::write("rewrap"), self.inner.rewrap(context, wrapped)).await
     }
+
+    fn wrapped_under(&self, wrapped: &[u8]) -> Result<String, KeyError> {
+        self.inner.wrapped_under(wrapped)
+    }
 }

@@ -162,7 +162,7 @@ impl<'a> Tables<'a> {
         } else if expected.is_some() {
             self.bodies.remove(name.as_str())?;
         }
-        Ok(Ok(Version(next)))
+        Ok(Ok(Version::number(next)))
     }
 }
 
@@ -235,7 +235,7 @@ fn version(row: &[u8]) -> Version {
     let mut number = [0; VERSION_LEN];
     let length = row.len().min(VERSION_LEN);
     number[..length].copy_from_slice(&row[..length]);
-    Version(u64::from_be_bytes(number))
+    Version::number(u64::from_be_bytes(number))
 }
 
 fn inline(row: &[u8]) -> &[u8] {

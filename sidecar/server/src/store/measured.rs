@@ -41,6 +41,9 @@ impl<S> Measured<S> {
             Err(StoreError::Unavailable(cause)) => {
                 self.dependency.failed(asked, "unavailable", cause, started);
             }
+            Err(StoreError::Refused(cause)) => {
+                self.dependency.failed(asked, "refused", cause, started);
+            }
             Err(StoreError::Corrupted(cause)) => {
                 self.dependency.failed(asked, "corrupted", cause, started);
             }
@@ -92,7 +95,10 @@ impl<S: Store> Store for Measured<S> {
         limit: usize,
         length: usize,
     ) -> Result<Heads, StoreError> {
-        self.watch(Request::read("heads"), self.inner.heads(prefix, after, limit, length)).await
+        let asked = Request::read("heads");
+        let heads = self.watch(asked, self.inner.heads(prefix, after, limit, length)).await?;
+        self.dependency.counted("heads", heads.requests.saturating_sub(1));
+        Ok(heads)
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {

@@ -23,7 +23,7 @@ struct Contents {
 impl Contents {
     fn put(&mut self, name: &Name, bytes: Bytes) -> Version {
         self.writes += 1;
-        let version = Version(self.writes);
+        let version = Version::number(self.writes);
         self.objects.insert(name.clone(), Object { bytes, version: version.clone() });
         version
     }
@@ -33,7 +33,7 @@ impl Contents {
             return Err(StoreError::Precondition);
         };
         self.writes += 1;
-        let version = Version(self.writes);
+        let version = Version::number(self.writes);
         vacant.insert(Object { bytes, version: version.clone() });
         Ok(version)
     }

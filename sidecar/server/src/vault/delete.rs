@@ -1,6 +1,8 @@
 //! Delete: a tombstone in place of the value, and of its metadata, also where nothing is yet. So a
 //! write that is still under way cannot bring back what was deleted.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use lunasec_api::{Code, Durability};
 use lunasec_core::{envelope::Stamp, limits, policy::Operation, record::Kind, token::Token};
@@ -16,13 +18,24 @@ impl Vault {
         tokens: &[Result<Token, Failure>],
     ) -> Result<Vec<Result<Durability, Failure>>, Failure> {
         self.authorize(call, Operation::Delete)?;
-        let items = tokens.iter().map(|token| async move {
-            match token {
-                Ok(token) => self.delete_one(call, token).await,
-                Err(failure) => Err(failure.clone()),
-            }
+        // A token that stands there twice is deleted once: it would only race with itself.
+        let mut first = HashMap::new();
+        let places: Vec<usize> = (0..tokens.len())
+            .map(|at| match &tokens[at] {
+                Ok(token) => {
+                    *first.entry(Self::subject(call, token, Kind::Value).locator()).or_insert(at)
+                }
+                Err(_) => at,
+            })
+            .collect();
+        let items = tokens.iter().enumerate().map(async |(at, token)| match token {
+            Ok(token) if places[at] == at => Some(self.delete_one(call, token).await),
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure.clone())),
         });
-        Ok(join_all(items).await)
+        let done = join_all(items).await;
+        let result = |at: &usize| done[*at].clone();
+        Ok(places.iter().filter_map(result).collect())
     }
 
     async fn delete_one(&self, call: &Call, token: &Token) -> Result<Durability, Failure> {

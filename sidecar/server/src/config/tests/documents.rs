@@ -59,7 +59,50 @@ fn the_example_shows_every_field_and_its_default() {
     let least = parse(LEAST, &[]);
     assert_eq!((config.limits, config.log, config.sweep), (least.limits, least.log, least.sweep));
     for field in table::FIELDS {
-        assert!(EXAMPLE.contains(&field.line(&field.example())), "{}", field.full());
+        let line = field.line(&field.example());
+        assert!(EXAMPLE.contains(&line) || AWS.contains(&line), "{}", field.full());
+    }
+}
+
+#[test]
+fn the_example_for_aws() {
+    let config = parse(AWS, &[]);
+    let endpoint = || Some("http://127.0.0.1:4566".into());
+    let storage = S3Place {
+        bucket: "lunasec".into(),
+        prefix: "tokens/".into(),
+        region: "eu-central-1".into(),
+        endpoint: endpoint(),
+        path_style: true,
+    };
+    let keys = KmsKeys {
+        key_id: "alias/lunasec".into(),
+        region: "eu-central-1".into(),
+        endpoint: endpoint(),
+        accept_key_ids: vec!["arn:aws:kms:eu-central-1:111122223333:key/0123-retired".into()],
+        namespaces: [("shop".into(), "alias/lunasec-shop".into())].into(),
+    };
+    assert_eq!((config.storage, config.keys), (Storage::S3(storage), Keys::Kms(keys)));
+}
+
+#[test]
+fn lists_tables_and_switches_by_environment() {
+    let least = "[storage]\nkind = \"s3\"\nbucket = \"abc\"\nregion = \"r\"\nendpoint = \"https://s3\"\n[keys]\nkind = \"kms\"\nkey_id = \"a\"\nregion = \"r\"\naccept_key_ids = []\n[keys.namespaces]\nshop = \"b\"\n";
+    let kms = |pairs: &[(&str, &str)]| match parse(least, pairs).keys {
+        Keys::Kms(keys) => (keys.accept_key_ids, keys.namespaces),
+        other => panic!("{other:?}"),
+    };
+    let shop = |key: &str| [("shop".to_owned(), key.to_owned())].into();
+    assert_eq!(kms(&[]), (vec![], shop("b")));
+    let (ids, namespaces) =
+        kms(&[("LUNASEC_KEYS__ACCEPT_KEY_IDS", "c, d"), ("LUNASEC_KEYS__NAMESPACES", "shop=e")]);
+    assert_eq!((ids, namespaces), (vec!["c".into(), "d".into()], shop("e")));
+    assert_eq!(kms(&[("LUNASEC_KEYS__NAMESPACES", "")]).1, [].into());
+    for (text, on) in [("true", true), ("false", false)] {
+        match parse(least, &[("LUNASEC_STORAGE__PATH_STYLE", text)]).storage {
+            Storage::S3(place) => assert_eq!(place.path_style, on),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -191,18 +234,37 @@ fn the_schema_has_the_fields_of_the_table() {
     assert_eq!(schema["required"], serde_json::json!(["storage", "keys"]));
     assert_eq!(schema["properties"]["listen"]["properties"]["mode"]["default"], "0660");
     assert_eq!(schema["properties"]["limits"]["properties"]["requests"]["default"], 1024);
-    let condition = serde_json::json!({
-        "if": { "properties": { "kind": { "const": "embedded" } } },
-        "then": { "required": ["path"] },
-        "else": { "properties": { "path": false } },
-    });
-    assert_eq!(schema["properties"]["storage"]["allOf"], serde_json::json!([condition]));
+    let storage = &schema["properties"]["storage"];
+    let condition = |kind: &str, then: Value, field: &str| {
+        serde_json::json!({
+            "if": { "properties": { "kind": { "const": kind } } },
+            "then": then,
+            "else": { "properties": { (field): false } },
+        })
+    };
+    let needs =
+        |kind, field: &str| condition(kind, serde_json::json!({"required": [field]}), field);
+    let may = |kind, field| condition(kind, true.into(), field);
+    assert_eq!(storage["allOf"][0], needs("embedded", "path"));
+    assert_eq!(storage["allOf"][1], needs("s3", "bucket"));
+    assert_eq!(storage["allOf"][2], may("s3", "prefix"));
+    assert_eq!(storage["dependentRequired"], serde_json::json!({"path_style": ["endpoint"]}));
+    assert_eq!(storage["properties"]["path_style"]["type"], "boolean");
+    let keys = &schema["properties"]["keys"]["properties"];
+    assert_eq!(keys["accept_key_ids"]["type"], "array");
+    assert_eq!(keys["namespaces"]["examples"][0]["shop"], "alias/lunasec-shop");
 }
 
 #[test]
 fn the_schema_accepts_the_example() {
+    for example in [EXAMPLE, AWS] {
+        accepts_all(example);
+    }
+}
+
+fn accepts_all(example: &str) {
     let schema = schema();
-    let table = DeTable::parse(EXAMPLE).unwrap().into_inner();
+    let table = DeTable::parse(example).unwrap().into_inner();
     for (section, body) in &table {
         let schema = &schema["properties"][section.get_ref().as_ref()];
         for (name, value) in body.get_ref().as_table().unwrap() {
@@ -228,6 +290,17 @@ fn accepts(schema: &Value, value: &DeValue<'_>) {
             assert!(schema["minimum"].as_u64().unwrap() <= number);
             assert!(number <= schema["maximum"].as_u64().unwrap());
         }
+        DeValue::Boolean(_) => assert_eq!(schema["type"], "boolean"),
+        DeValue::Array(items) => {
+            assert_eq!(schema["type"], "array");
+            items.iter().for_each(|item| accepts(&schema["items"], item.get_ref()));
+        }
+        DeValue::Table(pairs) => {
+            assert_eq!(schema["type"], "object");
+            for (_, text) in pairs {
+                accepts(&schema["additionalProperties"], text.get_ref());
+            }
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -240,6 +313,7 @@ fn the_reference_lists_every_field() {
         "| `listen` | `mode` | `0660` | Permission bits of the socket, in octal. Others than its owner and group are never let in. |",
         "| `listen` | `group` | none | Group that owns the socket. Without it, the group of the process. |",
         "| `storage` | `path` | required with kind `embedded` | The file that holds the records. |",
+        "| `storage` | `path_style` | none; with kind `s3` | Whether requests name the bucket in the path instead of the host. Goes with `endpoint`. |",
         "| `limits` | `value` | `1 MiB` | Bytes of one value. At most 1 MiB. |",
         "| `sweep` | `expired_grace` | `1d` | How long after its expiry a record is kept. |",
     ] {

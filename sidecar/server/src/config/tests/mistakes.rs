@@ -192,34 +192,59 @@ fn numbers_of_any_size() {
 
 #[test]
 fn what_later_versions_have() {
-    let text = "[storage]\nkind = \"s3\"\nbucket = \"b\"\nprefix = \"\"\nregion = \"r\"\nendpoint = \"e\"\npath_style = true\n\
-        [keys]\nkind = \"kms\"\nkey_id = \"i\"\nregion = \"r\"\nendpoint = \"e\"\naccept_key_ids = []\n\
+    let text = "[storage]\nkind = \"memory\"\n\
+        [keys]\nkind = \"local\"\npath = \"k\"\n\
         [degrade]\non_storage_outage = \"journal\"\nstandby_key_file = \"f\"\n\
         [cache]\nvalues = { max = \"64 MiB\" }\n[grants]\n[[clients]]\nname = \"a\"\n[[clients]]\nname = \"b\"\n[[sessions]]\n[audit]\n";
     let field = |line: usize, name: &str| {
         format!("f:{line}:1: {name} is not in this version yet / remove it")
     };
     let expected = [
-        "f:2:8: storage.kind is \"s3\", which is not in this version yet / write kind = \"embedded\"".into(),
-        field(3, "storage.bucket"),
-        field(4, "storage.prefix"),
-        field(5, "storage.region"),
-        field(6, "storage.endpoint"),
-        field(7, "storage.path_style"),
-        "f:9:8: keys.kind is \"kms\", which is not in this version yet / write kind = \"local\"".into(),
-        field(10, "keys.key_id"),
-        field(11, "keys.region"),
-        field(12, "keys.endpoint"),
-        field(13, "keys.accept_key_ids"),
-        field(15, "degrade.on_storage_outage"),
-        field(16, "degrade.standby_key_file"),
-        field(17, "[cache]"),
-        field(19, "[grants]"),
-        field(20, "[clients]"),
-        field(24, "[sessions]"),
-        field(25, "[audit]"),
+        field(7, "degrade.on_storage_outage"),
+        field(8, "degrade.standby_key_file"),
+        field(9, "[cache]"),
+        field(11, "[grants]"),
+        field(12, "[clients]"),
+        field(16, "[sessions]"),
+        field(17, "[audit]"),
     ];
     assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn s3_and_kms() {
+    let text = "[storage]\nkind = \"s3\"\nbucket = \"B_\"\nprefix = \"a\"\nendpoint = \"http://10.0.0.1\"\npath = \"s\"\n\
+        [keys]\nkind = \"kms\"\nkey_id = \"a b\"\naccept_key_ids = [\"a\", 1]\nnamespaces = { Shop = \"a\" }\nregion = \"r\"\nendpoint = \"ftp://x\"\n";
+    assert_eq!(
+        mistakes(text),
+        [
+            "f:1:1: storage.region is missing, and kind = \"s3\" needs it / write region = \"eu-central-1\"",
+            "f:3:10: storage.bucket is \"B_\", which is not a bucket's name / write bucket = \"lunasec\": 3 to 63 of a-z, 0-9, . and -",
+            "f:4:10: storage.prefix is \"a\", which does not end with a slash / write prefix = \"a/\"",
+            "f:5:12: storage.endpoint is \"http://10.0.0.1\", which has no TLS and is not a loopback address: whoever is on the way could read data keys / write endpoint = \"http://127.0.0.1:4566\", or use https",
+            "f:6:8: storage.path has no effect with kind = \"s3\" / remove it, or write kind = \"embedded\"",
+            "f:9:10: keys.key_id is \"a b\", which is not a KMS key / write key_id = \"alias/lunasec\", an alias as alias/name, a key's id, or an ARN",
+            "f:10:18: keys.accept_key_ids is a list, which should be a list of texts / write accept_key_ids = [\"arn:aws:kms:eu-central-1:111122223333:key/0123-retired\"]",
+            "f:11:14: keys.namespaces is \"Shop=a\", which has a name that is none: a namespace is 1 to 63 characters of a-z, 0-9 and -, and starts with a letter or digit / write namespaces = { shop = \"alias/lunasec-shop\" }",
+            "f:13:12: keys.endpoint is \"ftp://x\", which is neither http nor https / write endpoint = \"http://127.0.0.1:4566\"",
+        ]
+    );
+    let least = "[storage]\nkind = \"memory\"\nbucket = \"abc\"\npath_style = true\n[keys]\nkind = \"local\"\npath = \"k\"\nregion = \"r\"\n";
+    assert_eq!(
+        mistakes(least),
+        [
+            "f:3:10: storage.bucket has no effect with kind = \"memory\" / remove it, or write kind = \"s3\"",
+            "f:4:14: storage.path_style has no effect with kind = \"memory\" / remove it, or write kind = \"s3\"",
+            "f:8:10: keys.region has no effect with kind = \"local\" / remove it, or write kind = \"kms\"",
+        ]
+    );
+    let alone = "[storage]\nkind = \"s3\"\nbucket = \"abc\"\nregion = \"r\"\npath_style = true\n[keys]\nkind = \"local\"\npath = \"k\"\n";
+    assert_eq!(
+        mistakes(alone),
+        [
+            "f:5:14: storage.path_style has no effect without storage.endpoint / remove it, or write endpoint = \"http://127.0.0.1:4566\"",
+        ]
+    );
 }
 
 #[test]
@@ -229,8 +254,8 @@ fn variables_are_named() {
         ("LUNASEC_LISTEN__SOCKT", "x"),
         ("LUNASEC_FOO__BAR", "x"),
         ("LUNASEC_CACHE__VALUES", "x"),
-        ("LUNASEC_STORAGE__BUCKET", "x"),
-        ("LUNASEC_STORAGE__KIND", "s3"),
+        ("LUNASEC_STORAGE__BUCKET", "abc"),
+        ("LUNASEC_STORAGE__KIND", "s4"),
         ("LUNASEC_LIMITS__REQUESTS", "many"),
         ("LUNASEC_DEGRADE__STATE_DIR", ""),
         ("LUNASEC_log__level", "info"),
@@ -245,8 +270,7 @@ fn variables_are_named() {
             "LUNASEC_LIMITS__REQUESTS: limits.requests is \"many\", which is not a whole number / set LUNASEC_LIMITS__REQUESTS=1024, in digits",
             "LUNASEC_LISTEN__MODE: listen.mode is \"0777\", which lets every user of this machine in / set LUNASEC_LISTEN__MODE=0770: the last digit is 0",
             "LUNASEC_LISTEN__SOCKT: there is no such setting / did you mean LUNASEC_LISTEN__SOCKET?",
-            "LUNASEC_STORAGE__BUCKET: this is not in this version yet / unset it",
-            "LUNASEC_STORAGE__KIND: storage.kind is \"s3\", which is not in this version yet / set LUNASEC_STORAGE__KIND=embedded",
+            "LUNASEC_STORAGE__KIND: storage.kind is \"s4\", which is not one of \"embedded\", \"s3\", \"memory\" / set LUNASEC_STORAGE__KIND=s3",
             "LUNASEC_log__level: there is no such setting / did you mean LUNASEC_LOG__LEVEL?",
         ]
     );
@@ -305,7 +329,7 @@ fn a_broken_line_in_a_misspelt_section_is_recognized() {
         [
             "f:1:1: there is no section [storge] / did you mean [storage]?",
             "f:2:8: this is not TOML: string values must be quoted, expected literal string / write kind = \"embedded\"",
-            "f:3:1: [storage] has no field keys / remove it; the fields of [storage] are kind, path",
+            "f:3:1: [storage] has no field keys / remove it; the fields of [storage] are kind, path, bucket, prefix, region, endpoint, path_style",
         ]
     );
 }

@@ -99,6 +99,10 @@ impl Wrapper for FakeKeeper {
     async fn rewrap(&self, _: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError> {
         Ok(wrapped.to_vec())
     }
+
+    fn wrapped_under(&self, _: &[u8]) -> Result<String, KeyError> {
+        Ok("the fake".into())
+    }
 }
 
 /// Shared by all the keyrings of a test.
@@ -515,4 +519,101 @@ async fn what_an_extended_epoch_sealed_opens_elsewhere() {
     let elsewhere = world.keyring().opening(&world.namespace, id).await.unwrap();
     let opened = envelope::open(&subject, &elsewhere, &record).unwrap();
     assert_eq!(&opened.plaintext[..], b"4111");
+}
+
+#[tokio::test]
+async fn a_rotated_key_seals_at_once_here_and_elsewhere_after_a_look() {
+    let world = World::new();
+    let (running, operator) = (world.keyring(), world.keyring());
+    let first = running.current(&world.namespace).await.unwrap();
+    let id = operator.rotate(&world.namespace).await.unwrap();
+    assert_eq!(id, KeyId { generation: 1, ..first.id });
+    assert_eq!(operator.rotate(&world.namespace).await.unwrap().generation, 2);
+    let calls = world.keeper.calls();
+    world.clock.pass(limits::KEY_REFRESH - Duration::from_millis(1));
+    running.current(&world.namespace).await.unwrap();
+    settle().await;
+    assert_eq!(running.current(&world.namespace).await.unwrap().id, first.id);
+    world.clock.pass(Duration::from_millis(1));
+    // Nobody waits for the look.
+    assert_eq!(running.current(&world.namespace).await.unwrap().id, first.id);
+    settle().await;
+    let newest = running.current(&world.namespace).await.unwrap();
+    assert_eq!((newest.id.generation, world.keeper.calls() - calls), (2, 1));
+    // A look that finds nothing new asks the keeper nothing; the old key goes on opening.
+    world.clock.pass(limits::KEY_REFRESH);
+    running.current(&world.namespace).await.unwrap();
+    settle().await;
+    let opened = running.opening(&world.namespace, first.id).await.unwrap();
+    assert_eq!((opened.expose(), world.keeper.calls() - calls), (first.key.expose(), 1));
+}
+
+#[tokio::test]
+async fn many_operators_rotate_and_every_key_is_one_of_theirs() {
+    let world = World::new();
+    let first = world.keyring().current(&world.namespace).await.unwrap();
+    let operators: Vec<_> = (0..16).map(|_| world.keyring()).collect();
+    let ids = join_all(operators.iter().map(|one| one.rotate(&world.namespace))).await;
+    let newest = ids.into_iter().map(Result::unwrap).max().unwrap();
+    assert!(newest > first.id);
+    let seals = world.keyring().current(&world.namespace).await.unwrap();
+    assert_eq!(seals.id, newest);
+    for operator in &operators {
+        let opened = operator.opening(&world.namespace, newest).await.unwrap();
+        assert_eq!(opened.expose(), seals.key.expose());
+    }
+}
+
+/// Two wrapping keys, as first bytes; can be told to give another key than it was given.
+struct TwoKeys {
+    current: AtomicUsize,
+    wrong: AtomicUsize,
+}
+
+#[async_trait]
+impl Wrapper for TwoKeys {
+    async fn make(&self, _: &Context<'_>) -> Result<(DataKey, Vec<u8>), KeyError> {
+        let under = u8::try_from(self.current.load(Ordering::SeqCst)).unwrap();
+        Ok((DataKey::take(&mut [7; 32]), vec![under, 7]))
+    }
+
+    async fn unwrap(&self, _: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, KeyError> {
+        Ok(DataKey::take(&mut [wrapped[1]; 32]))
+    }
+
+    async fn rewrap(&self, _: &Context<'_>, wrapped: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let under = u8::try_from(self.current.load(Ordering::SeqCst)).unwrap();
+        Ok(vec![under, wrapped[1] + u8::try_from(self.wrong.load(Ordering::SeqCst)).unwrap()])
+    }
+
+    fn wrapped_under(&self, wrapped: &[u8]) -> Result<String, KeyError> {
+        Ok(format!("key {}", wrapped[0]))
+    }
+}
+
+#[tokio::test]
+async fn a_rewrapped_key_replaces_the_old_only_if_it_opens_to_the_same() {
+    let world = World::new();
+    let keeper = Arc::new(TwoKeys { current: AtomicUsize::new(1), wrong: AtomicUsize::new(0) });
+    let keyring = Arc::new(Keyring::new(
+        world.store.clone(),
+        keeper.clone(),
+        world.clock.clone(),
+        Settings::default(),
+    ));
+    let key = keyring.current(&world.namespace).await.unwrap();
+    let name = Name::key(&world.namespace, key.id);
+    let stored = async || world.store.get(&name).await.unwrap().unwrap().bytes.to_vec();
+    assert_eq!(keyring.rewrap(&name).await, Ok(Rewrapped::Already("key 1".into())));
+    keeper.current.store(2, Ordering::SeqCst);
+    keeper.wrong.store(1, Ordering::SeqCst);
+    assert!(matches!(keyring.rewrap(&name).await, Err(KeyError::Corrupted(_))));
+    assert_eq!(stored().await, [1, 7], "the old one is gone");
+    keeper.wrong.store(0, Ordering::SeqCst);
+    let moved = Rewrapped::Moved("key 1".into(), "key 2".into());
+    assert_eq!(keyring.rewrap(&name).await, Ok(moved));
+    assert_eq!(stored().await, [2, 7]);
+    assert_eq!(keyring.rewrap(&name).await, Ok(Rewrapped::Already("key 2".into())));
+    let nothing = Name::key(&world.namespace, KeyId { generation: 9, ..key.id });
+    assert!(matches!(keyring.rewrap(&nothing).await, Err(KeyError::Corrupted(_))));
 }

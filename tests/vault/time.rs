@@ -3,7 +3,7 @@ use std::time::Duration;
 use lunasec_api::Code;
 use lunasec_sidecar::vault::NewValue;
 
-use super::world::{HOUR, START, World, call, call_with, new_value};
+use lunasec_tests::world::{HOUR, START, World, call, call_with, new_value};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -7,8 +7,6 @@
     reason = "in a test, a panic is the report"
 )]
 
-mod concurrency;
 mod retries;
 mod sweep;
 mod time;
-mod world;

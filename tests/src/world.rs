@@ -1,4 +1,4 @@
-//! A vault with a clock of its own, and a store whose every step lets others go first.
+//! A vault in this process, with a clock of its own, and a store whose every step lets others go first.
 
 use std::{
     sync::{
@@ -23,29 +23,34 @@ use lunasec_sidecar::{
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
     keyed::KeyedLocks,
-    keys::{Keyring, LocalKeys, Settings},
-    store::{EmbeddedStore, Heads, MemoryStore, Name, Object, Store, StoreError, Timed, Version},
+    keys::{Keyring, Settings},
+    store::{Heads, Name, Object, Store, StoreError, Timed, Version},
     vault::{Call, NewValue, Vault},
 };
-use tempfile::TempDir;
 
-pub(crate) const START: Millis = 1_763_942_400_000;
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+use crate::Backend;
+
+/// When every clock begins.
+pub const START: Millis = 1_763_942_400_000;
+/// One hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// Moves only when told to.
-pub(crate) struct FakeClock {
+pub struct FakeClock {
     now: AtomicU64,
     monotonic: AtomicU64,
 }
 
 impl FakeClock {
-    pub(crate) fn pass(&self, time: Duration) {
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
         let time = u64::try_from(time.as_millis()).unwrap();
         self.now.fetch_add(time, Ordering::SeqCst);
         self.monotonic.fetch_add(time, Ordering::SeqCst);
     }
 
-    pub(crate) fn set(&self, now: Millis) {
+    /// Sets the wall clock, also back.
+    pub fn set(&self, now: Millis) {
         self.now.store(now, Ordering::SeqCst);
     }
 }
@@ -62,22 +67,29 @@ impl Clock for FakeClock {
 
 /// Lets others go first, for a random number of turns before and after each step. On one thread
 /// this finds interleavings that threads find once in a million runs.
-pub(crate) struct Restless {
+pub struct Restless {
     inner: Arc<dyn Store>,
     entropy: SystemEntropy,
     /// The longest head that was asked for.
-    pub(crate) longest_head: AtomicUsize,
+    pub longest_head: AtomicUsize,
     /// Whether new objects are refused as if the disk were full.
-    pub(crate) full: AtomicBool,
+    pub full: AtomicBool,
     /// Calls of `get`, which reads an object whole.
-    pub(crate) gets: AtomicUsize,
+    pub gets: AtomicUsize,
     /// Whether requests are taken and never answered.
-    pub(crate) hangs: AtomicBool,
+    pub hangs: AtomicBool,
     /// Writes of new objects until the disk is full, if that is near.
-    pub(crate) room: AtomicUsize,
+    pub room: AtomicUsize,
+    /// Writes of records that took effect.
+    pub writes: AtomicUsize,
 }
 
 impl Restless {
+    fn count(&self, name: &Name, result: &Result<Version, StoreError>) {
+        let counts = result.is_ok() && name.as_str().starts_with(Name::RECORDS);
+        self.writes.fetch_add(usize::from(counts), Ordering::SeqCst);
+    }
+
     async fn turns(&self) {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -98,6 +110,7 @@ impl Store for Restless {
             return Err(StoreError::Unavailable("full".into()));
         }
         let result = self.inner.put_new(name, bytes).await;
+        self.count(name, &result);
         self.turns().await;
         result
     }
@@ -110,6 +123,7 @@ impl Store for Restless {
     ) -> Result<Version, StoreError> {
         self.turns().await;
         let result = self.inner.put_if(name, bytes, expected).await;
+        self.count(name, &result);
         self.turns().await;
         result
     }
@@ -152,43 +166,51 @@ impl Store for Restless {
 }
 
 /// A vault and what it stands on.
-pub(crate) struct World {
-    pub(crate) vault: Vault,
-    pub(crate) clock: Arc<FakeClock>,
-    pub(crate) store: Arc<Restless>,
-    _directory: TempDir,
+pub struct World {
+    /// What is tested.
+    pub vault: Vault,
+    /// Its clock.
+    pub clock: Arc<FakeClock>,
+    /// Its store.
+    pub store: Arc<Restless>,
+    /// Kept for as long as it is used, where nobody else has it.
+    backend: Option<Backend>,
 }
 
 impl World {
-    pub(crate) fn in_memory() -> Self {
-        Self::on(|_| Arc::new(MemoryStore::default()))
+    /// A store of its own, in memory.
+    pub fn in_memory() -> Self {
+        Self::alone(Backend::memory())
     }
 
-    pub(crate) fn embedded() -> Self {
-        Self::on(|directory| {
-            Arc::new(EmbeddedStore::open(&directory.path().join("store.redb")).unwrap())
-        })
+    /// A store of its own, on disk.
+    pub fn embedded() -> Self {
+        Self::alone(Backend::embedded())
     }
 
-    fn on(store: impl FnOnce(&TempDir) -> Arc<dyn Store>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+    fn alone(backend: Backend) -> Self {
+        let mut world = Self::on(&backend);
+        world.backend = Some(backend);
+        world
+    }
+
+    /// One of the sidecars that share a backend.
+    pub fn on(backend: &Backend) -> Self {
         let store = Arc::new(Restless {
-            inner: store(&directory),
+            inner: (backend.store)(),
             entropy: SystemEntropy::default(),
             longest_head: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             gets: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
             room: AtomicUsize::new(usize::MAX),
+            writes: AtomicUsize::new(0),
         });
         let clock =
             Arc::new(FakeClock { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) });
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
-        let key_file = directory.path().join("local.key");
-        LocalKeys::create(&key_file, &*entropy).unwrap();
-        let wrapper = LocalKeys::open(&key_file, Arc::clone(&entropy)).unwrap();
-        let keyring =
-            Keyring::new(store.clone(), Arc::new(wrapper), clock.clone(), Settings::default());
+        let wrapper = (backend.wrapper)();
+        let keyring = Keyring::new(store.clone(), wrapper, clock.clone(), Settings::default());
         let entries = Arc::new(MemoryEntries::new(10_000));
         let idempotency =
             Idempotency::new(DataKey::take(&mut [5; 32]), entries, Arc::clone(&entropy));
@@ -201,37 +223,42 @@ impl World {
             idempotency: Arc::new(idempotency),
             attempts: KeyedLocks::default(),
         };
-        Self { vault, clock, store, _directory: directory }
+        Self { vault, clock, store, backend: None }
     }
 
-    pub(crate) async fn tokenize(&self, value: &str) -> Token {
+    /// A token for text.
+    pub async fn tokenize(&self, value: &str) -> Token {
         self.vault.tokenize(&call(), new_value(value)).await.unwrap().token
     }
 
-    pub(crate) async fn tokenize_for(&self, value: &str, time: Duration) -> Token {
+    /// A token for text that expires.
+    pub async fn tokenize_for(&self, value: &str, time: Duration) -> Token {
         let value = NewValue { expires_in: Some(time), ..new_value(value) };
         self.vault.tokenize(&call(), value).await.unwrap().token
     }
 
-    pub(crate) async fn detokenize(&self, token: &Token) -> Result<String, Code> {
+    /// The text, or why not.
+    pub async fn detokenize(&self, token: &Token) -> Result<String, Code> {
         let revealed = self.vault.detokenize(&call(), token).await;
         revealed
             .map(|value| String::from_utf8(value.expose().to_vec()).unwrap())
             .map_err(|failure| failure.code)
     }
 
-    pub(crate) async fn delete(&self, token: &Token) -> Result<(), Code> {
+    /// Deletes one token.
+    pub async fn delete(&self, token: &Token) -> Result<(), Code> {
         let mut items = self.vault.delete(&call(), &[Ok(token.clone())]).await.unwrap();
         items.pop().unwrap().map(|_| ()).map_err(|failure: Failure| failure.code)
     }
 
     /// How many records lie in the store.
-    pub(crate) async fn records(&self) -> usize {
+    pub async fn records(&self) -> usize {
         self.store.list(Name::RECORDS, None, 1_000_000).await.unwrap().len()
     }
 }
 
-pub(crate) fn call() -> Call {
+/// A call of the own user, in the default namespace.
+pub fn call() -> Call {
     Call {
         caller: Caller { uid: 1, gid: 1, pid: None },
         namespace: Namespace::default(),
@@ -239,11 +266,13 @@ pub(crate) fn call() -> Call {
     }
 }
 
-pub(crate) fn call_with(key: &str) -> Call {
+/// The same under an idempotency key.
+pub fn call_with(key: &str) -> Call {
     Call { idempotency_key: Some(IdempotencyKey::parse(key).unwrap()), ..call() }
 }
 
-pub(crate) fn new_value(value: &str) -> NewValue {
+/// Text without metadata or expiry.
+pub fn new_value(value: &str) -> NewValue {
     NewValue {
         value: Plaintext::new(value.into()),
         encoding: Encoding::Utf8,

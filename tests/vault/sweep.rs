@@ -8,7 +8,7 @@ use lunasec_sidecar::{
     vault::{Graces, NewValue},
 };
 
-use super::world::{HOUR, World, call, new_value};
+use lunasec_tests::world::{HOUR, World, call, new_value};
 
 const AT_ONCE: Graces =
     Graces { expired: Duration::ZERO, tombstone: limits::TOMBSTONE_GRACE_LEAST };

@@ -11,7 +11,7 @@ use lunasec_sidecar::{
     vault::{Call, NewValue},
 };
 
-use super::world::{HOUR, World, call, call_with, new_value};
+use lunasec_tests::world::{HOUR, World, call, call_with, new_value};
 
 type Items = Result<Vec<Result<[u8; 16], Code>>, Code>;
 

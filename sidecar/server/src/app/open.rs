@@ -1,0 +1,142 @@
+//! Opens what the configuration names: the store and the keeper of keys, each with its decorators.
+
+use std::{path::Path, sync::Arc};
+
+use lunasec_core::limits;
+use tokio::sync::OnceCell;
+
+use super::{StartError, prepare_directory};
+use crate::{
+    aws::Aws,
+    config::{Config, Keys, Storage},
+    env::{Clock, Entropy},
+    keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
+    store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
+    telemetry::Telemetry,
+};
+
+/// Opens the adapters of one configuration, for a sidecar and for the commands that work beside one.
+pub struct Opener {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    telemetry: Arc<Telemetry>,
+    /// Made when something of AWS is opened, and only then.
+    aws: OnceCell<Aws>,
+}
+
+impl Opener {
+    /// Opens nothing yet.
+    pub fn new(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self { config, clock, entropy, telemetry, aws: OnceCell::new() }
+    }
+
+    /// The store. What is shared is tried again where it does not answer, and each attempt counts.
+    pub async fn store(&self) -> Result<Arc<dyn Store>, StartError> {
+        let dependency = || Arc::clone(&self.telemetry.storage);
+        Ok(match &self.config.storage {
+            Storage::Memory => Arc::new(MemoryStore::default()),
+            Storage::Embedded { path } => {
+                prepare_directory(path)?;
+                let store = store::Timed::new(EmbeddedStore::open(path)?, limits::STORAGE_TIME);
+                Arc::new(store::Measured::new(store, dependency()))
+            }
+            Storage::S3(place) => {
+                let s3 = S3Store::new(self.aws(&place.region).await, place);
+                let measured = store::Measured::new(s3, dependency());
+                Arc::new(store::Retried::new(measured, Arc::clone(&self.entropy)))
+            }
+        })
+    }
+
+    /// The keeper of keys. A key file is made only for a store without keys: a lost one must be
+    /// restored, not replaced.
+    pub async fn wrapper(&self, store: &dyn Store) -> Result<Arc<dyn Wrapper>, StartError> {
+        let dependency = Arc::clone(&self.telemetry.keys);
+        match &self.config.keys {
+            Keys::Local { path } => {
+                self.make_key_file(path, store).await?;
+                let local = LocalKeys::open(path, Arc::clone(&self.entropy))?;
+                Ok(Arc::new(keys::Measured::new(local, dependency)))
+            }
+            Keys::Kms(settings) => {
+                let kms = Kms::new(self.aws(&settings.region).await, settings);
+                let measured = keys::Measured::new(kms, dependency);
+                Ok(Arc::new(keys::Retried::new(measured, Arc::clone(&self.entropy))))
+            }
+        }
+    }
+
+    /// The keyring of a store, proven to fit its keys. Where that takes a network, the proof is not
+    /// waited for: a sidecar starts whatever is away, and says what is.
+    pub async fn keyring(&self, store: &Arc<dyn Store>) -> Result<Arc<Keyring>, StartError> {
+        let wrapper = self.wrapper(&**store).await?;
+        let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
+        let keyring = Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()));
+        if self.is_remote() {
+            tokio::spawn(probe(Arc::clone(&keyring)));
+            return Ok(keyring);
+        }
+        match keyring.probe(limits::PAGE).await {
+            Ok(_) => Ok(keyring),
+            Err(cause @ KeyError::Refused(_)) => {
+                Err(StartError::WrongKey { keys: self.keys_name(), cause })
+            }
+            Err(cause) => Err(StartError::Keyring(cause)),
+        }
+    }
+
+    async fn make_key_file(&self, path: &Path, store: &dyn Store) -> Result<(), StartError> {
+        if path.exists() {
+            return Ok(());
+        }
+        if !store.list(Name::KEYS, None, 1).await?.is_empty() {
+            return Err(StartError::KeyMissing {
+                keys: self.keys_name(),
+                store: self.store_name(),
+            });
+        }
+        prepare_directory(path)?;
+        Ok(LocalKeys::create(path, &*self.entropy)?)
+    }
+
+    fn is_remote(&self) -> bool {
+        matches!(self.config.storage, Storage::S3(_)) || matches!(self.config.keys, Keys::Kms(_))
+    }
+
+    fn store_name(&self) -> String {
+        match &self.config.storage {
+            Storage::Embedded { path } => path.display().to_string(),
+            Storage::Memory => "the store".into(),
+            Storage::S3(place) => format!("the bucket {}", place.bucket),
+        }
+    }
+
+    fn keys_name(&self) -> String {
+        match &self.config.keys {
+            Keys::Local { path } => path.display().to_string(),
+            Keys::Kms(keys) => keys.key_id.clone(),
+        }
+    }
+
+    async fn aws(&self, region: &str) -> &Aws {
+        self.aws.get_or_init(|| Aws::new(region)).await
+    }
+}
+
+async fn probe(keyring: Arc<Keyring>) {
+    // One key will do: each costs a call.
+    match keyring.probe(1).await {
+        Ok(true) => tracing::info!("the store and its keys answer, and fit each other"),
+        Ok(false) => tracing::info!("the store answers, and has no keys yet"),
+        Err(cause) => tracing::error!(
+            %cause,
+            "the store and its keys do not work yet; `lunasec check --connect` says what to change"
+        ),
+    }
+}

@@ -1,0 +1,184 @@
+//! The release binary on S3 and KMS, as LocalStack and moto speak them.
+
+use std::{fs, path::Path};
+
+use lunasec_tests::{
+    Sidecar,
+    aws::{Cloud, Engine, wait},
+    sidecar::eventually,
+};
+use serde_json::json;
+
+use super::contract;
+
+mod files;
+mod keys;
+
+const BOTH: [Engine; 2] = [Engine::Moto, Engine::LocalStack];
+
+fn cloud(engine: Engine) -> Cloud {
+    wait(Cloud::new(engine))
+}
+
+/// The sum of a metric over all its labels that contain these.
+fn total(sidecar: &Sidecar, metric: &str, labels: &[&str]) -> u64 {
+    let text = sidecar.metrics();
+    let lines = text.lines().filter(|line| line.starts_with(metric));
+    let wanted = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
+    wanted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+}
+
+fn storage_requests(sidecar: &Sidecar) -> u64 {
+    total(sidecar, "lunasec_dependency_requests_total", &["\"storage\""])
+}
+
+fn key_calls(sidecar: &Sidecar) -> u64 {
+    total(sidecar, "lunasec_dependency_requests_total", &["\"keys\""])
+}
+
+#[test]
+fn every_contract_case_is_answered_on_moto() {
+    let directory = tempfile::tempdir().unwrap();
+    contract::replay_all(&cloud(Engine::Moto).sidecar(directory.path(), ""));
+}
+
+#[test]
+fn every_contract_case_is_answered_on_localstack() {
+    let directory = tempfile::tempdir().unwrap();
+    contract::replay_all(&cloud(Engine::LocalStack).sidecar(directory.path(), ""));
+}
+
+#[test]
+fn sidecars_share_tokens_and_find_them_again() {
+    for engine in BOTH {
+        let cloud = cloud(engine);
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut first = cloud.sidecar(one.path(), "");
+        let second = cloud.sidecar(two.path(), "");
+        let token = first.tokenize("4111 1111 1111 1111");
+        let other = second.tokenize("other");
+        assert_eq!(second.detokenize(&token).json()["value"], "4111 1111 1111 1111");
+        assert_eq!(first.detokenize(&other).json()["value"], "other");
+        // One key for both, and each asked KMS once for it.
+        assert_eq!(wait(cloud.names("k/default/")).len(), 1);
+        for sidecar in [&first, &second] {
+            assert_eq!(key_calls(sidecar), 1, "{}", sidecar.metrics());
+        }
+        second.delete(&token);
+        assert_eq!(first.detokenize(&token).code(), "not_found");
+        first.stop();
+        let again = cloud.sidecar(one.path(), "");
+        assert_eq!(again.detokenize(&other).json()["value"], "other");
+    }
+}
+
+#[test]
+fn a_detokenize_with_its_key_in_memory_is_one_request() {
+    let cloud = cloud(Engine::Moto);
+    let directory = tempfile::tempdir().unwrap();
+    let sidecar = cloud.sidecar(directory.path(), "");
+    let tokens: Vec<_> = (0..10).map(|at| sidecar.tokenize(&format!("value {at}"))).collect();
+    let (before, keys) = (storage_requests(&sidecar), key_calls(&sidecar));
+    for token in &tokens {
+        assert_eq!(sidecar.detokenize(token).status, 200);
+    }
+    assert_eq!(storage_requests(&sidecar) - before, 10);
+    let more: Vec<_> = (0..10).map(|at| sidecar.tokenize(&format!("more {at}"))).collect();
+    assert_eq!(storage_requests(&sidecar) - before, 20);
+    assert_eq!((key_calls(&sidecar), more.len()), (keys, 10));
+}
+
+#[test]
+fn nothing_in_the_bucket_shows_a_token_or_a_value() {
+    let cloud = cloud(Engine::Moto);
+    let directory = tempfile::tempdir().unwrap();
+    let sidecar = cloud.sidecar(directory.path(), "[log]\nlevel = \"trace\"\n");
+    let value = "a value that must not show";
+    let token = sidecar.tokenize(value);
+    assert_eq!(sidecar.detokenize(&token).status, 200);
+    let mut seen = sidecar.log() + &sidecar.metrics();
+    for (name, bytes) in wait(cloud.objects()) {
+        seen += &name;
+        seen += &String::from_utf8_lossy(&bytes);
+    }
+    let id = token.trim_start_matches("lunasec-");
+    for secret in [value, id, &id.replace('-', ""), "AWS4-HMAC", "x-amz-security-token"] {
+        assert!(!seen.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn a_sidecar_starts_without_its_bucket_and_works_once_that_is_there() {
+    for engine in BOTH {
+        let mut cloud = cloud(engine);
+        let there = std::mem::replace(&mut cloud.place.bucket, "no-such-bucket".into());
+        let directory = tempfile::tempdir().unwrap();
+        let mut sidecar = cloud.sidecar(directory.path(), "");
+        let answer = sidecar.post("/v1/tokenize", &json!({ "value": "x" }));
+        assert_eq!((answer.status, answer.code().as_str()), (503, "storage_unavailable"));
+        let unknown = lunasec_tests::sidecar::unknown_token();
+        assert_eq!(sidecar.detokenize(&unknown).code(), "storage_unavailable");
+        assert_log(&sidecar, &["NoSuchBucket", "create the bucket, or correct storage.bucket"]);
+        sidecar.stop();
+        cloud.place.bucket = there;
+        let sidecar = cloud.sidecar(directory.path(), "");
+        assert_eq!(sidecar.detokenize(&sidecar.tokenize("x")).json()["value"], "x");
+    }
+}
+
+#[test]
+fn a_sidecar_starts_while_everything_is_away() {
+    let mut cloud = cloud(Engine::Moto);
+    // Nobody listens on port 1.
+    cloud.place.endpoint = Some("http://127.0.0.1:1".into());
+    let directory = tempfile::tempdir().unwrap();
+    let sidecar = cloud.sidecar(directory.path(), "");
+    let answer = sidecar.post("/v1/tokenize", &json!({ "value": "x" }));
+    assert_eq!(answer.code(), "storage_unavailable");
+    assert_eq!(answer.json()["retryable"], true);
+    assert_log(&sidecar, &["Connection refused", "lunasec check --connect"]);
+}
+
+#[test]
+fn without_credentials_the_log_says_so() {
+    let cloud = cloud(Engine::Moto);
+    let directory = tempfile::tempdir().unwrap();
+    let config = cloud.configure(directory.path(), "");
+    let mut command = cloud.lunasec();
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", directory.path()).args(["serve", "--config"]).arg(config);
+    let socket = directory.path().join("lunasec.sock");
+    let sidecar = Sidecar::spawn(command, directory.path(), socket).ok().unwrap();
+    let answer = sidecar.post("/v1/tokenize", &json!({ "value": "x" }));
+    assert_eq!(answer.code(), "storage_unavailable");
+    assert_log(&sidecar, &["no AWS credentials were found"]);
+}
+
+#[test]
+fn deletes_on_a_versioned_bucket_leave_only_what_does_not_open_by_itself() {
+    for engine in BOTH {
+        let cloud = cloud(engine);
+        wait(cloud.version_bucket());
+        let directory = tempfile::tempdir().unwrap();
+        let sidecar = cloud.sidecar(directory.path(), "");
+        let token = sidecar.tokenize("value");
+        sidecar.delete(&token);
+        assert_eq!(sidecar.detokenize(&token).code(), "not_found");
+        // The lifecycle rule that `check --connect` asks for removes it.
+        assert_eq!(wait(cloud.noncurrent_versions()), 1);
+    }
+}
+
+fn assert_log(sidecar: &Sidecar, words: &[&str]) {
+    for words in words {
+        eventually(&format!("{words} in\n{}", sidecar.log()), || sidecar.log().contains(words));
+    }
+}
+
+fn restart(sidecar: &mut Sidecar, cloud: &Cloud, directory: &Path, extra: &str) {
+    sidecar.stop();
+    let _ = fs::remove_file(sidecar.socket());
+    sidecar.replace(cloud.sidecar(directory, extra));
+}

@@ -1,0 +1,292 @@
+//! Real servers of S3 and KMS on this machine, started once for each test binary by `dev/server`, and
+//! a bucket and a key for each test.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_s3::{
+    config::Credentials,
+    types::{
+        BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
+        VersioningConfiguration,
+    },
+};
+use lunasec_core::ids::Namespace;
+use lunasec_sidecar::{
+    aws::Aws,
+    config::{KmsKeys, S3Place},
+    env::SystemEntropy,
+    keys::{self, Context, Kms, Purpose, Wrapper},
+    store::{self, S3Store},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Backend,
+    sidecar::{Sidecar, lunasec, random_hex},
+};
+
+/// The servers know every region by its name alone.
+pub const REGION: &str = "eu-central-1";
+/// How long a server may take that is installed first.
+const INSTALLATION: Duration = Duration::from_secs(600);
+
+/// A program that speaks S3 and KMS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Engine {
+    /// The closer one to AWS, and the slower.
+    LocalStack,
+    /// The fast one. It decrypts with disabled keys and takes wrong checksums.
+    Moto,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Self::LocalStack => "localstack",
+            Self::Moto => "moto",
+        }
+    }
+
+    /// Where it answers; started if it is not running yet.
+    pub fn endpoint(self) -> String {
+        static RUNNING: OnceLock<Mutex<HashMap<Engine, (String, Child)>>> = OnceLock::new();
+        let mut running = RUNNING.get_or_init(Mutex::default).lock().unwrap();
+        running.entry(self).or_insert_with(|| self.start()).0.clone()
+    }
+
+    /// It ends when its standard input does, which is when this process ends.
+    fn start(self) -> (String, Child) {
+        let directory = tempfile::tempdir().unwrap();
+        let port_file = directory.path().join("endpoint");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut command = Command::new(root.join("dev/server"));
+        command.arg(self.name()).arg("--port-file").arg(&port_file).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| {
+            panic!("{command:?} cannot be run: {error}; it needs Python 3, see dev/README.md")
+        });
+        let deadline = Instant::now() + INSTALLATION;
+        loop {
+            if let Ok(endpoint) = fs::read_to_string(&port_file) {
+                return (endpoint.trim().to_owned(), child);
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("{command:?} ended with {status}; it says above what is missing");
+            }
+            assert!(Instant::now() < deadline, "{command:?} does not come up");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Runs what is asynchronous for a test that is not.
+pub fn wait<T>(work: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    // One for all: a client's connections live in the runtime they were made in.
+    RUNTIME.get_or_init(|| Runtime::new().unwrap()).block_on(work)
+}
+
+/// A bucket and a key of one test.
+pub struct Cloud {
+    /// Of which server.
+    pub engine: Engine,
+    /// Where the objects lie.
+    pub place: S3Place,
+    /// What wraps: an alias.
+    pub keys: KmsKeys,
+    /// A client that may do anything.
+    pub s3: aws_sdk_s3::Client,
+    /// The same.
+    pub kms: aws_sdk_kms::Client,
+}
+
+/// Dummies: they open nothing anywhere.
+fn aws() -> Aws {
+    Aws::with_credentials(Credentials::new("test", "test", None, None, "tests"))
+}
+
+impl Cloud {
+    /// A new bucket and a new key.
+    pub async fn new(engine: Engine) -> Self {
+        let endpoint = Some(engine.endpoint());
+        let id = random_hex(8);
+        let place = S3Place {
+            bucket: format!("bucket-{id}"),
+            prefix: "tokens/".into(),
+            region: REGION.into(),
+            endpoint: endpoint.clone(),
+            path_style: true,
+        };
+        let keys = KmsKeys {
+            key_id: format!("alias/{id}"),
+            region: REGION.into(),
+            endpoint,
+            accept_key_ids: Vec::new(),
+            namespaces: std::collections::BTreeMap::new(),
+        };
+        let (s3, kms) = (aws().s3(&place), aws().kms(&keys));
+        let region = BucketLocationConstraint::from(REGION);
+        let configuration =
+            CreateBucketConfiguration::builder().location_constraint(region).build();
+        s3.create_bucket()
+            .bucket(&place.bucket)
+            .create_bucket_configuration(configuration)
+            .send()
+            .await
+            .unwrap();
+        let cloud = Self { engine, place, keys, s3, kms };
+        let arn = cloud.new_key().await;
+        cloud
+            .kms
+            .create_alias()
+            .alias_name(&cloud.keys.key_id)
+            .target_key_id(arn)
+            .send()
+            .await
+            .unwrap();
+        cloud
+    }
+
+    /// A new KMS key; its ARN.
+    pub async fn new_key(&self) -> String {
+        let made = self.kms.create_key().send().await.unwrap();
+        made.key_metadata().and_then(|key| key.arn()).unwrap().to_owned()
+    }
+
+    /// The key that the alias names now; its ARN.
+    pub async fn current_key(&self) -> String {
+        let found = self.kms.describe_key().key_id(&self.keys.key_id).send().await.unwrap();
+        found.key_metadata().and_then(|key| key.arn()).unwrap().to_owned()
+    }
+
+    /// Makes the alias name another key.
+    pub async fn point_alias_to(&self, arn: &str) {
+        // LocalStack takes an ARN, and then cannot find it.
+        let id = arn.rsplit('/').next().unwrap();
+        let alias = self.kms.update_alias().alias_name(&self.keys.key_id);
+        alias.target_key_id(id).send().await.unwrap();
+    }
+
+    /// Turns versioning on.
+    pub async fn version_bucket(&self) {
+        let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let bucket = self.s3.put_bucket_versioning().bucket(&self.place.bucket);
+        bucket.versioning_configuration(on).send().await.unwrap();
+    }
+
+    /// The names below a prefix, the bucket's own left out.
+    pub async fn names(&self, prefix: &str) -> Vec<String> {
+        use lunasec_sidecar::store::Store;
+        let names = self.store().list(prefix, None, 100_000).await.unwrap();
+        names.iter().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    /// Everything in the bucket.
+    pub async fn objects(&self) -> Vec<(String, Vec<u8>)> {
+        let mut objects = Vec::new();
+        for name in self.names("").await {
+            let key = format!("{}{name}", self.place.prefix);
+            let object = self.s3.get_object().bucket(&self.place.bucket).key(&key).send().await;
+            let bytes = object.unwrap().body.collect().await.unwrap().to_vec();
+            objects.push((key, bytes));
+        }
+        objects
+    }
+
+    /// The wrapped keys in the bucket.
+    pub async fn wrapped_keys(&self) -> Vec<Vec<u8>> {
+        let keys = format!("{}k/", self.place.prefix);
+        let objects = self.objects().await.into_iter();
+        objects.filter(|(name, _)| name.starts_with(&keys)).map(|(_, bytes)| bytes).collect()
+    }
+
+    /// Replaces the wrapped key of the default namespace by one under another KMS key, as whoever can
+    /// write to the bucket could.
+    pub async fn plant(&self, arn: &str) {
+        let name = self.names("k/default/").await.remove(0);
+        let strangers = KmsKeys { key_id: arn.to_owned(), ..self.keys.clone() };
+        let namespace = Namespace::default();
+        let id = name.rsplit('/').next().unwrap();
+        let context = Context { namespace: &namespace, key: id, purpose: Purpose::Data };
+        let (_, wrapped) = Kms::new(&aws(), &strangers).make(&context).await.unwrap();
+        let key = format!("{}{name}", self.place.prefix);
+        let put = self.s3.put_object().bucket(&self.place.bucket).key(key).body(wrapped.into());
+        put.send().await.unwrap();
+    }
+
+    /// How many versions of records are no longer current.
+    pub async fn noncurrent_versions(&self) -> usize {
+        let listed =
+            self.s3.list_object_versions().bucket(&self.place.bucket).send().await.unwrap();
+        listed.versions().iter().filter(|version| version.is_latest() == Some(false)).count()
+    }
+
+    /// A store with a client of its own, as a sidecar has it.
+    pub fn store(&self) -> store::Retried<S3Store> {
+        store::Retried::new(S3Store::new(&aws(), &self.place), Arc::new(SystemEntropy::default()))
+    }
+
+    /// A keeper of keys with a client of its own.
+    pub fn wrapper(&self) -> keys::Retried<Kms> {
+        keys::Retried::new(Kms::new(&aws(), &self.keys), Arc::new(SystemEntropy::default()))
+    }
+
+    /// Itself, for the conformance functions.
+    pub fn backend(self) -> Backend {
+        let cloud = Arc::new(self);
+        let for_keys = Arc::clone(&cloud);
+        Backend::new(
+            Box::new(move || Arc::new(cloud.store())),
+            Box::new(move || Arc::new(for_keys.wrapper())),
+        )
+    }
+
+    /// `lunasec serve` on it, in a directory that may have been used before, with `extra` lines below
+    /// `[keys]` and further sections.
+    pub fn sidecar(&self, directory: &Path, extra: &str) -> Sidecar {
+        let config = self.configure(directory, extra);
+        let mut command = self.lunasec();
+        command.args(["serve", "--config"]).arg(config);
+        Sidecar::spawn(command, directory, directory.join("lunasec.sock")).unwrap_or_else(
+            |(status, log)| panic!("the sidecar ended with {status} instead of starting:\n{log}"),
+        )
+    }
+
+    /// Writes the configuration of such a sidecar.
+    pub fn configure(&self, directory: &Path, extra: &str) -> PathBuf {
+        let path = directory.join("lunasec.toml");
+        fs::write(&path, self.config(directory, extra)).unwrap();
+        path
+    }
+
+    fn config(&self, directory: &Path, extra: &str) -> String {
+        let dir = directory.display();
+        let S3Place { bucket, prefix, region, endpoint, .. } = &self.place;
+        let endpoint = endpoint.as_deref().unwrap();
+        let key = &self.keys.key_id;
+        format!(
+            "[listen]\nsocket = \"{dir}/lunasec.sock\"\nadmin = \"127.0.0.1:0\"\n\
+             [degrade]\nstate_dir = \"{dir}/state\"\n\
+             [storage]\nkind = \"s3\"\nbucket = \"{bucket}\"\nprefix = \"{prefix}\"\nregion = \"{region}\"\n\
+             endpoint = \"{endpoint}\"\npath_style = true\n\
+             [keys]\nkind = \"kms\"\nkey_id = \"{key}\"\nregion = \"{region}\"\nendpoint = \"{endpoint}\"\n{extra}"
+        )
+    }
+
+    /// A command line with the credentials of a user that may do anything.
+    pub fn lunasec(&self) -> Command {
+        let mut command = lunasec();
+        command
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+    }
+}
