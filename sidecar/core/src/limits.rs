@@ -102,6 +102,9 @@ pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
 /// For finding credentials.
 pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 
+/// How far this machine's clock may be from storage's before it is reported.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
 /// Retired keys that may still unwrap.
 pub const ACCEPTED_KEYS: usize = 16;
 

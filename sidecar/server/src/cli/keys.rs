@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc};
 
 use lunasec_core::{ids::Namespace, limits};
 
-use super::{FAILED, Outcome, START, Stop, USAGE, check, open};
+use super::{FAILED, Outcome, START, Stop, USAGE, check, open, print, tell};
 use crate::{
     config::Config,
     keys::{Keyring, Rewrapped},
@@ -70,7 +70,8 @@ impl Opened {
         open::assert_there(config)?;
         let opener = open::opener(config);
         let store = opener.store().await.map_err(failed)?;
-        let keyring = opener.keyring(&store).await.map_err(failed)?;
+        let wrapper = opener.wrapper(&*store).await.map_err(failed)?;
+        let keyring = opener.plain_keyring(&store, wrapper);
         Ok(Self { store, keyring })
     }
 
@@ -105,15 +106,15 @@ impl Rotate {
             let id = opened.keyring.rotate(namespace).await;
             let id =
                 id.map_err(|error| Stop::new(FAILED, format!("{}: {error}", namespace.as_str())))?;
-            println!("{}: data key {id} seals from now on", namespace.as_str());
+            print(&format!("{}: data key {id} seals from now on\n", namespace.as_str()))?;
         }
         if namespaces.is_empty() {
-            println!("no namespace has a key yet; the first tokenize makes one");
+            print("no namespace has a key yet; the first tokenize makes one\n")?;
         } else {
-            println!(
-                "running sidecars take it up within {} minutes of their next tokenize; older keys go on opening",
+            print(&format!(
+                "running sidecars take it up within {} minutes of their next tokenize; older keys go on opening\n",
                 limits::KEY_REFRESH.as_secs() / 60
-            );
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -128,17 +129,19 @@ impl Rewrap {
             match opened.keyring.rewrap(&name).await {
                 Ok(Rewrapped::Moved(from, to)) => {
                     moved += 1;
-                    println!("{name:?}: from {from} to {to}");
+                    print(&format!("{name:?}: from {from} to {to}\n"))?;
                     left.insert(from);
                 }
                 Ok(Rewrapped::Already(_)) => already += 1,
                 Err(error) => {
                     failed += 1;
-                    eprintln!("{name:?}: {error}");
+                    tell(&format!("{name:?}: {error}\n"));
                 }
             }
         }
-        println!("rewrapped {moved} data keys, {already} were under the current key already");
+        print(&format!(
+            "rewrapped {moved} data keys, {already} were under the current key already\n"
+        ))?;
         if failed > 0 {
             let words = format!(
                 "{failed} data keys were left as they were; mend what is said above and run it again, and retire no key before"
@@ -146,9 +149,9 @@ impl Rewrap {
             return Err(Stop::new(FAILED, words));
         }
         for key in left {
-            println!(
-                "nothing is wrapped under {key} any more; once every sidecar wraps under the new key, remove it from the configuration"
-            );
+            print(&format!(
+                "nothing is wrapped under {key} any more; once every sidecar wraps under the new key, remove it from the configuration\n"
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }
