@@ -29,7 +29,7 @@ use lunasec_sidecar::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    Backend,
+    Backend, raw,
     sidecar::{Sidecar, lunasec, random_hex},
 };
 
@@ -57,25 +57,34 @@ impl Engine {
 
     /// Where it answers; started if it is not running yet.
     pub fn endpoint(self) -> String {
-        static RUNNING: OnceLock<Mutex<HashMap<Engine, (String, Child)>>> = OnceLock::new();
+        static RUNNING: OnceLock<Mutex<HashMap<Engine, Server>>> = OnceLock::new();
         let mut running = RUNNING.get_or_init(Mutex::default).lock().unwrap();
-        running.entry(self).or_insert_with(|| self.start()).0.clone()
+        running.entry(self).or_insert_with(|| Server::start(self)).endpoint.clone()
     }
+}
 
+/// A server that runs for as long as this is held, or until this process ends.
+pub struct Server {
+    /// Where it answers.
+    pub endpoint: String,
+    child: Child,
+}
+
+impl Server {
     /// It ends when its standard input does, which is when this process ends.
-    fn start(self) -> (String, Child) {
+    pub fn start(engine: Engine) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port_file = directory.path().join("endpoint");
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut command = Command::new(root.join("dev/server"));
-        command.arg(self.name()).arg("--port-file").arg(&port_file).stdin(Stdio::piped());
+        command.arg(engine.name()).arg("--port-file").arg(&port_file).stdin(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!("{command:?} cannot be run: {error}; it needs Python 3, see dev/README.md")
         });
         let deadline = Instant::now() + INSTALLATION;
         loop {
             if let Ok(endpoint) = fs::read_to_string(&port_file) {
-                return (endpoint.trim().to_owned(), child);
+                return Self { endpoint: endpoint.trim().to_owned(), child };
             }
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("{command:?} ended with {status}; it says above what is missing");
@@ -83,6 +92,51 @@ impl Engine {
             assert!(Instant::now() < deadline, "{command:?} does not come up");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// From now on moto checks signatures and policies, of everyone.
+    pub fn check_access(&self) {
+        let answer = self.ask("/moto-api/reset-auth", "", "0");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Makes a user with a policy; its access key and secret.
+    pub fn user(&self, name: &str, policy: &str) -> (String, String) {
+        let iam = |action: &str, more: &str| {
+            let body = format!("Action={action}&Version=2010-05-08&UserName={name}{more}");
+            let answer = self.ask("/", "iam", &body);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.text()
+        };
+        iam("CreateUser", "");
+        let policy: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        iam("PutUserPolicy", &format!("&PolicyName=least&PolicyDocument={policy}"));
+        let made = iam("CreateAccessKey", "");
+        let between = |tag: &str| {
+            let rest = made.split(&format!("<{tag}>")).nth(1).unwrap();
+            rest.split('<').next().unwrap().to_owned()
+        };
+        (between("AccessKeyId"), between("SecretAccessKey"))
+    }
+
+    fn ask(&self, path: &str, service: &str, body: &str) -> raw::Answer {
+        let scope = format!("test/20260101/{REGION}/{service}/aws4_request");
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none");
+        // moto's own interface takes no form.
+        let form =
+            if service.is_empty() { "text/plain" } else { "application/x-www-form-urlencoded" };
+        let headers = [("content-type", form), ("authorization", authorization.as_str())];
+        let mut connection = raw::connect_tcp(self.endpoint.strip_prefix("http://").unwrap());
+        connection.send(raw::request(path, &headers, body.as_bytes())).unwrap();
+        connection.answer().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
     }
 }
 
@@ -115,7 +169,12 @@ fn aws() -> Aws {
 impl Cloud {
     /// A new bucket and a new key.
     pub async fn new(engine: Engine) -> Self {
-        let endpoint = Some(engine.endpoint());
+        Self::at(engine, engine.endpoint()).await
+    }
+
+    /// The same on a server that a test has to itself.
+    pub async fn at(engine: Engine, endpoint: String) -> Self {
+        let endpoint = Some(endpoint);
         let id = random_hex(8);
         let place = S3Place {
             bucket: format!("bucket-{id}"),

@@ -117,10 +117,10 @@ pub const SOCKET_PATH_BYTES: usize = 107;
 /// Requests to a shared store at once; more wait for their turn.
 pub const STORAGE_REQUESTS: usize = 64;
 /// For one attempt of a request to a shared store, its body included.
-pub const STORAGE_ATTEMPT_TIME: Duration = Duration::from_millis(2_500);
+pub const STORAGE_ATTEMPT_TIME: Duration = Duration::from_secs(2);
 /// The same for the keeper of keys.
-pub const KEYS_ATTEMPT_TIME: Duration = Duration::from_millis(2_500);
-/// Attempts of a request that was not answered: all of them together fit into [`REQUEST_TIME`].
+pub const KEYS_ATTEMPT_TIME: Duration = Duration::from_secs(2);
+/// Attempts of a request that was not answered: all of them together fit into [`STORAGE_TIME`].
 pub const ATTEMPTS: u32 = 3;
 /// The longest pause before the second attempt; each next one may be twice as long.
 pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
@@ -128,6 +128,9 @@ pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
 /// For finding credentials.
 pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
+
+/// How far this machine's clock may be from storage's before it is reported.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Retired keys that may still unwrap.
 pub const ACCEPTED_KEYS: usize = 16;

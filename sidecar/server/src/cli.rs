@@ -10,6 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod check;
+mod connect;
 mod dev;
 pub mod files;
 mod keys;

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 pub mod attempts;
 pub mod aws;
+pub mod checkup;
 pub mod cli;
 pub mod config;
 pub mod db;

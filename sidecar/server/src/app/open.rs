@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::{StartError, prepare_directory};
 use crate::{
     aws::Aws,
-    config::{Config, Keys, Storage},
+    config::{Config, Keys, KmsKeys, Storage},
     env::{Clock, Entropy},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
     store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
@@ -63,8 +63,7 @@ impl Opener {
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
-                let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
-                Arc::new(store::Timed::new(retried, limits::STORAGE_TIME))
+                Arc::new(store::Retried::new(measured, Arc::clone(&self.entropy)))
             }
         })
     }
@@ -72,27 +71,34 @@ impl Opener {
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be
     /// restored, not replaced.
     pub async fn wrapper(&self, store: &dyn Store) -> Result<Arc<dyn Wrapper>, StartError> {
-        let dependency = Arc::clone(&self.telemetry.keys);
         match &self.config.keys {
             Keys::Local { path } => {
                 self.make_key_file(path, store).await?;
                 let local = LocalKeys::open(path, Arc::clone(&self.entropy))?;
-                Ok(Arc::new(keys::Measured::new(local, dependency)))
+                Ok(Arc::new(keys::Measured::new(local, Arc::clone(&self.telemetry.keys))))
             }
-            Keys::Kms(settings) => {
-                let kms = Kms::new(self.aws(&settings.region).await, settings);
-                let measured = keys::Measured::new(kms, dependency);
-                Ok(Arc::new(keys::Retried::new(measured, Arc::clone(&self.entropy))))
-            }
+            Keys::Kms(settings) => Ok(self.kms(settings).await),
         }
+    }
+
+    /// KMS as the keeper of keys.
+    pub async fn kms(&self, settings: &KmsKeys) -> Arc<dyn Wrapper> {
+        let kms = Kms::new(self.aws(&settings.region).await, settings);
+        let measured = keys::Measured::new(kms, Arc::clone(&self.telemetry.keys));
+        Arc::new(keys::Retried::new(measured, Arc::clone(&self.entropy)))
+    }
+
+    /// A keyring of which nothing is proven.
+    pub fn plain_keyring(&self, store: &Arc<dyn Store>, wrapper: Arc<dyn Wrapper>) -> Arc<Keyring> {
+        let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
+        Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()))
     }
 
     /// The keyring of a store, proven to fit its keys. Where that takes a network, the proof is not
     /// waited for: a sidecar starts whatever is away, and says what is.
     pub async fn keyring(&self, store: &Arc<dyn Store>) -> Result<Arc<Keyring>, StartError> {
         let wrapper = self.wrapper(&**store).await?;
-        let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
-        let keyring = Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()));
+        let keyring = self.plain_keyring(store, wrapper);
         if self.is_remote() {
             tokio::spawn(probe(Arc::clone(&keyring)));
             return Ok(keyring);
@@ -139,13 +145,14 @@ impl Opener {
         }
     }
 
-    async fn aws(&self, region: &str) -> &Aws {
+    /// What the clients of AWS share.
+    pub async fn aws(&self, region: &str) -> &Aws {
         self.aws.get_or_init(|| Aws::new(region)).await
     }
 }
 
 async fn probe(keyring: Arc<Keyring>) {
-    // Each costs a call: one tells whether they work at all.
+    // One key will do: each costs a call.
     match keyring.probe(1).await {
         Ok(true) => tracing::info!("the store and its keys answer, and fit each other"),
         Ok(false) => tracing::info!("the store answers, and has no keys yet"),

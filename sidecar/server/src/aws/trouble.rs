@@ -40,6 +40,8 @@ const WORDS: usize = 300;
 const TABLE: &[(&str, Kind, &str)] = &[
     ("NoSuchKey", Kind::Absent, ""),
     ("NotFound", Kind::Absent, ""),
+    ("NoSuchLifecycleConfiguration", Kind::Absent, ""),
+    ("NoSuchPublicAccessBlockConfiguration", Kind::Absent, ""),
     ("PreconditionFailed", Kind::Precondition, ""),
     ("NotImplemented", Kind::Unsupported, ""),
     // Another write is under way; whether it takes effect will be seen at the next attempt.
@@ -118,8 +120,10 @@ impl Trouble {
     }
 
     fn answered(action: &str, status: u16, code: Option<&str>, message: Option<&str>) -> Self {
-        let code = code.unwrap_or_default();
-        let known = TABLE.iter().find(|(name, ..)| *name == code);
+        let code = code.unwrap_or(if status < 300 { "an answer of another form" } else { "" });
+        let row = |code: &str| TABLE.iter().find(|(name, ..)| *name == code);
+        let forbidden = || row("AccessDenied").filter(|_| status == 403);
+        let known = row(code).or_else(forbidden);
         let (kind, advice) = match known {
             Some((_, kind, advice)) => (*kind, *advice),
             None => (by_status(status), ""),
@@ -153,6 +157,7 @@ impl Trouble {
 
 fn by_status(status: u16) -> Kind {
     match status {
+        ..300 => Kind::Unsupported,
         409 | 429 | 500.. => Kind::Unavailable,
         412 => Kind::Precondition,
         _ => Kind::Refused,
@@ -200,6 +205,7 @@ mod tests {
         for (status, expected) in [
             // Some server's 404 does not say that an object is not there.
             (404, Kind::Refused),
+            (200, Kind::Unsupported),
             (403, Kind::Refused),
             (412, Kind::Precondition),
             (409, Kind::Unavailable),

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Outcome, Stop, USAGE, print};
+use super::{Outcome, Stop, USAGE, connect, print, run};
 use crate::config::{self, Config};
 
 /// Arguments of `lunasec check`.
@@ -15,6 +15,9 @@ pub(super) struct Check {
     /// The configuration
     #[arg(long, default_value = "lunasec.toml")]
     config: PathBuf,
+    /// Also do with the bucket and the keys what a sidecar does, and say what is wrong with them
+    #[arg(long, conflicts_with_all = ["schema", "reference"])]
+    connect: bool,
     /// Print the JSON Schema of the configuration, for editors
     #[arg(long, conflicts_with = "reference")]
     schema: bool,
@@ -30,8 +33,11 @@ impl Check {
         } else if self.reference {
             print(&config::reference().to_string())?;
         } else {
-            load(&self.config)?;
+            let config = load(&self.config)?;
             print(&format!("{}: no mistakes\n", self.config.display()))?;
+            if self.connect {
+                return run::block_on(connect::connect(&config));
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

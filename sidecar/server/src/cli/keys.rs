@@ -70,7 +70,8 @@ impl Opened {
         open::assert_there(config)?;
         let opener = open::opener(config);
         let store = opener.store().await.map_err(failed)?;
-        let keyring = opener.keyring(&store).await.map_err(failed)?;
+        let wrapper = opener.wrapper(&*store).await.map_err(failed)?;
+        let keyring = opener.plain_keyring(&store, wrapper);
         Ok(Self { store, keyring })
     }
 

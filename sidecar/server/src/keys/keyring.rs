@@ -246,15 +246,21 @@ impl Keyring {
     pub async fn probe(&self, most: usize) -> Result<bool, KeyError> {
         let names = self.store.list(Name::KEYS, None, most).await?;
         for name in &names {
-            let slot = Slot::of(name)
-                .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
-            match slot.id {
-                // As a request would: one that comes meanwhile waits for the same call.
-                Some(id) => _ = self.opening(&slot.namespace, id).await?,
-                None => _ = self.unwrap_stored(&slot).await?,
-            }
+            self.open_stored(name).await?;
         }
         Ok(!names.is_empty())
+    }
+
+    /// Unwraps the stored key of that name, as a request that needs it would.
+    pub async fn open_stored(&self, name: &Name) -> Result<(), KeyError> {
+        let slot = Slot::of(name)
+            .ok_or_else(|| KeyError::Corrupted(format!("{name:?} is no key's name")))?;
+        match slot.id {
+            // One that comes meanwhile waits for the same call.
+            Some(id) => _ = self.opening(&slot.namespace, id).await?,
+            None => _ = self.unwrap_stored(&slot).await?,
+        }
+        Ok(())
     }
 
     /// How long ago the epoch of the newest key that seals began.
