@@ -9,6 +9,7 @@
     reason = "in a test, a panic is the report, and time is the machine's"
 )]
 
+mod aws;
 mod embedded;
 mod idempotency;
 mod storm;

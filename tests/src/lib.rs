@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod dice;
 pub mod grpc;
 pub mod namespace;
+pub mod proxy;
 pub mod raw;
 pub mod sidecar;
 pub mod world;
