@@ -69,7 +69,9 @@ fn turn(options: &Options, sidecar: &mut Sidecar, bytes: &[u8]) -> Option<(Vec<u
     let ends: (Box<dyn io::Read>, Box<dyn Write>) =
         (Box::new(Cursor::new(bytes.to_vec())), Box::new(output.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let run = files::stream(options, sidecar, ends, &mut Silent, &mut |bytes| bytes.fill(1));
+    let mut entropy = |bytes: &mut [u8]| bytes.fill(1);
+    let mut silent = Silent;
+    let run = files::stream(options, sidecar, ends, &mut silent, &mut entropy);
     let summary = runtime.block_on(run).ok()?;
     Some((output.0.take(), summary.spelling))
 }
