@@ -12,5 +12,6 @@ mod clients;
 mod connections;
 mod contract;
 mod frames;
+mod leaks;
 mod limits;
 mod stop;
