@@ -159,7 +159,7 @@ async fn a_connection_too_many_is_told_in_its_own_protocol() {
     assert_eq!(answer.failure(), overloaded());
     assert_eq!(answer.retry_after(), Some(100));
     // Then it is asked to go, which is no error.
-    grpc.end.await.unwrap().unwrap();
+    grpc.ended().await;
     let mut grpc = Grpc::connect(sidecar.socket()).await;
     let answer = grpc.send(json("/v1/tokenize"), r#"{"value": "v"}"#).await;
     assert_eq!(answer.http, 503);

@@ -53,12 +53,12 @@ async fn a_stop_is_told_to_watchers_and_answers_what_was_taken() {
         assert_eq!(end(&mut body).await.code(), Code::Unavailable);
     }
     assert_eq!(end(&mut reflected).await.code(), Code::Ok);
-    idle.end.await.unwrap().unwrap();
+    idle.ended().await;
     // No more is taken, and what was is answered.
     assert!(grpc.requests.clone().ready().await.is_err());
     at_work.more(body.slice(6..), true).await;
     let token = at_work.answer().await.message::<api::TokenizeResponse>().token;
-    grpc.end.await.unwrap().unwrap();
+    grpc.ended().await;
     assert_eq!(sidecar.wait().code(), Some(0), "{}", sidecar.log());
     assert!(sidecar.log().contains("every request was answered"), "{}", sidecar.log());
     let again = Sidecar::dev_in(sidecar.directory());

@@ -53,6 +53,14 @@ impl Grpc {
         Self { requests, end: tokio::spawn(connection), pings }
     }
 
+    /// Waits until the connection ends without an error of its protocol. What this side still had to
+    /// say, an acknowledgement perhaps, may find nobody any more.
+    pub async fn ended(self) {
+        if let Err(error) = self.end.await.unwrap() {
+            assert!(error.is_io(), "{error}");
+        }
+    }
+
     /// The head of a call of the tokenizer.
     pub fn head(method: &str) -> request::Builder {
         Self::post(&format!("/lunasec.v1.Tokenizer/{method}"))
