@@ -73,13 +73,13 @@ impl Expander {
     }
 }
 
-/// How every derivation and the associated data write the length of a field.
 /// The fields one after the other, each preceded by its length: no two lists of fields share their
 /// bytes.
 pub fn length_prefixed(fields: &[&[u8]]) -> Vec<u8> {
     fields.iter().flat_map(|field| [&length_prefix(field.len())[..], field].concat()).collect()
 }
 
+/// How every derivation and the associated data write the length of a field.
 pub(crate) fn length_prefix(length: usize) -> [u8; 4] {
     // A saturated or truncated length would let two lists of fields share their bytes.
     let Ok(length) = u32::try_from(length) else {
