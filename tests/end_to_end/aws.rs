@@ -22,20 +22,12 @@ fn cloud(engine: Engine) -> Cloud {
     wait(Cloud::new(engine))
 }
 
-/// The sum of a metric over all its labels that contain these.
-fn total(sidecar: &Sidecar, metric: &str, labels: &[&str]) -> u64 {
-    let text = sidecar.metrics();
-    let lines = text.lines().filter(|line| line.starts_with(metric));
-    let wanted = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
-    wanted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
-}
-
 fn storage_requests(sidecar: &Sidecar) -> u64 {
-    total(sidecar, "lunasec_dependency_requests_total", &["\"storage\""])
+    sidecar.dependency_requests(&["\"storage\""])
 }
 
 fn key_calls(sidecar: &Sidecar) -> u64 {
-    total(sidecar, "lunasec_dependency_requests_total", &["\"keys\""])
+    sidecar.dependency_requests(&["\"keys\""])
 }
 
 #[test]
@@ -81,7 +73,7 @@ fn a_detokenize_with_its_key_in_memory_is_one_request() {
     let sidecar = cloud.sidecar(directory.path(), "");
     let requests = |operation: &str| {
         let labels = ["\"storage\"", operation];
-        total(&sidecar, "lunasec_dependency_requests_total", &labels)
+        sidecar.dependency_requests(&labels)
     };
     let tokens: Vec<_> = (0..10).map(|at| sidecar.tokenize(&format!("value {at}"))).collect();
     // Near midnight the next day's key is made meanwhile, which reads nothing.

@@ -363,6 +363,16 @@ impl Sidecar {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
+    /// Requests to dependencies, over all series whose labels contain these.
+    pub fn dependency_requests(&self, labels: &[&str]) -> u64 {
+        let text = self.metrics();
+        text.lines()
+            .filter(|line| line.starts_with("lunasec_dependency_requests_total{"))
+            .filter(|line| labels.iter().all(|label| line.contains(label)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+
     /// How many records the store holds, by a sweep that removes nothing.
     pub fn stored_records(&self) -> u64 {
         let mut after = Value::Null;

@@ -28,11 +28,13 @@ mod h2;
 mod pace;
 mod protocol;
 mod socket;
+mod stream;
 
 pub use socket::{Bound, SocketError};
 
-use pace::{Pace, Paced, Phase};
+use pace::{Pace, Phase};
 use protocol::Protocol;
+use stream::Watched;
 
 /// Accepts, up to `most` connections at once, until told to stop; then waits until every connection
 /// has its answers.
@@ -149,11 +151,11 @@ async fn h1(
         .half_close(true)
         .max_headers(limits::HEADERS)
         .max_header_size(limits::HEAD_BYTES)
-        .serve_connection(Paced::new(stream, Arc::clone(&pace)), service);
+        .serve_connection(Watched::new(stream, &pace), service);
     drive(http, &pace, paces, stop).await;
 }
 
-type Http<S> = http1::Connection<TokioIo<Paced>, S>;
+type Http<S> = http1::Connection<TokioIo<Watched<Pace>>, S>;
 
 /// Runs a connection to its end: its own, its client's slowness, or a stop.
 async fn drive<S>(http: Http<S>, pace: &Pace, paces: Paces, mut stop: watch::Receiver<bool>)

@@ -16,7 +16,10 @@ use lunasec_sidecar::env::Entropy;
 use lunasec_tests::sidecar::entropy;
 use lunasec_tests::{Sidecar, raw};
 
-use crate::{load, median, process, row};
+use crate::{
+    load::{self, Wait},
+    median, process, row,
+};
 
 const ITEMS: u64 = 1_000;
 const ROUND: Duration = Duration::from_millis(1_500);
@@ -33,7 +36,7 @@ pub(crate) fn measure(rounds: usize) -> String {
         process::pin(None, 0);
         let alone = loop_alone();
         process::pin(None, 1);
-        let round = load::run(sidecar.socket(), &request, 2, ROUND, false);
+        let round = load::run(sidecar.socket(), &request, 2, ROUND, Wait::Spinning);
         ratios.push(round.rate() * ITEMS as f64 / alone);
     }
     process::pin_anywhere();

@@ -1,21 +1,22 @@
 //! A closed loop of keep-alive connections on one thread: as cheap as system calls allow, so that
 //! the server is what is measured.
+//!
+//! Connections are served in turn, as a fair server answers them. A load that sleeps until its answer
+//! comes must be woken by the server, and the more often the slower that is; so the load can spin.
 
 use std::{
-    io::{Read, Write},
-    mem::MaybeUninit,
+    hint,
+    io::{ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
     time::{Duration, Instant},
 };
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-
 /// What a round gave.
 pub(crate) struct Round {
     pub(crate) requests: u64,
     pub(crate) elapsed: Duration,
-    /// Of each request, where asked for.
+    /// Of each request.
     pub(crate) latencies: Vec<Duration>,
 }
 
@@ -32,9 +33,26 @@ impl Round {
     }
 }
 
+/// How the load waits for an answer that is not there yet.
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    /// As an application with nothing else to do: the server has to wake it.
+    Asleep,
+    /// The server pays for nothing but its work.
+    Spinning,
+}
+
+impl Wait {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Asleep => "asleep",
+            Self::Spinning => "spinning",
+        }
+    }
+}
+
 struct Connection {
     stream: UnixStream,
-    missing: usize,
     sent: Instant,
 }
 
@@ -45,59 +63,61 @@ pub(crate) fn run(
     request: &[u8],
     connections: usize,
     time: Duration,
-    latencies: bool,
+    wait: Wait,
 ) -> Round {
     let length = answer_length(socket, request);
-    let poller = epoll::create(CreateFlags::CLOEXEC).unwrap();
     let mut open: Vec<_> = (0..connections)
-        .map(|at| {
-            let stream = UnixStream::connect(socket).unwrap();
-            let data = EventData::new_u64(at as u64);
-            epoll::add(&poller, &stream, data, EventFlags::IN).unwrap();
-            Connection { stream, missing: length, sent: Instant::now() }
-        })
+        .map(|_| Connection { stream: UnixStream::connect(socket).unwrap(), sent: Instant::now() })
         .collect();
     let began = Instant::now();
     for connection in &mut open {
         connection.send(request);
+        connection.stream.set_nonblocking(matches!(wait, Wait::Spinning)).unwrap();
     }
     let mut round = Round { requests: 0, elapsed: Duration::ZERO, latencies: Vec::new() };
-    let mut events = [MaybeUninit::<Event>::uninit(); 64];
     let mut buffer = vec![0; 64 * 1024];
     while began.elapsed() < time {
-        let (ready, _) = epoll::wait(&poller, &mut events, None).unwrap();
-        for event in ready.iter() {
-            let connection = &mut open[event.data.u64() as usize];
-            if connection.receive(&mut buffer) {
-                round.requests += 1;
-                if latencies {
-                    round.latencies.push(connection.sent.elapsed());
-                }
-                connection.missing = length;
-                connection.send(request);
-            }
+        for connection in &mut open {
+            connection.receive(length, &mut buffer);
+            round.latencies.push(connection.sent.elapsed());
+            connection.send(request);
         }
+        round.requests += open.len() as u64;
     }
     round.elapsed = began.elapsed();
     round
 }
 
 impl Connection {
-    fn send(&mut self, request: &[u8]) {
+    fn send(&mut self, mut request: &[u8]) {
         self.sent = Instant::now();
-        self.stream.write_all(request).unwrap();
+        while !request.is_empty() {
+            match self.stream.write(request) {
+                Ok(written) => request = &request[written..],
+                Err(error) => spin_on(&error),
+            }
+        }
     }
 
-    /// Whether the answer is whole now.
-    fn receive(&mut self, buffer: &mut [u8]) -> bool {
-        let read = self.stream.read(buffer).unwrap();
-        assert!(read > 0, "the server closed a connection");
-        if self.missing > read {
-            self.missing -= read;
-            return false;
+    /// Reads one answer, and nothing behind it.
+    fn receive(&mut self, mut missing: usize, buffer: &mut [u8]) {
+        while missing > 0 {
+            match self.stream.read(buffer) {
+                Ok(read) => {
+                    assert!(read > 0, "the server closed a connection");
+                    missing = missing.checked_sub(read).expect("an answer longer than the first");
+                }
+                Err(error) => spin_on(&error),
+            }
         }
-        assert_eq!(self.missing, read, "an answer was longer than the first");
-        true
+    }
+}
+
+/// A pause before the next attempt, so that the socket's lock is free for the server.
+fn spin_on(error: &std::io::Error) {
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+    for _ in 0..32 {
+        hint::spin_loop();
     }
 }
 

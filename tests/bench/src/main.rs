@@ -15,6 +15,7 @@
 )]
 
 mod batch;
+mod cloud;
 mod echo;
 mod load;
 mod process;
@@ -44,7 +45,7 @@ fn report(rounds: usize) {
         println!("{row}");
     }
     println!("{}", batch::measure(rounds));
-    for row in start::measure(rounds) {
+    for row in start::measure(rounds).into_iter().chain(cloud::measure()) {
         println!("{row}");
     }
 }

@@ -1,16 +1,32 @@
 //! Detokenize with the record and the key in memory, beside the echo.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lunasec_tests::{Sidecar, raw};
 
-use crate::{load, median, process, row};
+use crate::{
+    load::{self, Wait},
+    median,
+    process::{self, Running},
+    row,
+};
 
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 const ROUND: Duration = Duration::from_millis(1_500);
 
-/// Rates and CPU of one server in one round.
+/// Both servers, and what they are asked.
+struct Pair {
+    echo: PathBuf,
+    echo_process: Running,
+    sidecar: Sidecar,
+    request: Vec<u8>,
+}
+
+/// Rate and CPU of one server in one round.
 struct Taken {
     rate: f64,
     cpu_per_request: f64,
@@ -18,45 +34,63 @@ struct Taken {
 
 pub(crate) fn measure(rounds: usize) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
-    let echo_socket = directory.path().join("echo.sock");
-    let echo = process::echo(&echo_socket);
-    let sidecar = Sidecar::serve_in_memory();
-    // 28 characters make the answer as long as the request's body, and so as the echo's answer.
-    let token = sidecar.tokenize("4111111111111111 + 11 more..");
-    let body = format!(r#"{{"token":"{token}"}}"#);
-    let request = raw::request("/v1/detokenize", &[], body.as_bytes());
-    process::pin(Some(echo.pid()), SERVER_CORE);
-    process::pin(Some(sidecar.pid()), SERVER_CORE);
+    let pair = Pair::start(directory.path().join("echo.sock"));
     process::pin(None, LOAD_CORE);
-
     let mut rows = Vec::new();
     for connections in [16, 64] {
-        let (mut ratios, mut added) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let floor = take(&echo_socket, echo.pid(), &request, connections);
-            let ours = take(sidecar.socket(), sidecar.pid(), &request, connections);
-            ratios.push(ours.rate / floor.rate);
-            added.push(ours.cpu_per_request - floor.cpu_per_request);
-        }
-        let figure = format!("detokenize in memory ÷ hyper echo, c={connections}");
-        rows.push(row(&figure, &format!("{:.2}", median(ratios)), "≥ 0.65", "≥ 0.80"));
-        let figure = format!("server CPU added per request, c={connections}");
-        rows.push(row(&figure, &format!("{:.2} µs", median(added)), "≤ 2 µs", "≤ 1 µs"));
+        rows.extend(pair.rates(rounds, connections, Wait::Spinning));
     }
-    let added = (0..rounds).map(|_| {
-        let one = |socket: &Path| load::run(socket, &request, 1, ROUND, true).percentile(99.0);
-        let floor = one(&echo_socket);
-        one(sidecar.socket()) - floor
-    });
-    let p99 = median(added.collect());
-    rows.push(row("p99 added at c=1", &format!("{p99:.1} µs"), "≤ 15 µs", "≤ 5 µs"));
+    rows.extend(pair.rates(rounds, 16, Wait::Asleep));
+    rows.push(pair.latency(rounds));
     process::pin_anywhere();
     rows
 }
 
-fn take(socket: &Path, pid: u32, request: &[u8], connections: usize) -> Taken {
-    let before = process::cpu_time(pid);
-    let round = load::run(socket, request, connections, ROUND, false);
-    let used = process::cpu_time(pid) - before;
-    Taken { rate: round.rate(), cpu_per_request: used.as_secs_f64() * 1e6 / round.requests as f64 }
+impl Pair {
+    fn start(echo: PathBuf) -> Self {
+        let echo_process = process::echo(&echo);
+        let sidecar = Sidecar::serve_in_memory();
+        // 28 characters make the answer as long as the request's body, and so as the echo's answer.
+        let token = sidecar.tokenize("4111111111111111 + 11 more..");
+        let body = format!(r#"{{"token":"{token}"}}"#);
+        let request = raw::request("/v1/detokenize", &[], body.as_bytes());
+        process::pin(Some(echo_process.pid()), SERVER_CORE);
+        process::pin(Some(sidecar.pid()), SERVER_CORE);
+        Self { echo, echo_process, sidecar, request }
+    }
+
+    fn rates(&self, rounds: usize, connections: usize, wait: Wait) -> [String; 2] {
+        let (mut ratios, mut added) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let floor = self.take(&self.echo, self.echo_process.pid(), connections, wait);
+            let ours = self.take(self.sidecar.socket(), self.sidecar.pid(), connections, wait);
+            ratios.push(ours.rate / floor.rate);
+            added.push(ours.cpu_per_request - floor.cpu_per_request);
+        }
+        let load = format!("c={connections}, load {}", wait.words());
+        let ratio = format!("{:.2}", median(ratios));
+        let added = format!("{:.2} µs", median(added));
+        let rate = format!("detokenize in memory ÷ hyper echo, {load}");
+        let cpu = format!("server CPU added per request, {load}");
+        [row(&rate, &ratio, "≥ 0.65", "≥ 0.80"), row(&cpu, &added, "≤ 2 µs", "≤ 1 µs")]
+    }
+
+    fn take(&self, socket: &Path, pid: u32, connections: usize, wait: Wait) -> Taken {
+        let before = process::cpu_time(pid);
+        let round = load::run(socket, &self.request, connections, ROUND, wait);
+        let used = process::cpu_time(pid) - before;
+        let cpu_per_request = used.as_secs_f64() * 1e6 / round.requests as f64;
+        Taken { rate: round.rate(), cpu_per_request }
+    }
+
+    fn latency(&self, rounds: usize) -> String {
+        let p99 =
+            |socket| load::run(socket, &self.request, 1, ROUND, Wait::Spinning).percentile(99.0);
+        let added = (0..rounds).map(|_| {
+            let floor = p99(&self.echo);
+            p99(self.sidecar.socket()) - floor
+        });
+        let added = format!("{:.1} µs", median(added.collect()));
+        row("p99 added at c=1", &added, "≤ 15 µs", "≤ 5 µs")
+    }
 }

@@ -3,13 +3,12 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
@@ -17,13 +16,16 @@ use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lunasec_core::{limits, policy::Caller};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
-use super::{Paces, frames::Frames};
+use super::{
+    Paces,
+    frames::Frames,
+    stream::{Watch, Watched},
+};
 use crate::{grpc::Reply, stack::Stack};
 
 /// Serves a connection to its end: its own, its client's slowness, or a stop.
@@ -44,7 +46,7 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(answer)
         }
     });
-    let http = builder().serve_connection(Paced::new(stream, &pace), service);
+    let http = builder().serve_connection(Watched::new(stream, &pace), service);
     drive(http, &pace, paces, stop).await;
 }
 
@@ -55,7 +57,7 @@ pub(super) async fn refuse(stream: UnixStream, stack: Arc<Stack>) {
         let (answer, _work) = (stack.refuse(request), Work::begin(&pace));
         async move { Ok::<_, Infallible>(answer) }
     });
-    let mut http = pin!(builder().serve_connection(Paced::new(stream, &pace), service));
+    let mut http = pin!(builder().serve_connection(Watched::new(stream, &pace), service));
     let refused = poll_fn(|cx| {
         if http.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -87,7 +89,7 @@ fn builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-type Http<S> = http2::Connection<TokioIo<Paced>, S, TokioExecutor>;
+type Http<S> = http2::Connection<TokioIo<Watched<Pace>>, S, TokioExecutor>;
 
 /// Like its namesake for HTTP/1.1, with the phases of [`Pace`].
 async fn drive<S>(http: Http<S>, pace: &Pace, paces: Paces, mut stop: watch::Receiver<bool>)
@@ -192,7 +194,9 @@ impl Pace {
         let phase = if at_work { Phase::Serving } else { Phase::Idle };
         Moment { phase, count: self.answered.load(Ordering::Relaxed) }
     }
+}
 
+impl Watch for Pace {
     fn bytes_came(&self, bytes: &[u8]) {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
     }
@@ -212,60 +216,5 @@ impl Drop for Work {
     fn drop(&mut self) {
         self.0.answered.fetch_add(1, Ordering::Relaxed);
         self.0.at_work.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A stream that shows its bytes as they come.
-struct Paced {
-    stream: UnixStream,
-    pace: Arc<Pace>,
-}
-
-impl Paced {
-    fn new(stream: UnixStream, pace: &Arc<Pace>) -> TokioIo<Self> {
-        TokioIo::new(Self { stream, pace: Arc::clone(pace) })
-    }
-}
-
-impl AsyncRead for Paced {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.pace.bytes_came(&buffer.filled()[before..]);
-        read
-    }
-}
-
-impl AsyncWrite for Paced {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
     }
 }

@@ -1,20 +1,8 @@
 //! Where in its life a connection is, noted by its bytes and by its service, for a clock to judge.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::UnixStream,
-};
+use super::stream::Watch;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,80 +49,12 @@ impl Pace {
         };
         Moment { phase, answered: self.answered.load(Ordering::Relaxed) }
     }
+}
 
-    fn bytes_came(&self) {
-        if matches!(self.now().phase, Phase::New | Phase::Idle) {
+impl Watch for Pace {
+    fn bytes_came(&self, bytes: &[u8]) {
+        if !bytes.is_empty() && matches!(self.now().phase, Phase::New | Phase::Idle) {
             self.enter(Phase::Head);
         }
-    }
-}
-
-/// Bytes of an answer that is written in one piece.
-const SMALL: usize = 1024;
-
-/// A stream that notes when bytes come.
-pub(super) struct Paced {
-    stream: UnixStream,
-    pace: Arc<Pace>,
-}
-
-impl Paced {
-    pub(super) fn new(stream: UnixStream, pace: Arc<Pace>) -> TokioIo<Self> {
-        TokioIo::new(Self { stream, pace })
-    }
-}
-
-impl AsyncRead for Paced {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.pace.bytes_came();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Paced {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        // One copy is cheaper than a vectored write of a small answer.
-        let mut small = [0; SMALL];
-        let mut length = 0;
-        for buffer in buffers {
-            let Some(room) = small.get_mut(length..length + buffer.len()) else {
-                return Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-            };
-            room.copy_from_slice(buffer);
-            length += buffer.len();
-        }
-        Pin::new(&mut self.stream).poll_write(cx, &small[..length])
     }
 }

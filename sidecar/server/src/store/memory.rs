@@ -1,12 +1,11 @@
 //! A store in memory: a real one, that forgets when the process ends. For benchmarks and tests.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
+use indexmap::{IndexMap, map::Entry};
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
 
@@ -16,7 +15,8 @@ pub struct MemoryStore(Mutex<Contents>);
 
 #[derive(Default)]
 struct Contents {
-    objects: HashMap<Name, Object>,
+    /// It keeps the hashes, so that to grow it reads no name again.
+    objects: IndexMap<Name, Object, RandomState>,
     writes: u64,
 }
 
@@ -122,7 +122,7 @@ impl Store for MemoryStore {
         let mut contents = self.contents();
         let there = contents.objects.get(name).is_some_and(|object| object.version == *expected);
         if there {
-            contents.objects.remove(name);
+            contents.objects.swap_remove(name);
         }
         Ok(there)
     }
