@@ -14,7 +14,7 @@ use lunasec_api::{Code, Encoding};
 use lunasec_core::{
     ids::{Millis, Namespace},
     limits,
-    policy::{Caller, Policy},
+    policy::{Caller, Client},
     secret::{DataKey, Plaintext},
     token::Token,
 };
@@ -219,7 +219,6 @@ impl World {
             keyring: Arc::new(keyring),
             clock: clock.clone(),
             entropy,
-            policy: Policy { own_uid: 1 },
             idempotency: Arc::new(idempotency),
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
@@ -262,6 +261,7 @@ impl World {
 pub fn call() -> Call {
     Call {
         caller: Caller { uid: 1, gid: 1, pid: None },
+        guest: Arc::new(Client::own(1).into()),
         namespace: Namespace::default(),
         idempotency_key: None,
     }

@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod ids;
 pub mod limits;
 pub mod policy;
+pub mod rate;
 pub mod record;
 pub mod secret;
 pub mod token;

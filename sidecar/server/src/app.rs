@@ -10,10 +10,11 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use lunasec_core::{limits, policy::Policy, secret::DataKey};
+use lunasec_core::{limits, secret::DataKey};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    access::Access,
     admin,
     config::Config,
     db::DbError,
@@ -149,14 +150,14 @@ impl App {
         let vault = Arc::new(Vault {
             store,
             keyring,
-            clock,
+            clock: Arc::clone(&clock),
             entropy,
-            policy: Policy { own_uid: rustix::process::geteuid().as_raw() },
             idempotency,
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
         });
         let http = Http {
+            access: Access::new(own_uid(), &config.clients, clock),
             vault,
             report: Arc::clone(&report),
             limits: config.limits.clone(),
@@ -213,6 +214,7 @@ impl App {
 fn reload(stack: &Stack, started_with: &Config, config: &Config) {
     let serving = stack.http();
     stack.replace(Http {
+        access: serving.access.with_clients(own_uid(), &config.clients),
         vault: Arc::clone(&serving.vault),
         report: Arc::clone(&serving.report),
         limits: config.limits.clone(),
@@ -226,6 +228,10 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
         let waiting = waiting.join(", ");
         tracing::warn!(waiting, "the configuration was read again; some of it needs a restart");
     }
+}
+
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 fn graces(config: &Config) -> Graces {

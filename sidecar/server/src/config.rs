@@ -30,6 +30,7 @@ pub use settings::{
     Degrade, Format, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
 };
 
+use lunasec_core::policy::Client;
 use reader::Reader;
 
 /// The settings of a sidecar, complete and valid.
@@ -49,6 +50,8 @@ pub struct Config {
     pub log: Log,
     /// How long records outlive their use.
     pub sweep: Sweep,
+    /// Who may do what; none for the sidecar's own user alone.
+    pub clients: Vec<Client>,
 }
 
 impl Config {
@@ -70,6 +73,7 @@ impl Config {
                 limits: draft.limits,
                 log: draft.log,
                 sweep: draft.sweep,
+                clients: draft.clients,
             }),
             _ => Err(mistakes),
         }

@@ -1,7 +1,7 @@
 //! What a verb answers when it cannot do its work: a code, words for the caller, and a cause for
 //! the log. The two never mix: the cause does not leave the process.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use lunasec_api::Code;
 
@@ -15,17 +15,28 @@ pub struct Failure {
     /// What happened and what to do. Never a token, a value or a cause.
     pub detail: Cow<'static, str>,
     cause: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure that the caller brought about.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), cause: None }
+        Self { code, detail: detail.into(), cause: None, retry_after: None }
     }
 
     /// A failure with a cause that only the log may show.
     pub fn caused(code: Code, detail: &'static str, cause: impl fmt::Display) -> Self {
-        Self { code, detail: detail.into(), cause: Some(cause.to_string()) }
+        Self { cause: Some(cause.to_string()), ..Self::new(code, detail) }
+    }
+
+    /// The same, with how long to wait before the next attempt.
+    pub fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// How long to wait before the next attempt, where more is known than the code says.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// For the log.

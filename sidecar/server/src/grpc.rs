@@ -79,7 +79,7 @@ fn admit(http: &Http, method: Method, caller: Caller, headers: &HeaderMap) -> Re
         ));
     }
     method::check_subtype(headers)?;
-    http.admit(http.call(caller, headers)?, method.operation())
+    http.admit(caller, method.operation(), headers)
 }
 
 struct Verbs(Arc<Http>);

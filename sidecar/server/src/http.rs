@@ -21,6 +21,7 @@ use lunasec_core::{
 };
 
 use crate::{
+    access::Access,
     config::Limits,
     failure::Failure,
     idempotency::IdempotencyKey,
@@ -47,6 +48,8 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// The routes and what they need.
 pub struct Http {
+    /// Who may call.
+    pub access: Access,
     /// The verbs.
     pub vault: Arc<Vault>,
     /// What status says.
@@ -83,7 +86,7 @@ impl Http {
                 ));
             }
         };
-        let call = match self.call(caller, headers).and_then(|call| self.admit(call, operation)) {
+        let call = match self.admit(caller, operation, headers) {
             Ok(call) => call,
             Err(failure) => {
                 discard(headers, body);
@@ -139,7 +142,12 @@ impl Http {
     }
 
     /// Before a byte of the body is read: who may not call must not cost anything.
-    pub(crate) fn admit(&self, call: Call, operation: Operation) -> Result<Call> {
+    pub(crate) fn admit(
+        &self,
+        caller: Caller,
+        operation: Operation,
+        headers: &HeaderMap,
+    ) -> Result<Call> {
         let operation = match operation {
             Operation::Detokenize | Operation::DetokenizeBatch => policy::Operation::Detokenize,
             Operation::Tokenize | Operation::TokenizeBatch => policy::Operation::Tokenize,
@@ -150,23 +158,21 @@ impl Http {
                 policy::Operation::Status
             }
         };
-        self.vault.authorize(&call, operation)?;
-        Ok(call)
-    }
-
-    pub(crate) fn call(&self, caller: Caller, headers: &HeaderMap) -> Result<Call> {
         let namespace = match one_header(headers, &NAMESPACE)? {
-            Some(name) => Namespace::parse(name)
-                .map_err(|error| Failure::new(Code::InvalidNamespace, error.to_string()))?,
-            None => Namespace::default(),
+            Some(name) => Some(
+                Namespace::parse(name)
+                    .map_err(|error| Failure::new(Code::InvalidNamespace, error.to_string()))?,
+            ),
+            None => None,
         };
+        let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
         let idempotency_key = match one_header(headers, &IDEMPOTENCY)? {
             Some(key) => Some(IdempotencyKey::parse(key).ok_or_else(|| {
                 invalid("the idempotency-key is 1 to 255 visible ASCII characters")
             })?),
             None => None,
         };
-        Ok(Call { caller, namespace, idempotency_key })
+        Ok(Call { caller, guest, namespace, idempotency_key })
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Answer> {

@@ -1,5 +1,6 @@
 //! The LunaSec sidecar: `main → app → listen → stack → http | grpc → vault → {keys, store} → core`.
 
+pub mod access;
 pub mod admin;
 pub mod app;
 pub mod attempts;

@@ -5,6 +5,8 @@ use hyper::StatusCode;
 use lunasec_api::Code;
 use tonic::Code as Grpc;
 
+use crate::failure::Failure;
+
 /// One row.
 pub struct Row {
     /// The HTTP status.
@@ -17,6 +19,13 @@ pub struct Row {
     pub retry_after_ms: Option<u64>,
     /// The code in words.
     pub title: &'static str,
+}
+
+/// When to try again: as the failure knows, else as its code says.
+pub fn retry_after_ms(failure: &Failure) -> Option<u64> {
+    // Rounded up: earlier is too early.
+    let known = failure.retry_after().map(|wait| wait.as_nanos().div_ceil(1_000_000));
+    known.and_then(|wait| u64::try_from(wait).ok()).or(row(failure.code).retry_after_ms)
 }
 
 /// Looks a code up.

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lunasec_api::{Code, Durability};
+use lunasec_api::Durability;
 use lunasec_core::{
     envelope::{self, Fresh, Opened, Stamp, Subject},
     ids::{Millis, Namespace, PutId},
-    policy::{Caller, Operation, Policy},
+    policy::{Caller, Operation},
     record::{Header, Kind},
     token::Token,
 };
 
 use crate::{
+    access::{self, Guest},
     env::{Clock, Entropy, random},
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey},
@@ -37,6 +38,8 @@ pub use tokenize::{Given, NewValue};
 pub struct Call {
     /// As the kernel reports it.
     pub caller: Caller,
+    /// Who that is in the policy.
+    pub guest: Arc<Guest>,
     /// The namespace of everything in the request.
     pub namespace: Namespace,
     /// Makes a tokenize safe to retry.
@@ -53,8 +56,6 @@ pub struct Vault {
     pub clock: Arc<dyn Clock>,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
-    /// Who may do what.
-    pub policy: Policy,
     /// What retries get.
     pub idempotency: Arc<Idempotency>,
     /// Concurrent duplicates wait here for the first.
@@ -76,15 +77,9 @@ impl Found {
 }
 
 impl Vault {
-    /// The first step of every verb; also asked before a body is read.
-    pub fn authorize(&self, call: &Call, operation: Operation) -> Result<(), Failure> {
-        if self.policy.may(&call.caller, operation, &call.namespace) {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Code::Forbidden,
-            "the policy does not allow this user to do this; with no clients declared, only the sidecar's own user may call",
-        ))
+    /// The first step of every verb, so that none can be reached around the policy.
+    fn authorize(&self, call: &Call, operation: Operation) -> Result<(), Failure> {
+        call.guest.client.may(operation, &call.namespace).map_err(access::forbidden)
     }
 
     fn subject(call: &Call, token: &Token, kind: Kind) -> Subject {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lunasec_core::limits;
+use lunasec_core::{limits, policy::Client};
 
 /// Where the sidecar listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -263,6 +263,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) sweep: Sweep,
+    pub(super) clients: Vec<Client>,
 }
 
 impl Draft {

@@ -89,7 +89,7 @@ pub fn failed(failure: &Failure) -> Response<Reply> {
     let row = status::row(failure.code);
     let metadata = HashMap::from([(RETRYABLE.to_owned(), row.retryable.to_string())]);
     let mut details = ErrorDetails::with_error_info(failure.code.as_str(), ERROR_DOMAIN, metadata);
-    if let Some(after) = row.retry_after_ms {
+    if let Some(after) = status::retry_after_ms(failure) {
         details.set_retry_info(Some(Duration::from_millis(after)));
     }
     let status = Status::with_error_details(row.grpc, &*failure.detail, details);

@@ -43,7 +43,7 @@ fn held_answer(bytes: Vec<u8>, held: Held) -> Answer {
 pub fn problem(failure: &Failure) -> Answer {
     let row = status::row(failure.code);
     let mut answer = bytes_answer(row.http, PROBLEM, problem_body(failure));
-    if let Some(after) = row.retry_after_ms {
+    if let Some(after) = status::retry_after_ms(failure) {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
     }
     answer
@@ -58,7 +58,7 @@ fn problem_body(failure: &Failure) -> Vec<u8> {
         detail: Cow::Borrowed(&failure.detail),
         code: failure.code.as_str().into(),
         retryable: row.retryable,
-        retry_after_ms: row.retry_after_ms,
+        retry_after_ms: status::retry_after_ms(failure),
     };
     // Strings and numbers always serialize.
     serde_json::to_vec(&problem).unwrap_or_default()

@@ -80,6 +80,7 @@ impl Vault {
     }
 
     async fn reveal(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
+        call.guest.reveal(self.clock.monotonic())?;
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         Revealed::new(found.opened.plaintext)
     }

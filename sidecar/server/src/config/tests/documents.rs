@@ -42,6 +42,7 @@ fn the_defaults() {
             idempotency_entries: limits::IDEMPOTENCY_ENTRIES,
         },
         log: Log { level: Level::Info, format: Format::Text },
+        clients: Vec::new(),
         sweep: Sweep {
             expired_grace: limits::EXPIRED_GRACE,
             tombstone_grace: limits::TOMBSTONE_GRACE,
@@ -170,6 +171,7 @@ fn every_field_is_read_into_its_own_place() {
             idempotency_entries: 13,
         },
         log: Log { level: Level::Trace, format: Format::Json },
+        clients: Vec::new(),
         sweep: Sweep { expired_grace: seconds(0), tombstone_grace: seconds(48 * 3600) },
     };
     assert_eq!(parse(text, &[]), expected);

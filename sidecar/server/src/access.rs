@@ -1,0 +1,187 @@
+//! Who calls, and whether the policy lets it: everything that refuses a request before its body is
+//! read. Replaced whole when the configuration is read again.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use lunasec_api::Code;
+use lunasec_core::{
+    ids::Namespace,
+    policy::{Caller, Client, Denied, Operation, Policy},
+    rate::{Bucket, Rate},
+};
+
+use crate::{env::Clock, failure::Failure};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A client of the policy, with what it has used up. Every request carries the one that made it.
+#[derive(Debug)]
+pub struct Guest {
+    /// What it may do.
+    pub client: Client,
+    used: Mutex<Used>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Used {
+    requests: Bucket,
+    reveals: Bucket,
+}
+
+impl AsRef<Client> for Guest {
+    fn as_ref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl From<Client> for Guest {
+    fn from(client: Client) -> Self {
+        Self { client, used: Mutex::default() }
+    }
+}
+
+impl Guest {
+    /// Counts one request.
+    pub fn request(&self, now: Duration) -> Result<(), Failure> {
+        let Some(rate) = rate(self.client.requests_per_second, SECOND) else { return Ok(()) };
+        self.used().requests.take(rate, now).map_err(|wait| {
+            Failure::new(Code::RateLimited, "this client makes too many requests per second")
+                .after(wait)
+        })
+    }
+
+    /// Counts one value on its way out: the brake on whoever would carry all of them away.
+    pub fn reveal(&self, now: Duration) -> Result<(), Failure> {
+        let Some(rate) = rate(self.client.reveals_per_minute, MINUTE) else { return Ok(()) };
+        self.used().reveals.take(rate, now).map_err(|wait| {
+            Failure::new(Code::RateLimited, "this client reveals too many values per minute")
+                .after(wait)
+        })
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        // Two moments, each written at once: a panic elsewhere leaves nothing half done.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rate(count: Option<NonZeroU32>, period: Duration) -> Option<Rate> {
+    Some(Rate { count: count?, period })
+}
+
+/// See the module.
+pub struct Access {
+    policy: Policy<Guest>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Access {
+    /// The declared clients; `own_uid` is the user that the sidecar runs as.
+    pub fn new(own_uid: u32, clients: &[Client], clock: Arc<dyn Clock>) -> Self {
+        let clients = clients.iter().cloned().map(Guest::from);
+        Self { policy: Policy::new(Client::own(own_uid).into(), clients), clock }
+    }
+
+    /// The same with other clients. Whoever has a name that was there before goes on with what it has
+    /// used up: a reload is no way around a rate.
+    pub fn with_clients(&self, own_uid: u32, clients: &[Client]) -> Self {
+        let renewed = Self::new(own_uid, clients, Arc::clone(&self.clock));
+        for guest in renewed.policy.clients() {
+            let same = |before: &&Arc<Guest>| before.client.name == guest.client.name;
+            if let Some(before) = self.policy.clients().find(same) {
+                *guest.used() = *before.used();
+            }
+        }
+        renewed
+    }
+
+    /// Who this is, if it may do this in that namespace, or in its own; and where it does.
+    pub fn admit(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        namespace: Option<Namespace>,
+    ) -> Result<(Arc<Guest>, Namespace), Failure> {
+        let guest = self.policy.client(caller, operation).map_err(forbidden)?;
+        let namespace = namespace.unwrap_or_else(|| guest.client.default_namespace());
+        guest.client.may(operation, &namespace).map_err(forbidden)?;
+        if operation != Operation::Status {
+            guest.request(self.clock.monotonic())?;
+        }
+        Ok((Arc::clone(guest), namespace))
+    }
+}
+
+/// Says which rule refused.
+pub fn forbidden(denied: Denied) -> Failure {
+    Failure::new(
+        Code::Forbidden,
+        match denied {
+            Denied::Client => {
+                "no client of the policy is this user and group; with no clients declared, only the sidecar's own user may call"
+            }
+            Denied::Operation => "the policy's `operations` for this client do not allow this",
+            Denied::Namespace => {
+                "the policy's `namespaces` for this client do not hold this namespace"
+            }
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::SystemClock;
+
+    fn client(name: &str, requests: u32, reveals: u32) -> Client {
+        Client {
+            name: name.into(),
+            requests_per_second: NonZeroU32::new(requests),
+            reveals_per_minute: NonZeroU32::new(reveals),
+            ..Client::own(7)
+        }
+    }
+
+    fn refused(result: Result<(), Failure>) -> Option<Duration> {
+        result.err().map(|failure| {
+            assert_eq!(failure.code, Code::RateLimited);
+            failure.retry_after().unwrap()
+        })
+    }
+
+    #[test]
+    fn requests_and_reveals_have_rates_of_their_own() {
+        let guest = Guest::from(client("shop", 2, 3));
+        let now = Duration::from_secs(9);
+        assert_eq!((0..2).filter_map(|_| refused(guest.request(now))).count(), 0);
+        assert_eq!(refused(guest.request(now)), Some(Duration::from_millis(500)));
+        assert_eq!((0..3).filter_map(|_| refused(guest.reveal(now))).count(), 0);
+        assert_eq!(refused(guest.reveal(now)), Some(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn a_client_without_rates_has_no_bound() {
+        let guest = Guest::from(client("shop", 0, 0));
+        let all =
+            (0..100_000).map(|_| guest.request(Duration::ZERO).and(guest.reveal(Duration::ZERO)));
+        assert!(all.filter_map(refused).next().is_none());
+    }
+
+    #[test]
+    fn a_reload_gives_nothing_back() {
+        let caller = Caller { uid: 7, gid: 7, pid: None };
+        let access = Access::new(1, &[client("shop", 1, 0)], Arc::new(SystemClock::default()));
+        let one = |access: &Access| {
+            access.admit(&caller, Operation::Detokenize, None).map(|_| ()).map_err(|no| no.code)
+        };
+        assert_eq!(one(&access), Ok(()));
+        assert_eq!(one(&access), Err(Code::RateLimited));
+        assert_eq!(one(&access.with_clients(1, &[client("shop", 1, 0)])), Err(Code::RateLimited));
+        assert_eq!(one(&access.with_clients(1, &[client("other", 1, 0)])), Ok(()));
+    }
+}
