@@ -263,6 +263,7 @@ pub fn call() -> Call {
         caller: Caller { uid: 1, gid: 1, pid: None },
         guest: Arc::new(Client::own(1).into()),
         namespace: Namespace::default(),
+        session: None,
         idempotency_key: None,
     }
 }

@@ -30,6 +30,8 @@ pub use named::Named;
 
 /// Request header: the namespace, else `default`.
 pub const NAMESPACE_HEADER: &str = "lunasec-namespace";
+/// Request header: the end user's session, where the policy asks for a grant.
+pub const SESSION_HEADER: &str = "lunasec-session";
 /// Request header: a retry with the same key and body gets the same token.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// Answer header: names this request in the logs.

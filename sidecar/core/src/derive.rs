@@ -7,6 +7,7 @@
 //! | record key | Extract(salt `lunasec/v1/seal`, ikm K ‖ T), Expand(`key`, ns, kind, extra) → 32 bytes |
 //! | commitment | the same extract, Expand(`commit`, ns, kind, extra) → 32 bytes |
 //! | session tag | HMAC(index key, ns, session) → 32 bytes |
+//! | session mac | HMAC(index key, `session/v1`, ns, tag, the object's bytes) → 32 bytes |
 //!
 //! T is the token's 16 bytes, K the data key's 32. Each field of an info, and of the tag's message,
 //! is preceded by its length as a big-endian u32, so that no two lists of fields share their bytes.
@@ -149,16 +150,30 @@ pub struct SessionTag(pub [u8; 32]);
 
 /// Derives a session's tag under the namespace's index key.
 pub fn session_tag(index_key: &DataKey, namespace: &Namespace, session: &Session) -> SessionTag {
+    SessionTag(mac(index_key, &[namespace.as_str().as_bytes(), session.expose().as_bytes()]))
+}
+
+/// Proves that a session's object was made with the index key, for this session; see [`crate::grant`].
+pub fn session_mac(
+    index_key: &DataKey,
+    namespace: &Namespace,
+    tag: &SessionTag,
+    bytes: &[u8],
+) -> [u8; 32] {
+    mac(index_key, &[b"session/v1", namespace.as_str().as_bytes(), &tag.0, bytes])
+}
+
+fn mac(key: &DataKey, fields: &[&[u8]]) -> [u8; 32] {
     // HMAC takes a key of any length: this cannot fail.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(index_key.expose()) else {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose()) else {
         unreachable!("HMAC accepts every key length")
     };
-    with_lengths(&[namespace.as_str().as_bytes(), session.expose().as_bytes()], |parts| {
+    with_lengths(fields, |parts| {
         for part in parts {
             mac.update(part);
         }
     });
-    SessionTag(mac.finalize().into_bytes().into())
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]

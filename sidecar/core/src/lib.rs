@@ -12,6 +12,7 @@
 pub mod aead;
 pub mod derive;
 pub mod envelope;
+pub mod grant;
 pub mod ids;
 pub mod limits;
 pub mod policy;

@@ -150,6 +150,13 @@ pub const KEY_REFRESH: Duration = Duration::from_secs(15 * 60);
 /// After a failure to make the next key, how long until it is tried again.
 pub const KEY_RETRY: Duration = Duration::from_secs(10);
 
+/// How long a grant lasts unless it says otherwise, and at most, unless the operator says otherwise.
+pub const GRANT_TIME: Duration = Duration::from_secs(15 * 60);
+/// See [`GRANT_TIME`].
+pub const GRANT_TIME_MOST: Duration = Duration::from_secs(24 * 3600);
+/// How much longer than its grants a session's object is kept, so that it is seldom written.
+pub const SESSION_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
 /// Attempts of a conditional write that keeps losing to others.
 pub const WRITE_ATTEMPTS: usize = 16;
 /// How long after its expiry a record is kept, unless the operator says otherwise.

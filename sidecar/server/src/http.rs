@@ -12,7 +12,7 @@ use hyper::{HeaderMap, body::Incoming, header::HeaderName};
 use lunasec_api as api;
 use lunasec_api::{Code, Encoding};
 use lunasec_core::{
-    ids::{Millis, Namespace},
+    ids::{Millis, Namespace, Session},
     limits,
     policy::{self, Caller},
     secret::Plaintext,
@@ -166,13 +166,14 @@ impl Http {
             None => None,
         };
         let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
+        let session = one_header(headers, &SESSION)?.map(session).transpose()?;
         let idempotency_key = match one_header(headers, &IDEMPOTENCY)? {
             Some(key) => Some(IdempotencyKey::parse(key).ok_or_else(|| {
                 invalid("the idempotency-key is 1 to 255 visible ASCII characters")
             })?),
             None => None,
         };
-        Ok(Call { caller, guest, namespace, idempotency_key })
+        Ok(Call { caller, guest, namespace, session, idempotency_key })
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -355,6 +356,7 @@ fn detokenized<'a>(
 }
 
 static NAMESPACE: HeaderName = HeaderName::from_static(api::NAMESPACE_HEADER);
+static SESSION: HeaderName = HeaderName::from_static(api::SESSION_HEADER);
 static IDEMPOTENCY: HeaderName = HeaderName::from_static(api::IDEMPOTENCY_HEADER);
 
 fn one_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
@@ -368,6 +370,10 @@ fn one_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'
 
 pub(crate) fn token(text: &str) -> Result<Token> {
     Token::parse(text).map_err(|error| Failure::new(Code::InvalidToken, error.to_string()))
+}
+
+pub(crate) fn session(text: &str) -> Result<Session> {
+    Session::parse(text).map_err(|error| invalid(error.to_string()))
 }
 
 fn duration(text: &str) -> Result<Duration> {

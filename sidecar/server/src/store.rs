@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lunasec_core::{
+    derive::SessionTag,
     ids::{KeyId, Locator, Namespace},
     limits,
 };
@@ -48,6 +49,11 @@ pub trait Store: Send + Sync {
 
     /// Reads an object.
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError>;
+
+    /// The same, past whatever a store in front of this one remembers; only such a one differs.
+    async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        self.get(name).await
+    }
 
     /// Names that start with `prefix`, in order, behind `after`.
     async fn list(
@@ -191,6 +197,8 @@ impl Name {
     pub const RECORDS: &'static str = "r/";
     const RECORD_BYTES: usize =
         Self::RECORDS.len() + limits::NAMESPACE_BYTES + 1 + Locator::TEXT_LEN;
+    /// Before every session's object.
+    pub const SESSIONS: &'static str = "s/";
     /// Before every wrapped key.
     pub const KEYS: &'static str = "k/";
 
@@ -208,6 +216,12 @@ impl Name {
             unreachable!("all of its parts are text")
         };
         Self(text.into())
+    }
+
+    /// A session's.
+    pub fn session(namespace: &Namespace, tag: &SessionTag) -> Self {
+        let tag = Locator(tag.0);
+        Self(format!("{}{}/{tag}", Self::SESSIONS, namespace.as_str()).into())
     }
 
     /// A wrapped data key's.

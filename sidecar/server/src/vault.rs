@@ -1,12 +1,12 @@
 //! The only door to the verbs. Each verb is one file, and none calls another.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lunasec_api::Durability;
 use lunasec_core::{
     envelope::{self, Fresh, Opened, Stamp, Subject},
-    ids::{Millis, Namespace, PutId},
+    ids::{Millis, Namespace, PutId, Session},
     policy::{Caller, Operation},
     record::{Header, Kind},
     token::Token,
@@ -19,16 +19,18 @@ use crate::{
     idempotency::{Idempotency, IdempotencyKey},
     keyed::KeyedLocks,
     keys::Keyring,
-    store::{Name, Store, StoreError, Version},
+    store::{Name, Object, Store, StoreError, Version},
 };
 
 mod delete;
 mod detokenize;
+mod grants;
 mod metadata;
 mod sweep;
 mod tokenize;
 
 pub use detokenize::{Revealed, Turns};
+pub use grants::{Granted, Revoked, Terms, Verdict};
 pub use metadata::{Described, Written};
 pub use sweep::{Graces, sweep_page};
 pub use tokenize::{Given, NewValue};
@@ -42,6 +44,8 @@ pub struct Call {
     pub guest: Arc<Guest>,
     /// The namespace of everything in the request.
     pub namespace: Namespace,
+    /// The end user's session, where the caller tells it.
+    pub session: Option<Session>,
     /// Makes a tokenize safe to retry.
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -89,7 +93,21 @@ impl Vault {
     /// Reads and opens a record, tombstone or not.
     async fn read(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
         let name = Name::record(subject.namespace(), &subject.locator());
-        let Some(object) = self.store.get(&name).await? else { return Ok(None) };
+        self.open(subject, self.store.get(&name).await?).await
+    }
+
+    /// The same, whatever is remembered.
+    async fn read_now(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
+        let name = Name::record(subject.namespace(), &subject.locator());
+        self.open(subject, self.store.get_now(&name).await?).await
+    }
+
+    async fn open(
+        &self,
+        subject: &Subject,
+        object: Option<Object>,
+    ) -> Result<Option<Found>, Failure> {
+        let Some(object) = object else { return Ok(None) };
         let header = Header::parse(&object.bytes).map_err(Failure::corrupted)?;
         let key = self.keyring.opening(subject.namespace(), header.key_id).await?;
         let opened = envelope::open(subject, &key, &object.bytes).map_err(Failure::corrupted)?;
@@ -99,7 +117,7 @@ impl Vault {
     /// The version of what lies there, whatever it is.
     async fn version(&self, subject: &Subject) -> Result<Option<Version>, Failure> {
         let name = Name::record(subject.namespace(), &subject.locator());
-        Ok(self.store.get(&name).await?.map(|object| object.version))
+        Ok(self.store.get_now(&name).await?.map(|object| object.version))
     }
 
     /// Reads a record that must be alive.
@@ -156,4 +174,8 @@ impl Vault {
     fn stamp(&self, created_at: Millis, expires_at: Option<Millis>) -> Stamp {
         Stamp { tombstone: false, created_at, expires_at }
     }
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

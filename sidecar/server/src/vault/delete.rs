@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use lunasec_api::{Code, Durability};
-use lunasec_core::{envelope::Stamp, limits, policy::Operation, record::Kind, token::Token};
+use lunasec_core::{
+    envelope::Stamp, grant::Action, limits, policy::Operation, record::Kind, token::Token,
+};
 
 use super::{Call, Vault};
 use crate::{failure::Failure, store::StoreError};
@@ -39,6 +41,7 @@ impl Vault {
     }
 
     async fn delete_one(&self, call: &Call, token: &Token) -> Result<Durability, Failure> {
+        self.require_grant(call, token, Action::Delete).await?;
         // The value first: from then on the token is gone, whatever becomes of the rest.
         for kind in [Kind::Value, Kind::Metadata] {
             self.bury(call, token, kind).await?;

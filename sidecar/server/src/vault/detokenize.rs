@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use lunasec_api::Encoding;
-use lunasec_core::{limits, policy::Operation, record::Kind, token::Token};
+use lunasec_core::{grant::Action, limits, policy::Operation, record::Kind, token::Token};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
@@ -80,6 +80,7 @@ impl Vault {
     }
 
     async fn reveal(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
+        self.require_grant(call, token, Action::Detokenize).await?;
         call.guest.reveal(self.clock.monotonic())?;
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         Revealed::new(found.opened.plaintext)

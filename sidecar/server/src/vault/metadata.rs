@@ -4,7 +4,9 @@
 //! value's record decides whether the token is alive.
 
 use lunasec_api::{Code, Durability};
-use lunasec_core::{ids::Millis, limits, policy::Operation, record::Kind, token::Token};
+use lunasec_core::{
+    grant::Action, ids::Millis, limits, policy::Operation, record::Kind, token::Token,
+};
 
 use super::{Call, Found, Vault};
 use crate::{failure::Failure, store::StoreError};
@@ -38,6 +40,7 @@ impl Vault {
     /// Reads a token's metadata.
     pub async fn metadata_get(&self, call: &Call, token: &Token) -> Result<Described, Failure> {
         self.authorize(call, Operation::Metadata)?;
+        self.require_grant(call, token, Action::Metadata).await?;
         let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         let (created_at, expires_at) = (value.header().created_at, value.header().expires_at);
         let found = self.read(&Self::subject(call, token, Kind::Metadata)).await?;
@@ -54,6 +57,7 @@ impl Vault {
         if_version: Option<u64>,
     ) -> Result<Written, Failure> {
         self.authorize(call, Operation::Metadata)?;
+        self.require_grant(call, token, Action::Update).await?;
         let subject = Self::subject(call, token, Kind::Metadata);
         for _ in 0..limits::WRITE_ATTEMPTS {
             // Read anew each time: what was written meanwhile may have been a delete.

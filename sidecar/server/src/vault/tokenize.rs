@@ -16,7 +16,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Call, Vault, metadata};
+use super::{Call, Vault, metadata, millis};
 use crate::{
     env::random,
     failure::Failure,
@@ -292,8 +292,4 @@ fn digest(keys: &Keys, value: &NewValue, shape: &[u8]) -> [u8; 32] {
         &expires_in,
         shape,
     ])
-}
-
-fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
