@@ -166,6 +166,95 @@ pub struct MetadataWritten {
     pub version: u64,
 }
 
+/// `POST /v1/grants/create`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantsCreate<'a> {
+    /// The end user's session.
+    #[serde(borrow)]
+    pub session: Cow<'a, str>,
+    /// 1 to 1,000 of them.
+    #[serde(borrow, deserialize_with = "bounded")]
+    pub tokens: Vec<Cow<'a, str>>,
+    /// For how long, such as `15m`, which is also the default.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<Cow<'a, str>>,
+    /// What is allowed: `detokenize` and `metadata` when absent; `update` and `delete` too.
+    #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<Cow<'a, str>>>,
+}
+
+/// `POST /v1/grants/verify`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantsVerify<'a> {
+    /// The end user's session.
+    #[serde(borrow)]
+    pub session: Cow<'a, str>,
+    /// 1 to 1,000 of them.
+    #[serde(borrow, deserialize_with = "bounded")]
+    pub tokens: Vec<Cow<'a, str>>,
+    /// What for; `detokenize` when absent.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Cow<'a, str>>,
+}
+
+/// `POST /v1/grants/revoke`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantsRevoke<'a> {
+    /// The end user's session.
+    #[serde(borrow)]
+    pub session: Cow<'a, str>,
+    /// 1 to 1,000 of them; everything that the session was granted when absent.
+    #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<Cow<'a, str>>>,
+}
+
+/// A list that may be left out, but not be null: a caller that means some must not be taken for one that
+/// means all.
+fn some<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Cow<'de, str>>>, D::Error> {
+    bounded(deserializer).map(Some)
+}
+
+/// One item of the answer to a grants/create.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
+pub struct Granted<'a> {
+    /// The token.
+    pub token: Cow<'a, str>,
+    /// When the grant ends, RFC 3339; later than asked for if an earlier grant lasts longer.
+    pub expires_at: Cow<'a, str>,
+    /// Where it is safe.
+    pub durability: Durability,
+}
+
+/// One item of the answer to a grants/verify.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
+pub struct Verified<'a> {
+    /// The token.
+    pub token: Cow<'a, str>,
+    /// Whether the session may.
+    pub valid: bool,
+    /// Until when, RFC 3339, if it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Cow<'a, str>>,
+    /// Why not: `denied` or `expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// The answer to a grants/revoke.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Revoked {
+    /// Tokens that the session could do something with and now cannot; absent for a whole session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<usize>,
+    /// Where that is safe.
+    pub durability: Durability,
+}
+
 /// One item of the answer to a delete.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
 pub struct Deleted<'a> {
@@ -375,5 +464,10 @@ redacted!(
     Detokenized,
     Metadata,
     MetadataSet,
+    GrantsCreate,
+    GrantsVerify,
+    GrantsRevoke,
+    Granted,
+    Verified,
     Deleted
 );

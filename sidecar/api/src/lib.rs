@@ -8,6 +8,9 @@
 //! | POST /v1/detokenize:batch | [`TokensRequest`] | [`Items`] of [`Detokenized`] or [`ItemError`] |
 //! | POST /v1/metadata/get | [`TokenRequest`] | [`Metadata`] |
 //! | POST /v1/metadata/set | [`MetadataSet`] | [`MetadataWritten`] |
+//! | POST /v1/grants/create | [`GrantsCreate`] | [`Items`] of [`Granted`] or [`ItemError`] |
+//! | POST /v1/grants/verify | [`GrantsVerify`] | [`Items`] of [`Verified`] or [`ItemError`] |
+//! | POST /v1/grants/revoke | [`GrantsRevoke`] | [`Revoked`] |
 //! | POST /v1/delete | [`TokensRequest`] | [`Items`] of [`Deleted`] or [`ItemError`] |
 //! | POST /v1/sweep | [`SweepRequest`] | [`SweepPage`] |
 //! | GET /v1/status | | [`Status`] |

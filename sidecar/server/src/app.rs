@@ -163,6 +163,7 @@ impl App {
             limits: config.limits.clone(),
             budget: Budget::new(config.limits.body_bytes_in_flight),
             graces: graces(&config),
+            grants: config.grants,
         };
         let stack = Arc::new(Stack::new(http, telemetry, first_id));
         let admin = bind_admin(config.listen.admin).await?;
@@ -220,6 +221,7 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
         limits: config.limits.clone(),
         budget: serving.budget.resized(config.limits.body_bytes_in_flight),
         graces: graces(config),
+        grants: config.grants,
     });
     let waiting = config.needs_a_restart_after(started_with);
     if waiting.is_empty() {

@@ -27,7 +27,7 @@ mod tests;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Degrade, Format, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
+    Degrade, Format, Grants, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
 };
 
 use lunasec_core::policy::Client;
@@ -50,6 +50,8 @@ pub struct Config {
     pub log: Log,
     /// How long records outlive their use.
     pub sweep: Sweep,
+    /// How long grants last.
+    pub grants: Grants,
     /// Who may do what; none for the sidecar's own user alone.
     pub clients: Vec<Client>,
 }
@@ -73,6 +75,7 @@ impl Config {
                 limits: draft.limits,
                 log: draft.log,
                 sweep: draft.sweep,
+                grants: draft.grants,
                 clients: draft.clients,
             }),
             _ => Err(mistakes),

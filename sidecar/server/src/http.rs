@@ -22,7 +22,7 @@ use lunasec_core::{
 
 use crate::{
     access::Access,
-    config::Limits,
+    config::{Grants, Limits},
     failure::Failure,
     idempotency::IdempotencyKey,
     report::Report,
@@ -33,6 +33,7 @@ use crate::{
 
 pub mod answer;
 pub(crate) mod body;
+mod grants;
 pub mod json;
 mod route;
 
@@ -60,6 +61,8 @@ pub struct Http {
     pub budget: Arc<Budget>,
     /// What a sweep keeps unless it is told otherwise.
     pub graces: Graces,
+    /// How long grants last.
+    pub grants: Grants,
 }
 
 impl Http {
@@ -111,7 +114,7 @@ impl Http {
     ) -> Result<Answer> {
         match operation {
             Operation::Detokenize => self.detokenize(&call, body.as_ref()).await,
-            Operation::DetokenizeBatch | Operation::MetadataGet => {
+            Operation::DetokenizeBatch | Operation::MetadataGet | Operation::GrantsVerify => {
                 Box::pin(self.read(operation, &call, body)).await
             }
             _ => complete(Box::pin(Arc::clone(self).write(operation, call, body))).await,
@@ -121,6 +124,7 @@ impl Http {
     async fn read(&self, operation: Operation, call: &Call, body: Collected) -> Result<Answer> {
         match operation {
             Operation::DetokenizeBatch => self.detokenize_batch(call, body.as_ref()).await,
+            Operation::GrantsVerify => self.grants_verify(call, body.as_ref()).await,
             _ => self.metadata_get(call, body.as_ref()).await,
         }
     }
@@ -135,6 +139,8 @@ impl Http {
             Operation::Tokenize => self.tokenize(&call, body).await,
             Operation::TokenizeBatch => self.tokenize_batch(&call, body).await,
             Operation::MetadataSet => self.metadata_set(&call, body).await,
+            Operation::GrantsCreate => self.grants_create(&call, body).await,
+            Operation::GrantsRevoke => self.grants_revoke(&call, body).await,
             Operation::Delete => self.delete(&call, body).await,
             Operation::Sweep => self.sweep(&call, body).await,
             _ => Err(Failure::internal("not a verb that writes")),
@@ -152,6 +158,9 @@ impl Http {
             Operation::Detokenize | Operation::DetokenizeBatch => policy::Operation::Detokenize,
             Operation::Tokenize | Operation::TokenizeBatch => policy::Operation::Tokenize,
             Operation::MetadataGet | Operation::MetadataSet => policy::Operation::Metadata,
+            Operation::GrantsCreate | Operation::GrantsVerify | Operation::GrantsRevoke => {
+                policy::Operation::Grants
+            }
             Operation::Delete => policy::Operation::Delete,
             Operation::Sweep => policy::Operation::Sweep,
             Operation::Status | Operation::Health | Operation::Reflection | Operation::Unknown => {

@@ -171,6 +171,21 @@ impl Default for Sweep {
     }
 }
 
+/// How long grants last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grants {
+    /// Unless they say otherwise.
+    pub default: Duration,
+    /// At most.
+    pub maximum: Duration,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self { default: limits::GRANT_TIME, maximum: limits::GRANT_TIME_MOST }
+    }
+}
+
 /// An enum whose every variant is one word of the file.
 macro_rules! words {
     ($(#[$about:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -263,6 +278,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) sweep: Sweep,
+    pub(super) grants: Grants,
     pub(super) clients: Vec<Client>,
 }
 

@@ -19,6 +19,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section("degrade", "What may be kept on this machine to bridge outages and restarts."),
     section("limits", "The product's bounds. They can be lowered, not raised."),
     section("log", "What is logged, to standard error."),
+    section("grants", "How long what a session was granted lasts."),
     section("sweep", "How long records outlive their use."),
 ];
 
@@ -265,6 +266,20 @@ pub(super) const FIELDS: &[Field] = &[
         "\"text\" for people, \"json\" for machines.",
     ),
     field(
+        "grants",
+        "default",
+        Need::Default,
+        Kind::Time { least: SHORTEST, most: limits::EXPIRES_IN, at: |d| &mut d.grants.default },
+        "How long a grant lasts that does not say for how long.",
+    ),
+    field(
+        "grants",
+        "maximum",
+        Need::Default,
+        Kind::Time { least: SHORTEST, most: limits::EXPIRES_IN, at: |d| &mut d.grants.maximum },
+        "How long a grant may last at most; whoever asks for more is refused.",
+    ),
+    field(
         "sweep",
         "expired_grace",
         Need::Default,
@@ -292,7 +307,6 @@ pub(super) const FIELDS: &[Field] = &[
 /// own, since a reader of the documentation may well write them.
 const LATER: &[(&str, &str)] = &[
     ("cache", ""),
-    ("grants", ""),
     ("clients", ""),
     ("sessions", ""),
     ("audit", ""),

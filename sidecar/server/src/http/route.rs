@@ -1,4 +1,4 @@
-//! Which verb a request asks for, matched by hand: nine routes need no router.
+//! Which verb a request asks for, matched by hand: twelve routes need no router.
 
 use hyper::Method;
 use lunasec_core::limits as bounds;
@@ -26,6 +26,9 @@ impl Route {
             "/v1/tokenize:batch" => (Operation::TokenizeBatch, "POST"),
             "/v1/metadata/get" => (Operation::MetadataGet, "POST"),
             "/v1/metadata/set" => (Operation::MetadataSet, "POST"),
+            "/v1/grants/create" => (Operation::GrantsCreate, "POST"),
+            "/v1/grants/verify" => (Operation::GrantsVerify, "POST"),
+            "/v1/grants/revoke" => (Operation::GrantsRevoke, "POST"),
             "/v1/delete" => (Operation::Delete, "POST"),
             "/v1/sweep" => (Operation::Sweep, "POST"),
             "/v1/status" => (Operation::Status, "GET"),
@@ -48,7 +51,11 @@ pub(crate) fn body_limit(operation: Operation, limits: &Limits) -> usize {
     match operation {
         Operation::Tokenize => bounds::TOKENIZE_BODY_BYTES,
         Operation::TokenizeBatch => limits.batch_bytes,
-        Operation::DetokenizeBatch | Operation::Delete => bounds::TOKEN_LIST_BODY_BYTES,
+        Operation::DetokenizeBatch
+        | Operation::Delete
+        | Operation::GrantsCreate
+        | Operation::GrantsVerify
+        | Operation::GrantsRevoke => bounds::TOKEN_LIST_BODY_BYTES,
         Operation::MetadataSet => bounds::METADATA_BODY_BYTES,
         Operation::Detokenize | Operation::MetadataGet | Operation::Sweep => {
             bounds::TOKEN_BODY_BYTES

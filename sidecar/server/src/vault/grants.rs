@@ -86,17 +86,18 @@ impl Vault {
         self.authorize(call, Operation::Grants)?;
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
         let (tag, generation) = self.session_for_grants(call, session, expires_at).await?;
-        let items = tokens.iter().map(async |token| {
+        let tag = &tag;
+        let items = tokens.iter().map(|token| async move {
             let token = token.as_ref().map_err(Clone::clone)?;
             self.read_live(&Self::subject(call, token, Kind::Value)).await?;
             let mut granted = Millis::MAX;
             for action in &terms.actions {
-                let subject = grant_subject(call, token, &tag, *action);
+                let subject = grant_subject(call, token, tag, *action);
                 granted = granted.min(self.grant(&subject, generation, expires_at).await?);
             }
             Ok(Granted { expires_at: granted, durability: self.durability() })
         });
-        Ok(stream::iter(items).buffered(limits::BATCH_CONCURRENCY).collect().await)
+        Ok(together(items.collect()).await)
     }
 
     /// Whether a session may do this with each token.
@@ -109,13 +110,14 @@ impl Vault {
     ) -> Result<Vec<Result<Verdict, Failure>>, Failure> {
         self.authorize(call, Operation::Grants)?;
         let known = self.session(call, session).await?;
-        let items = tokens.iter().map(async |token| {
+        let known = &known;
+        let items = tokens.iter().map(|token| async move {
             let token = token.as_ref().map_err(Clone::clone)?;
-            let verdict = self.verdict(call, &known, token, action).await?;
+            let verdict = self.verdict(call, known, token, action).await?;
             self.read_live(&Self::subject(call, token, Kind::Value)).await?;
             Ok(verdict)
         });
-        Ok(stream::iter(items).buffered(limits::BATCH_CONCURRENCY).collect().await)
+        Ok(together(items.collect()).await)
     }
 
     /// Takes back every grant of a session: one write, however many there are.
@@ -145,7 +147,8 @@ impl Vault {
     ) -> Result<Revoked, Failure> {
         self.authorize(call, Operation::Grants)?;
         let known = self.session_now(call, session).await?;
-        let items = tokens.iter().map(async |token| {
+        let known = &known;
+        let items = tokens.iter().map(|token| async move {
             let mut any = false;
             for action in Action::ALL {
                 let subject = grant_subject(call, token, &known.tag, action);
@@ -153,8 +156,7 @@ impl Vault {
             }
             Ok::<_, Failure>(any)
         });
-        let revoked: Vec<_> =
-            stream::iter(items).buffered(limits::BATCH_CONCURRENCY).collect().await;
+        let revoked = together(items.collect()).await;
         let revoked = revoked.into_iter().collect::<Result<Vec<_>, _>>()?;
         let count = revoked.into_iter().filter(|any| *any).count();
         Ok(Revoked { count: Some(count), durability: self.durability() })
@@ -362,6 +364,12 @@ impl Vault {
     fn generation(&self) -> Result<Generation, Failure> {
         Ok(Generation(random(&*self.entropy)?))
     }
+}
+
+/// The items of a list, a few at a time, in order. Collected before, because a future that holds the
+/// iterator's closure cannot be sent to a task.
+async fn together<T>(items: Vec<impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(items).buffered(limits::BATCH_CONCURRENCY).collect().await
 }
 
 /// A record that is about to be replaced.

@@ -43,6 +43,7 @@ fn the_defaults() {
         },
         log: Log { level: Level::Info, format: Format::Text },
         clients: Vec::new(),
+        grants: Grants::default(),
         sweep: Sweep {
             expired_grace: limits::EXPIRED_GRACE,
             tombstone_grace: limits::TOMBSTONE_GRACE,
@@ -172,6 +173,7 @@ fn every_field_is_read_into_its_own_place() {
         },
         log: Log { level: Level::Trace, format: Format::Json },
         clients: Vec::new(),
+        grants: Grants::default(),
         sweep: Sweep { expired_grace: seconds(0), tombstone_grace: seconds(48 * 3600) },
     };
     assert_eq!(parse(text, &[]), expected);
