@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use lunasec_sidecar::config::Config;
 
-/// What stands behind a NUL is a variable, so that a seed is a file as it is.
+// What stands behind a NUL is a variable, so that a seed is a file as it is.
 fuzz_target!(|input: &str| {
     let (text, variables) = input.split_once('\0').unwrap_or((input, ""));
     let variables: Vec<_> = variables
