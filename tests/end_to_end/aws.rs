@@ -12,6 +12,7 @@ use serde_json::json;
 use super::contract;
 
 mod connect;
+mod credentials;
 mod files;
 mod keys;
 mod policy;

@@ -75,6 +75,23 @@ fn half_a_body_and_a_close_store_nothing() {
     assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"));
 }
 
+/// With an answer unread, its close is a reset. Nothing is cancelled on HTTP/1.1: what is wrong is that
+/// the body has no end.
+#[test]
+fn a_client_that_resets_its_connection_is_counted_once() {
+    let sidecar = Sidecar::dev();
+    for _ in 0..5 {
+        let mut connection = sidecar.connect();
+        let length = BODY.len().to_string();
+        let headers = [("content-length", length.as_str()), ("expect", "100-continue")];
+        connection.send(tokenize_with(&headers)).unwrap();
+        let mut first = [0];
+        std::io::Read::read_exact(&mut connection.stream, &mut first).unwrap();
+    }
+    eventually("5 refusals", || counted(&sidecar, "invalid_request") == 5.0);
+    assert_eq!(counted(&sidecar, "cancelled"), 0.0);
+}
+
 #[test]
 fn half_a_body_and_silence_end_with_the_deadline() {
     let sidecar = Sidecar::dev();

@@ -1,6 +1,9 @@
 //! Connections of HTTP/2 that begin oddly, stall, pile up and go away.
 
-use std::process::Command;
+use std::{
+    io::{ErrorKind, Write},
+    process::Command,
+};
 
 use bytes::Bytes;
 use hyper::Request;
@@ -10,7 +13,7 @@ use lunasec_tests::{Grpc, Raw, Sidecar, grpc::framed, raw::request, sidecar::eve
 use serde_json::{Value, json};
 
 use crate::frames::{
-    DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, HEADERS, PING, PREFACE,
+    ACK, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, HEADERS, PING, PREFACE,
     REFUSED_STREAM, RST_STREAM, SETTINGS, frame, tokenize_head,
 };
 
@@ -238,6 +241,91 @@ async fn a_write_completes_when_its_call_is_cancelled() {
         grpc.settle().await;
         eventually("all are stored", || sidecar.stored_records() == round * 2_000);
     }
+}
+
+/// How often that was counted.
+fn counted(sidecar: &Sidecar, operation: &str, code: &str) -> f64 {
+    let labels = format!("operation=\"{operation}\",code=\"{code}\"");
+    sidecar.metric(&format!("lunasec_requests_total{{{labels}}}"))
+}
+
+#[tokio::test]
+async fn a_cancelled_call_is_counted_as_that_and_once() {
+    let sidecar = Sidecar::dev();
+    let mut grpc = Grpc::connect(sidecar.socket()).await;
+    let json = || {
+        let head = Request::post("http://localhost/v1/detokenize");
+        head.header("content-type", "application/json")
+    };
+    for round in 1..=3 {
+        for (head, operation) in [(Grpc::head("Tokenize"), "tokenize"), (json(), "detokenize")] {
+            let mut call = grpc.begin(head, None).await;
+            call.more(tokenize().slice(..3), false).await;
+            grpc.settle().await;
+            call.body.send_reset(h2::Reason::CANCEL);
+            grpc.settle().await;
+            eventually("it is counted", || {
+                counted(&sidecar, operation, "cancelled") == f64::from(round)
+            });
+        }
+    }
+    // One that has its answer is not.
+    let mut call = grpc.begin(Grpc::head("Tokenize"), Some(tokenize())).await;
+    grpc.settle().await;
+    eventually("it is answered", || counted(&sidecar, "tokenize", "ok") == 1.0);
+    call.body.send_reset(h2::Reason::CANCEL);
+    grpc.settle().await;
+    assert_eq!(counted(&sidecar, "tokenize", "cancelled"), 3.0);
+    // What nobody waited for has no duration.
+    let timed = |operation: &str| {
+        let labels = format!("operation=\"{operation}\"");
+        sidecar.metric(&format!("lunasec_request_duration_seconds_count{{{labels}}}"))
+    };
+    assert_eq!((timed("tokenize"), timed("detokenize")), (1.0, 0.0));
+    // And it is no news to the operator.
+    assert!(!sidecar.log().contains("request failed"), "{}", sidecar.log());
+}
+
+#[test]
+fn pings_are_answered_each_with_its_own_bytes() {
+    let sidecar = Sidecar::dev();
+    let mut frames = Frames::connect(&sidecar);
+    for round in 0..100 {
+        frames.send(&frame(PING, 0, 0, &[round; 8]));
+        let pong = frames.find(PING).unwrap();
+        assert_eq!((pong.flags, pong.stream, pong.payload), (ACK, 0, vec![round; 8]));
+    }
+}
+
+/// One answer at a time is owed: while it cannot be written, nothing more is read.
+#[test]
+fn pings_whose_answers_nobody_reads_are_left_unread() {
+    const MOST: usize = 8 << 20;
+    let sidecar = Sidecar::dev();
+    let mut flood = Frames::connect(&sidecar);
+    let pings = frame(PING, 0, 0, &[7; 8]).repeat(1_000);
+    let (mut sent, mut stuck) = (0, 0);
+    flood.raw.stream.set_nonblocking(true).unwrap();
+    while stuck < 50 {
+        match flood.raw.stream.write(&pings[sent % 17..]) {
+            Ok(taken) => (sent, stuck) = (sent + taken, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                // It has time for others meanwhile.
+                sidecar.tokenize("v");
+                stuck += 1;
+            }
+        }
+        assert!(sent < MOST, "it takes pings without end");
+    }
+    flood.raw.stream.set_nonblocking(false).unwrap();
+    // Once they are read, it goes on, and every ping has had its answer.
+    let (whole, rest) = (sent / 17, sent % 17);
+    for _ in 0..whole {
+        assert_eq!(flood.find(PING).unwrap().flags, ACK);
+    }
+    flood.send(&pings[rest..17]);
+    assert!(flood.answers());
 }
 
 #[tokio::test]

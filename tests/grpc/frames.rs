@@ -57,7 +57,7 @@ pub(crate) fn tokenize_head() -> Vec<u8> {
 
 /// A connection that has said hello.
 pub(crate) struct Frames {
-    raw: Raw,
+    pub(crate) raw: Raw,
 }
 
 impl Frames {

@@ -11,6 +11,7 @@
 mod clients;
 mod connections;
 mod contract;
+mod faults;
 mod frames;
 mod leaks;
 mod limits;

@@ -102,21 +102,43 @@ impl Server {
 
     /// Makes a user with a policy; its access key and secret.
     pub fn user(&self, name: &str, policy: &str) -> (String, String) {
-        let iam = |action: &str, more: &str| {
-            let body = format!("Action={action}&Version=2010-05-08&UserName={name}{more}");
-            let answer = self.ask("/", "iam", &body);
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            answer.text()
-        };
-        iam("CreateUser", "");
-        let policy: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        iam("PutUserPolicy", &format!("&PolicyName=least&PolicyDocument={policy}"));
-        let made = iam("CreateAccessKey", "");
-        let between = |tag: &str| {
-            let rest = made.split(&format!("<{tag}>")).nth(1).unwrap();
-            rest.split('<').next().unwrap().to_owned()
-        };
-        (between("AccessKeyId"), between("SecretAccessKey"))
+        let user = format!("&UserName={name}");
+        self.iam("CreateUser", &user);
+        let policy = escaped(policy);
+        let policy = format!("{user}&PolicyName=least&PolicyDocument={policy}");
+        self.iam("PutUserPolicy", &policy);
+        let made = self.iam("CreateAccessKey", &user);
+        (element(&made, "AccessKeyId"), element(&made, "SecretAccessKey"))
+    }
+
+    /// Makes a role with a policy, and takes it on.
+    pub fn role(&self, name: &str, policy: &str) -> Role {
+        let role = format!("&RoleName={name}");
+        let made = self.iam("CreateRole", &format!("{role}&AssumeRolePolicyDocument=%7B%7D"));
+        let arn = element(&made, "Arn");
+        let policy = escaped(policy);
+        self.iam("PutRolePolicy", &format!("{role}&PolicyName=least&PolicyDocument={policy}"));
+        let body = format!(
+            "Action=AssumeRole&Version=2011-06-15&RoleArn={}&RoleSessionName=tests",
+            escaped(&arn)
+        );
+        let taken = self.query("sts", &body);
+        Role {
+            key: element(&taken, "AccessKeyId"),
+            secret: element(&taken, "SecretAccessKey"),
+            session: element(&taken, "SessionToken"),
+            arn,
+        }
+    }
+
+    fn iam(&self, action: &str, more: &str) -> String {
+        self.query("iam", &format!("Action={action}&Version=2010-05-08{more}"))
+    }
+
+    fn query(&self, service: &str, body: &str) -> String {
+        let answer = self.ask("/", service, body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
     }
 
     fn ask(&self, path: &str, service: &str, body: &str) -> raw::Answer {
@@ -131,6 +153,29 @@ impl Server {
         connection.send(raw::request(path, &headers, body.as_bytes())).unwrap();
         connection.answer().unwrap()
     }
+}
+
+/// A role, and credentials of it.
+pub struct Role {
+    /// Its name to AWS.
+    pub arn: String,
+    /// An access key.
+    pub key: String,
+    /// Its secret.
+    pub secret: String,
+    /// Its session's token.
+    pub session: String,
+}
+
+/// As a form has it.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// What the first element of that name holds.
+fn element(xml: &str, tag: &str) -> String {
+    let rest = xml.split(&format!("<{tag}>")).nth(1).expect(xml);
+    rest.split('<').next().unwrap().to_owned()
 }
 
 impl Drop for Server {

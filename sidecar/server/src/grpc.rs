@@ -13,15 +13,17 @@ use lunasec_api::{Code, Encoding, grpc as api};
 use lunasec_core::{ids::Millis, policy::Caller, secret::Plaintext, token::Token};
 
 use crate::{
+    config::Limits,
     failure::Failure,
-    http::{Collected, Http, Room, body, body_limit, complete, discard, full, token},
+    http::{Collected, Http, Room, body, body_limit, checked, complete, discard, full, token},
     status,
     telemetry::Operation,
     vault::{Call, NewValue, Revealed},
 };
 
+pub mod message;
+
 mod health;
-mod message;
 mod method;
 mod open;
 mod reply;
@@ -101,7 +103,7 @@ impl Verbs {
     }
 
     async fn detokenize(&self, call: &Call, body: &Collected) -> Result<Response<Reply>> {
-        let request: api::DetokenizeRequest = message::one(body)?;
+        let request: api::DetokenizeRequest = message::one(body.bytes())?;
         let revealed = self.0.vault.detokenize(call, &token(&request.token)?).await?;
         let mut held = self.0.budget.hold();
         held.grow(revealed.expose().len())?;
@@ -112,7 +114,7 @@ impl Verbs {
     /// its answer.
     async fn batch_detokenize(&self, call: &Call, body: &Collected) -> Result<Response<Reply>> {
         use api::detokenize_item::Outcome;
-        let request: api::BatchDetokenizeRequest = message::list(body)?;
+        let request: api::BatchDetokenizeRequest = message::list(body.bytes())?;
         self.0.check_items(request.tokens.len())?;
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
         let mut revealed = self.0.vault.detokenize_batch(call, &tokens)?;
@@ -143,7 +145,7 @@ impl Verbs {
     }
 
     async fn get_metadata(&self, call: &Call, body: &Collected) -> Result<Response<Reply>> {
-        let request: api::GetMetadataRequest = message::one(body)?;
+        let request: api::GetMetadataRequest = message::one(body.bytes())?;
         let described = self.0.vault.metadata_get(call, &token(&request.token)?).await?;
         Ok(reply::message(&api::GetMetadataResponse {
             metadata: described.metadata,
@@ -169,8 +171,8 @@ impl Verbs {
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Response<Reply>> {
-        let request: api::TokenizeRequest = message::one(&body)?;
-        let value = self.new_value(request)?;
+        let request: api::TokenizeRequest = message::one(body.bytes())?;
+        let value = new_value(request, &self.0.limits)?;
         drop(body);
         let given = self.0.vault.tokenize(call, value).await?;
         Ok(reply::message(&tokenized(&given.token, given.durability)))
@@ -178,9 +180,10 @@ impl Verbs {
 
     async fn batch_tokenize(&self, call: &Call, body: Collected) -> Result<Response<Reply>> {
         use api::tokenize_item::Outcome;
-        let request: api::BatchTokenizeRequest = message::list(&body)?;
+        let request: api::BatchTokenizeRequest = message::list(body.bytes())?;
         self.0.check_items(request.items.len())?;
-        let values = request.items.into_iter().map(|item| self.new_value(item)).collect();
+        let limits = &self.0.limits;
+        let values = request.items.into_iter().map(|item| new_value(item, limits)).collect();
         drop(body);
         let given = self.0.vault.tokenize_batch(call, values).await?;
         let items = given.iter().map(|given| match given {
@@ -192,7 +195,7 @@ impl Verbs {
     }
 
     async fn set_metadata(&self, call: &Call, body: Collected) -> Result<Response<Reply>> {
-        let request: api::SetMetadataRequest = message::one(&body)?;
+        let request: api::SetMetadataRequest = message::one(body.bytes())?;
         self.0.check_metadata(&request.metadata)?;
         let (token, text) = (token(&request.token)?, &request.metadata);
         let written = self.0.vault.metadata_set(call, &token, text, request.if_version).await?;
@@ -204,7 +207,7 @@ impl Verbs {
 
     async fn delete(&self, call: &Call, body: Collected) -> Result<Response<Reply>> {
         use api::delete_item::Outcome;
-        let request: api::DeleteRequest = message::list(&body)?;
+        let request: api::DeleteRequest = message::list(body.bytes())?;
         self.0.check_items(request.tokens.len())?;
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
         let deleted = self.0.vault.delete(call, &tokens).await?;
@@ -220,25 +223,26 @@ impl Verbs {
         });
         Ok(reply::message(&api::DeleteResponse { items: items.collect() }))
     }
+}
 
-    fn new_value(&self, request: api::TokenizeRequest) -> Result<NewValue> {
-        let text = str::from_utf8(&request.value).is_ok();
-        let encoding = match api::Encoding::try_from(request.encoding) {
-            Ok(api::Encoding::Unspecified) if text => Encoding::Utf8,
-            Ok(api::Encoding::Unspecified | api::Encoding::Base64) => Encoding::Base64,
-            Ok(api::Encoding::Utf8) if text => Encoding::Utf8,
-            Ok(api::Encoding::Utf8) => {
-                return Err(invalid("the value is not UTF-8, as its encoding says"));
-            }
-            Err(_) => return Err(invalid("the encoding is none of lunasec.v1.Encoding")),
-        };
-        let expires_in = request
-            .expires_in
-            .map(|time| time.try_into().map_err(|_| invalid("expires_in is negative")))
-            .transpose()?;
-        let value = Plaintext::new(request.value.into());
-        self.0.checked(value, encoding, request.metadata.as_deref(), expires_in)
-    }
+/// What is to be tokenized, within its limits.
+pub fn new_value(request: api::TokenizeRequest, limits: &Limits) -> Result<NewValue> {
+    let text = str::from_utf8(&request.value).is_ok();
+    let encoding = match api::Encoding::try_from(request.encoding) {
+        Ok(api::Encoding::Unspecified) if text => Encoding::Utf8,
+        Ok(api::Encoding::Unspecified | api::Encoding::Base64) => Encoding::Base64,
+        Ok(api::Encoding::Utf8) if text => Encoding::Utf8,
+        Ok(api::Encoding::Utf8) => {
+            return Err(invalid("the value is not UTF-8, as its encoding says"));
+        }
+        Err(_) => return Err(invalid("the encoding is none of lunasec.v1.Encoding")),
+    };
+    let expires_in = request
+        .expires_in
+        .map(|time| time.try_into().map_err(|_| invalid("expires_in is negative")))
+        .transpose()?;
+    let value = Plaintext::new(request.value.into());
+    checked(limits, value, encoding, request.metadata.as_deref(), expires_in)
 }
 
 fn invalid(detail: &'static str) -> Failure {

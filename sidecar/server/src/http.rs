@@ -313,34 +313,34 @@ impl Http {
         };
         let metadata = request.metadata.map(serde_json::value::RawValue::get);
         let expires_in = request.expires_in.as_deref().map(duration).transpose()?;
-        self.checked(Plaintext::new(value), encoding, metadata, expires_in)
-    }
-
-    /// A value within its limits, however it came.
-    pub(crate) fn checked(
-        &self,
-        value: Plaintext,
-        encoding: Encoding,
-        metadata: Option<&str>,
-        expires_in: Option<Duration>,
-    ) -> Result<NewValue> {
-        if value.expose().len() > self.limits.value {
-            let most = self.limits.value;
-            let detail = format!("the value is larger than {most} bytes");
-            return Err(Failure::new(Code::PayloadTooLarge, detail));
-        }
-        if let Some(text) = metadata {
-            self.check_metadata(text)?;
-        }
-        if let Some(time) = expires_in {
-            check_expiry(time)?;
-        }
-        Ok(NewValue { value, encoding, metadata: metadata.map(Into::into), expires_in })
+        checked(&self.limits, Plaintext::new(value), encoding, metadata, expires_in)
     }
 
     pub(crate) fn check_metadata(&self, text: &str) -> Result<()> {
         json::check_metadata(text, self.limits.metadata)
     }
+}
+
+/// A value within its limits, however it came.
+pub(crate) fn checked(
+    limits: &Limits,
+    value: Plaintext,
+    encoding: Encoding,
+    metadata: Option<&str>,
+    expires_in: Option<Duration>,
+) -> Result<NewValue> {
+    if value.expose().len() > limits.value {
+        let most = limits.value;
+        let detail = format!("the value is larger than {most} bytes");
+        return Err(Failure::new(Code::PayloadTooLarge, detail));
+    }
+    if let Some(text) = metadata {
+        json::check_metadata(text, limits.metadata)?;
+    }
+    if let Some(time) = expires_in {
+        check_expiry(time)?;
+    }
+    Ok(NewValue { value, encoding, metadata: metadata.map(Into::into), expires_in })
 }
 
 /// Runs a write to its end, also when its client goes away meanwhile.

@@ -23,7 +23,8 @@ use tokio::{
 
 use crate::{config::Limits, stack::Stack};
 
-mod frames;
+pub mod frames;
+
 mod h2;
 mod pace;
 mod protocol;

@@ -1,7 +1,7 @@
 //! What every request passes, from the outside in, and why in this order.
 //!
 //! 1. A request id, so that even a refusal can be found in the log.
-//! 2. Metrics, so that refusals are counted too.
+//! 2. Metrics, so that refusals are counted too, and so is what its client takes back.
 //! 3. Admission: more requests than can be at work are refused at once, before they cost anything.
 //! 4. The deadline, which covers the reading of the body.
 //! 5. A panic ends one request and not the process; it is inside the deadline and the metrics, so
@@ -27,6 +27,7 @@ use hyper::{
 };
 use lunasec_api::Code;
 use lunasec_core::policy::Caller;
+use tokio::task::yield_now;
 
 use crate::{
     failure::Failure,
@@ -73,7 +74,7 @@ impl Stack {
         // than the layers do.
         let (head, body) = request.into_parts();
         let route = Route::of(&head.method, head.uri.path());
-        let started = self.telemetry.start();
+        let counted = self.telemetry.begin(route.operation());
         let http = self.http();
         let result = match self.admit(http.limits.requests) {
             Ok(_at_work) => {
@@ -86,8 +87,9 @@ impl Stack {
                 Err(failure)
             }
         };
+        unless_taken_back(result.is_err()).await;
         let code = result.as_ref().err().map(|failure| failure.code);
-        self.telemetry.answered(route.operation(), code, started);
+        counted.answered(code);
         let mut answer = result.unwrap_or_else(|failure| {
             log(&id, route.operation(), &failure);
             answer::problem(&failure)
@@ -101,7 +103,7 @@ impl Stack {
     /// What a connection beyond the limit is sent, instead of being read.
     pub fn refuse_connection(&self) -> Vec<u8> {
         let failure = too_many_connections();
-        self.telemetry.answered(Operation::Unknown, Some(failure.code), self.telemetry.start());
+        self.telemetry.begin(Operation::Unknown).answered(Some(failure.code));
         answer::raw(&failure, self.next_id())
     }
 
@@ -142,6 +144,14 @@ async fn guarded<T>(
             Code::DeadlineExceeded,
             "the request took too long; a write may still complete",
         )),
+    }
+}
+
+/// A body that its client cut short by a reset looks like a bad one. If it was, hyper sees that as soon
+/// as this waits, and drops the request, which is counted as cancelled then.
+async fn unless_taken_back(failed: bool) {
+    if failed {
+        yield_now().await;
     }
 }
 

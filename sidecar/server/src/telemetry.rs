@@ -97,8 +97,35 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 /// The series of one operation, found without hashing.
 struct Series {
     seconds: OnceLock<Histogram>,
-    /// One for success, then one for each code.
+    /// One for success, one for each code, and one for what was cancelled.
     counters: Vec<OnceLock<Counter>>,
+}
+
+/// The code of a request that its client took back before its answer. A write may complete all the same.
+const CANCELLED: &str = "cancelled";
+
+/// One request, counted once: by its answer, or as cancelled if it is dropped before.
+pub struct Pending<'a> {
+    telemetry: &'a Telemetry,
+    operation: Operation,
+    started: Duration,
+    answered: bool,
+}
+
+impl Pending<'_> {
+    /// Counts its answer; `code` is absent for success.
+    pub fn answered(mut self, code: Option<Code>) {
+        self.answered = true;
+        self.telemetry.answered(self.operation, code, self.started);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.telemetry.count(self.operation, Code::ALL.len() + 1, CANCELLED);
+        }
+    }
 }
 
 /// All metrics of the process.
@@ -121,7 +148,11 @@ impl Telemetry {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
-        registry.register("lunasec_requests", "Requests answered", requests.clone());
+        registry.register(
+            "lunasec_requests",
+            "Requests answered, or cancelled before that",
+            requests.clone(),
+        );
         let seconds = Histograms::new_with_constructor(histogram);
         registry.register(
             "lunasec_request_duration_seconds",
@@ -142,7 +173,7 @@ impl Telemetry {
         let families = DependencyFamilies::register(&mut registry);
         let series = || Series {
             seconds: OnceLock::new(),
-            counters: (0..=Code::ALL.len()).map(|_| OnceLock::new()).collect(),
+            counters: (0..Code::ALL.len() + 2).map(|_| OnceLock::new()).collect(),
         };
         Self {
             storage: Arc::new(Dependency::new("storage", &families, Arc::clone(&clock))),
@@ -162,26 +193,27 @@ impl Telemetry {
         Arc::new(Dependency::new(name, &self.families, Arc::clone(&self.clock)))
     }
 
-    /// The moment a request arrives.
-    pub fn start(&self) -> Duration {
-        self.clock.monotonic()
+    /// A request that has come.
+    pub fn begin(&self, operation: Operation) -> Pending<'_> {
+        Pending { telemetry: self, operation, started: self.clock.monotonic(), answered: false }
     }
 
-    /// Counts an answer; `code` is absent for success.
-    pub fn answered(&self, operation: Operation, code: Option<Code>, started: Duration) {
-        let series = &self.series[operation as usize];
+    fn answered(&self, operation: Operation, code: Option<Code>, started: Duration) {
         let at = code.map_or(0, |code| code as usize + 1);
-        let labels = || RequestLabels {
-            operation: operation.as_str(),
-            code: code.map_or("ok", Code::as_str),
-        };
-        series.counters[at].get_or_init(|| self.requests.get_or_create_owned(&labels())).inc();
+        self.count(operation, at, code.map_or("ok", Code::as_str));
         let label = || OperationLabel { operation: operation.as_str() };
         let elapsed = self.clock.monotonic().saturating_sub(started);
-        series
+        self.series[operation as usize]
             .seconds
             .get_or_init(|| self.seconds.get_or_create_owned(&label()))
             .observe(elapsed.as_secs_f64());
+    }
+
+    fn count(&self, operation: Operation, at: usize, code: &'static str) {
+        let labels = || RequestLabels { operation: operation.as_str(), code };
+        self.series[operation as usize].counters[at]
+            .get_or_init(|| self.requests.get_or_create_owned(&labels()))
+            .inc();
     }
 
     /// Notes the age of the key that seals.

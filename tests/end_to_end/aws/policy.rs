@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::connect::block_public_access;
 
 /// The policy of the documentation, for one bucket and key.
-fn policy(cloud: &Cloud) -> Value {
+pub(super) fn policy(cloud: &Cloud) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/iam-policy.json");
     let text = fs::read_to_string(path)
         .unwrap()

@@ -5,10 +5,12 @@
 use libfuzzer_sys::fuzz_target;
 use lunasec_sidecar::config::Config;
 
-fuzz_target!(|input: (&str, Vec<(&str, &str)>)| {
-    let (text, variables) = input;
+// What stands behind a NUL is a variable, so that a seed is a file as it is.
+fuzz_target!(|input: &str| {
+    let (text, variables) = input.split_once('\0').unwrap_or((input, ""));
     let variables: Vec<_> = variables
-        .into_iter()
+        .split('\0')
+        .filter_map(|variable| variable.split_once('='))
         .map(|(name, value)| (format!("LUNASEC_{name}"), value.to_owned()))
         .collect();
     if let Err(mistakes) = Config::parse(text, &variables) {

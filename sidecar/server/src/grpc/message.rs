@@ -8,21 +8,21 @@ use prost::{
     encoding::{DecodeContext, decode_key, encoded_len_varint, message, skip_field},
 };
 
-use crate::{failure::Failure, http::Collected};
+use crate::failure::Failure;
 
 /// A flag and a length before each message.
-pub(super) const PREFIX_BYTES: usize = 5;
+pub const PREFIX_BYTES: usize = 5;
 /// The field of every list, in requests and in answers.
 const LIST: u32 = 1;
 
 /// The message of a body.
-pub(super) fn one<M: Message + Default>(body: &Collected) -> Result<M, Failure> {
+pub fn one<M: Message + Default>(body: &Bytes) -> Result<M, Failure> {
     decode(unframe(body)?)
 }
 
 /// The same, where its field 1 is a list. It is counted before it is decoded: an item of two bytes
 /// on the wire takes a hundred in memory.
-pub(super) fn list<M: Message + Default>(body: &Collected) -> Result<M, Failure> {
+pub fn list<M: Message + Default>(body: &Bytes) -> Result<M, Failure> {
     let message = unframe(body)?;
     let count = count(&message).map_err(|_| malformed())?;
     if !(1..=limits::LIST_ITEMS).contains(&count) {
@@ -31,9 +31,8 @@ pub(super) fn list<M: Message + Default>(body: &Collected) -> Result<M, Failure>
     decode(message)
 }
 
-fn unframe(body: &Collected) -> Result<Bytes, Failure> {
-    let bytes = body.bytes();
-    let Some((&[flag, a, b, c, d], message)) = bytes.split_first_chunk() else {
+fn unframe(body: &Bytes) -> Result<Bytes, Failure> {
+    let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk() else {
         return Err(Failure::new(Code::InvalidRequest, "the call has no message"));
     };
     if flag != 0 {
@@ -48,7 +47,7 @@ fn unframe(body: &Collected) -> Result<Bytes, Failure> {
             "the call is not exactly one message of the length that it says",
         ));
     }
-    Ok(bytes.slice(PREFIX_BYTES..))
+    Ok(body.slice(PREFIX_BYTES..))
 }
 
 /// What is wrong is not repeated: it may hold the value.
@@ -71,7 +70,7 @@ fn count(mut message: &[u8]) -> Result<usize, DecodeError> {
 }
 
 /// A message with its prefix.
-pub(super) fn encode(message: &impl Message) -> Bytes {
+pub fn encode(message: &impl Message) -> Bytes {
     let mut out = start(message.encoded_len());
     // There is room for it.
     message.encode_raw(&mut out);
@@ -92,14 +91,14 @@ fn finish(mut out: BytesMut) -> Bytes {
 }
 
 /// Bytes that an item takes in an answer.
-pub(super) fn item_bytes(item: &impl Message) -> usize {
+pub fn item_bytes(item: &impl Message) -> usize {
     let bytes = item.encoded_len();
     // Its key is one byte.
     1 + encoded_len_varint(bytes as u64) + bytes
 }
 
 /// The items of a batch's answer under way.
-pub(super) struct Items(BytesMut);
+pub struct Items(BytesMut);
 
 impl Default for Items {
     fn default() -> Self {
@@ -109,17 +108,17 @@ impl Default for Items {
 
 impl Items {
     /// The next one.
-    pub(super) fn push(&mut self, item: &impl Message) {
+    pub fn push(&mut self, item: &impl Message) {
         message::encode(LIST, item, &mut self.0);
     }
 
     /// So far.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.0.len()
     }
 
     /// The whole.
-    pub(super) fn finish(self) -> Bytes {
+    pub fn finish(self) -> Bytes {
         finish(self.0)
     }
 }

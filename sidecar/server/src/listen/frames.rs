@@ -9,7 +9,7 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
 /// Where in its frames a connection is.
-pub(super) struct Frames {
+pub struct Frames {
     /// Bytes of the preface or of a frame's payload that are yet to come.
     left: usize,
     head: [u8; HEAD_BYTES],
@@ -28,7 +28,7 @@ impl Default for Frames {
 
 impl Frames {
     /// Takes the next bytes.
-    pub(super) fn take(&mut self, mut bytes: &[u8]) {
+    pub fn take(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let took = if self.left > 0 { self.skip(bytes) } else { self.fill(bytes) };
             bytes = &bytes[took..];
@@ -36,12 +36,12 @@ impl Frames {
     }
 
     /// Whether something has begun and not ended. A connection begins with its preface and a frame.
-    pub(super) fn open(&self) -> bool {
+    pub fn open(&self) -> bool {
         self.count == 0 || self.left > 0 || self.filled > 0 || self.in_block
     }
 
     /// How many frames have come whole.
-    pub(super) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count
     }
 

@@ -6,7 +6,7 @@ use hyper::{Request, Response, body::Incoming};
 use lunasec_api::Code;
 use lunasec_core::policy::Caller;
 
-use super::{Stack, guarded, log, too_many_connections};
+use super::{Stack, guarded, log, too_many_connections, unless_taken_back};
 use crate::{
     grpc::{self, Method, Reply},
     http::{answer, discard},
@@ -26,7 +26,7 @@ impl Stack {
         let id = self.next_id();
         let (head, body) = request.into_parts();
         let method = Method::of(&head);
-        let started = self.telemetry.start();
+        let counted = self.telemetry.begin(method.operation());
         let http = self.http();
         let deadline = http.limits.request_time;
         let mut time = deadline;
@@ -45,8 +45,9 @@ impl Stack {
                 Err(failure)
             }
         };
+        unless_taken_back(result.is_err()).await;
         let code = result.as_ref().err().map(|failure| failure.code);
-        self.telemetry.answered(method.operation(), code, started);
+        counted.answered(code);
         let reply = result.unwrap_or_else(|failure| {
             // That a client had less patience than the sidecar is no news to the operator.
             if !(time < deadline && failure.code == Code::DeadlineExceeded) {
@@ -60,7 +61,7 @@ impl Stack {
     /// Answers a request on a connection beyond the limit.
     pub fn refuse(&self, request: Request<Incoming>) -> Response<Reply> {
         let failure = too_many_connections();
-        self.telemetry.answered(Operation::Unknown, Some(failure.code), self.telemetry.start());
+        self.telemetry.begin(Operation::Unknown).answered(Some(failure.code));
         let (head, body) = request.into_parts();
         discard(&head.headers, body);
         let reply = if grpc::speaks(&head.headers) {

@@ -163,6 +163,11 @@ impl S3Store {
                 version: version(ACTION, object.e_tag())?,
             });
         }
+        if !goes_on(after, &page) {
+            return Err(StoreError::Refused(format!(
+                "{ACTION}: the server does not list names in order behind StartAfter, as S3 does; use one that does"
+            )));
+        }
         Ok((page, output.is_truncated() == Some(true)))
     }
 
@@ -309,6 +314,13 @@ impl Store for S3Store {
             },
         }
     }
+}
+
+/// Whether a page begins where it was to begin, and is in order: of what is not, the next page would be
+/// the same one for ever.
+fn goes_on(after: Option<&Name>, page: &[Listed]) -> bool {
+    let names = after.into_iter().chain(page.iter().map(|listed| &listed.name));
+    names.is_sorted_by(|one, next| one < next)
 }
 
 fn version(action: &str, e_tag: Option<&str>) -> Result<Version, StoreError> {
