@@ -35,6 +35,8 @@ pub use named::Named;
 pub const NAMESPACE_HEADER: &str = "lunasec-namespace";
 /// Request header: the end user's session, where the policy asks for a grant.
 pub const SESSION_HEADER: &str = "lunasec-session";
+/// Request header: what a value is revealed for, where the policy asks for it.
+pub const PURPOSE_HEADER: &str = "lunasec-purpose";
 /// Request header: a retry with the same key and body gets the same token.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// Answer header: names this request in the logs.

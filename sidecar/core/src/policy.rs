@@ -43,8 +43,19 @@ impl Operation {
     pub const GRANTABLE: [Self; 5] =
         [Self::Tokenize, Self::Detokenize, Self::Metadata, Self::Grants, Self::Delete];
 
+    /// Everything that can be asked for.
+    pub const ALL: [Self; 7] = [
+        Self::Tokenize,
+        Self::Detokenize,
+        Self::Metadata,
+        Self::Grants,
+        Self::Delete,
+        Self::Status,
+        Self::Sweep,
+    ];
+
     /// As the configuration writes it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tokenize => "tokenize",
             Self::Detokenize => "detokenize",
@@ -138,6 +149,15 @@ impl Client {
         }
     }
 
+    /// What a call of this kind has to bring along.
+    pub fn needs(&self, operation: Operation) -> Needs {
+        use Operation::{Delete, Detokenize, Metadata};
+        Needs {
+            grant: self.require_grant && matches!(operation, Detokenize | Metadata | Delete),
+            purpose: self.require_purpose && operation == Detokenize,
+        }
+    }
+
     /// Whether it may do this there, and if not, which rule says so.
     pub fn may(&self, operation: Operation, namespace: &Namespace) -> Result<(), Denied> {
         // Neither reaches a value, and only the own user gets as far as a sweep.
@@ -166,6 +186,46 @@ pub enum Denied {
     /// Its `namespaces` do not name it.
     #[error("the client's `namespaces` do not hold this one")]
     Namespace,
+}
+
+/// What a call has to bring along where it is allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Needs {
+    /// A grant of the user's session, and so a session.
+    pub grant: bool,
+    /// A purpose.
+    pub purpose: bool,
+}
+
+impl Needs {
+    /// What is missing of it, before any grant is looked for.
+    pub fn missing(self, session: bool, purpose: bool) -> Option<Missing> {
+        match self {
+            Self { grant: true, .. } if !session => Some(Missing::Session),
+            Self { purpose: true, .. } if !purpose => Some(Missing::Purpose),
+            _ => None,
+        }
+    }
+}
+
+/// What an allowed call lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Missing {
+    /// The session whose grant is needed.
+    #[error("`require_grant` without a session")]
+    Session,
+    /// The purpose.
+    #[error("`require_purpose` without a purpose")]
+    Purpose,
+}
+
+/// A refusal, and whom it met.
+#[derive(Debug)]
+pub struct Refused<'a, C> {
+    /// The client; none where the caller is none.
+    pub client: Option<&'a Arc<C>>,
+    /// Which rule refused.
+    pub denied: Denied,
 }
 
 impl AsRef<Client> for Client {
@@ -203,6 +263,22 @@ impl<C: AsRef<Client>> Policy<C> {
             _ => self.clients.iter().find(fits),
         }
         .ok_or(Denied::Client)
+    }
+
+    /// Who a caller is and where it works, without a namespace named in its own, if it may do this
+    /// there.
+    pub fn admit(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        namespace: Option<Namespace>,
+    ) -> Result<(&Arc<C>, Namespace), Refused<'_, C>> {
+        let refused = |client| move |denied| Refused { client, denied };
+        let client = self.client(caller, operation).map_err(refused(None))?;
+        let rules = (**client).as_ref();
+        let namespace = namespace.unwrap_or_else(|| rules.default_namespace());
+        rules.may(operation, &namespace).map_err(refused(Some(client)))?;
+        Ok((client, namespace))
     }
 }
 
@@ -287,6 +363,57 @@ mod tests {
         for operation in [Operation::Metadata, Operation::Grants, Operation::Delete] {
             assert_eq!(shop.may(operation, &inside), Err(Denied::Operation));
         }
+    }
+
+    #[test]
+    fn a_caller_works_in_its_own_namespace_unless_it_names_one() {
+        let policy = Policy::new(Client::own(1), [client("shop", Some(10), None)]);
+        let admit = |uid, operation, namespace: Option<&str>| {
+            let namespace = namespace.map(|name| Namespace::parse(name).unwrap());
+            let who = |client: &Arc<Client>| client.name.clone();
+            match policy.admit(&caller(uid, 1), operation, namespace) {
+                Ok((client, namespace)) => Ok((who(client), namespace.as_str().to_owned())),
+                Err(refused) => Err((refused.client.map(who), refused.denied)),
+            }
+        };
+        let shop = || Some("shop".to_owned());
+        let inside = Ok(("shop".to_owned(), "shop".to_owned()));
+        assert_eq!(admit(10, Operation::Tokenize, None), inside);
+        assert_eq!(admit(10, Operation::Tokenize, Some("shop")), inside);
+        assert_eq!(admit(10, Operation::Tokenize, Some("other")), Err((shop(), Denied::Namespace)));
+        assert_eq!(admit(10, Operation::Delete, None), Err((shop(), Denied::Operation)));
+        assert_eq!(admit(11, Operation::Tokenize, None), Err((None, Denied::Client)));
+    }
+
+    #[test]
+    fn what_reveals_or_changes_needs_a_grant_and_what_reveals_a_purpose() {
+        let strict = Client { require_grant: true, require_purpose: true, ..Client::own(1) };
+        let needs = |operation| {
+            let Needs { grant, purpose } = strict.needs(operation);
+            (grant, purpose)
+        };
+        assert_eq!(needs(Operation::Detokenize), (true, true));
+        assert_eq!(needs(Operation::Metadata), (true, false));
+        assert_eq!(needs(Operation::Delete), (true, false));
+        for open in [Operation::Tokenize, Operation::Grants, Operation::Sweep, Operation::Status] {
+            assert_eq!(needs(open), (false, false), "{open:?}");
+        }
+        for operation in Operation::ALL {
+            let free = Needs { grant: false, purpose: false };
+            assert_eq!(Client::own(1).needs(operation), free);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let missing = |grant, purpose, has_session, has_purpose| {
+            Needs { grant, purpose }.missing(has_session, has_purpose)
+        };
+        assert_eq!(missing(true, true, false, true), Some(Missing::Session));
+        assert_eq!(missing(true, true, true, false), Some(Missing::Purpose));
+        assert_eq!(missing(true, true, true, true), None);
+        assert_eq!(missing(false, true, false, false), Some(Missing::Purpose));
+        assert_eq!(missing(false, false, false, false), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use lunasec_api::Code;
 use lunasec_core::{
     ids::Namespace,
-    policy::{Caller, Client, Denied, Operation, Policy},
+    policy::{Caller, Client, Denied, Missing, Operation, Policy},
     rate::{Bucket, Rate},
 };
 
@@ -107,9 +107,8 @@ impl Access {
         operation: Operation,
         namespace: Option<Namespace>,
     ) -> Result<(Arc<Guest>, Namespace), Failure> {
-        let guest = self.policy.client(caller, operation).map_err(forbidden)?;
-        let namespace = namespace.unwrap_or_else(|| guest.client.default_namespace());
-        guest.client.may(operation, &namespace).map_err(forbidden)?;
+        let admitted = self.policy.admit(caller, operation, namespace);
+        let (guest, namespace) = admitted.map_err(|refused| forbidden(refused.denied))?;
         if operation != Operation::Status {
             guest.request(self.clock.monotonic())?;
         }
@@ -131,6 +130,20 @@ pub fn forbidden(denied: Denied) -> Failure {
             }
         },
     )
+}
+
+/// Says what an allowed call lacks.
+pub fn missing(missing: Missing) -> Failure {
+    match missing {
+        Missing::Session => Failure::new(
+            Code::Unauthenticated,
+            "the policy asks this client for a grant; send the user's session in lunasec-session",
+        ),
+        Missing::Purpose => Failure::new(
+            Code::InvalidRequest,
+            "the policy asks this client for a purpose; say it in lunasec-purpose",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{
 
 pub mod message;
 
+mod grants;
 mod health;
 mod method;
 mod open;
@@ -97,6 +98,7 @@ impl Verbs {
             Operation::Detokenize => self.detokenize(&call, &body).await,
             Operation::DetokenizeBatch => self.batch_detokenize(&call, &body).await,
             Operation::MetadataGet => self.get_metadata(&call, &body).await,
+            Operation::GrantsVerify => self.verify_grants(&call, &body).await,
             // These run to their end, also when their client goes away.
             _ => complete(Box::pin(self.write(operation, call, body))).await,
         }
@@ -165,6 +167,8 @@ impl Verbs {
             Operation::Tokenize => self.tokenize(&call, body).await,
             Operation::TokenizeBatch => self.batch_tokenize(&call, body).await,
             Operation::MetadataSet => self.set_metadata(&call, body).await,
+            Operation::GrantsCreate => self.create_grants(&call, body).await,
+            Operation::GrantsRevoke => self.revoke_grants(&call, body).await,
             Operation::Delete => self.delete(&call, body).await,
             _ => Err(Failure::internal("not a verb that writes")),
         }

@@ -21,7 +21,7 @@ use lunasec_core::{
 };
 
 use crate::{
-    access::Access,
+    access::{self, Access},
     config::{Grants, Limits},
     failure::Failure,
     idempotency::IdempotencyKey,
@@ -176,6 +176,9 @@ impl Http {
         };
         let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
         let session = one_header(headers, &SESSION)?.map(session).transpose()?;
+        let purpose = one_header(headers, &PURPOSE)?.is_some();
+        let needs = guest.client.needs(operation);
+        needs.missing(session.is_some(), purpose).map_or(Ok(()), |it| Err(access::missing(it)))?;
         let idempotency_key = match one_header(headers, &IDEMPOTENCY)? {
             Some(key) => Some(IdempotencyKey::parse(key).ok_or_else(|| {
                 invalid("the idempotency-key is 1 to 255 visible ASCII characters")
@@ -365,6 +368,7 @@ fn detokenized<'a>(
 }
 
 static NAMESPACE: HeaderName = HeaderName::from_static(api::NAMESPACE_HEADER);
+static PURPOSE: HeaderName = HeaderName::from_static(api::PURPOSE_HEADER);
 static SESSION: HeaderName = HeaderName::from_static(api::SESSION_HEADER);
 static IDEMPOTENCY: HeaderName = HeaderName::from_static(api::IDEMPOTENCY_HEADER);
 

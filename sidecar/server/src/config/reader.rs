@@ -244,6 +244,23 @@ impl Reader {
         for (section, field, other) in table::BESIDE {
             self.beside(section, field, other);
         }
+        self.grant_times();
+    }
+
+    /// Reports a default that every grant without a time of its own would be refused for.
+    fn grant_times(&mut self) {
+        let grants = self.draft.grants;
+        if grants.default <= grants.maximum {
+            return;
+        }
+        // One of the two was given, or they would fit.
+        let given = ["grants.default", "grants.maximum"].map(|name| self.given.get(name));
+        let Some(place) = given.into_iter().flatten().map(|given| given.place.clone()).next()
+        else {
+            return;
+        };
+        let what = "grants.default is more than grants.maximum".to_owned();
+        self.mistake(place, what, "give the maximum the longer time");
     }
 
     /// Reports a field that means nothing without another one.

@@ -1,5 +1,7 @@
 //! Messages in and out: one for each body, behind five bytes of prefix, never compressed.
 
+use std::ops::RangeInclusive;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use lunasec_api::{Code, LIST_LENGTH};
 use lunasec_core::limits;
@@ -23,9 +25,21 @@ pub fn one<M: Message + Default>(body: &Bytes) -> Result<M, Failure> {
 /// The same, where its field 1 is a list. It is counted before it is decoded: an item of two bytes
 /// on the wire takes a hundred in memory.
 pub fn list<M: Message + Default>(body: &Bytes) -> Result<M, Failure> {
+    list_of(body, 1..=limits::LIST_ITEMS)
+}
+
+/// The same, where the list may be left out.
+pub fn list_or_none<M: Message + Default>(body: &Bytes) -> Result<M, Failure> {
+    list_of(body, 0..=limits::LIST_ITEMS)
+}
+
+fn list_of<M: Message + Default>(
+    body: &Bytes,
+    allowed: RangeInclusive<usize>,
+) -> Result<M, Failure> {
     let message = unframe(body)?;
     let count = count(&message).map_err(|_| malformed())?;
-    if !(1..=limits::LIST_ITEMS).contains(&count) {
+    if !allowed.contains(&count) {
         return Err(Failure::new(Code::InvalidRequest, LIST_LENGTH));
     }
     decode(message)

@@ -11,13 +11,14 @@ use lunasec_core::{
     grant::{self, Action, Generation, SessionState},
     ids::{Millis, Session},
     limits,
-    policy::Operation,
+    policy::{Missing, Operation},
     record::Kind,
     token::Token,
 };
 
 use super::{Call, Found, Vault, millis};
 use crate::{
+    access,
     env::random,
     failure::Failure,
     store::{Name, Object, StoreError, Version},
@@ -173,12 +174,7 @@ impl Vault {
         if !call.guest.client.require_grant {
             return Ok(());
         }
-        let session = call.session.as_ref().ok_or_else(|| {
-            Failure::new(
-                Code::Unauthenticated,
-                "the policy asks this client for a grant; send the user's session in lunasec-session",
-            )
-        })?;
+        let session = call.session.as_ref().ok_or_else(|| access::missing(Missing::Session))?;
         let known = self.session(call, session).await?;
         let verdict = self.verdict(call, &known, token, action).await?;
         if let Verdict::Valid(_) = verdict {

@@ -58,7 +58,7 @@ fn unknown_names() {
         [
             "f:3:1: there is no section [lisen] / did you mean [listen]?",
             "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
-            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [sweep]",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [grants], [sweep]",
             "f:7:1: [log] has no field levle / did you mean level?",
             "f:8:1: [log] has no field socket / move it to [listen]",
             "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
@@ -195,7 +195,7 @@ fn what_later_versions_have() {
     let text = "[storage]\nkind = \"memory\"\n\
         [keys]\nkind = \"local\"\npath = \"k\"\n\
         [degrade]\non_storage_outage = \"journal\"\nstandby_key_file = \"f\"\n\
-        [cache]\nvalues = { max = \"64 MiB\" }\n[grants]\n[[clients]]\nname = \"a\"\n[[clients]]\nname = \"b\"\n[[sessions]]\n[audit]\n";
+        [cache]\nvalues = { max = \"64 MiB\" }\n[[clients]]\nname = \"a\"\n[[clients]]\nname = \"b\"\n[[sessions]]\n[audit]\n";
     let field = |line: usize, name: &str| {
         format!("f:{line}:1: {name} is not in this version yet / remove it")
     };
@@ -203,12 +203,23 @@ fn what_later_versions_have() {
         field(7, "degrade.on_storage_outage"),
         field(8, "degrade.standby_key_file"),
         field(9, "[cache]"),
-        field(11, "[grants]"),
-        field(12, "[clients]"),
-        field(16, "[sessions]"),
-        field(17, "[audit]"),
+        field(11, "[clients]"),
+        field(15, "[sessions]"),
+        field(16, "[audit]"),
     ];
     assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn grants_that_would_all_be_refused() {
+    let what = "grants.default is more than grants.maximum / give the maximum the longer time";
+    assert_eq!(more("[grants]\nmaximum = \"10m\"\n"), [format!("f:4:11: {what}")]);
+    let both = "[grants]\nmaximum = \"10m\"\ndefault = \"11m\"\n";
+    assert_eq!(more(both), [format!("f:5:11: {what}")]);
+    assert_eq!(
+        mistakes_with(LEAST, &[("LUNASEC_GRANTS__DEFAULT", "25h")]),
+        [format!("LUNASEC_GRANTS__DEFAULT: {what}")]
+    );
 }
 
 #[test]
