@@ -24,7 +24,7 @@ use lunasec_sidecar::{
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
     keyed::KeyedLocks,
     keys::{Keyring, Settings},
-    store::{Heads, Name, Object, Store, StoreError, Timed, Version},
+    store::{Ages, Cached, Heads, Name, Object, Store, StoreError, Timed, Version},
     vault::{Call, NewValue, Turns, Vault},
 };
 
@@ -196,6 +196,20 @@ impl World {
 
     /// One of the sidecars that share a backend.
     pub fn on(backend: &Backend) -> Self {
+        Self::with(backend, |store, _| Arc::new(store))
+    }
+
+    /// The same, remembering what it reads as a sidecar on S3 does.
+    pub fn remembering(backend: &Backend) -> Self {
+        Self::with(backend, |store, clock| {
+            Arc::new(Cached::new(store, clock, Ages::default(), limits::CACHE_BYTES))
+        })
+    }
+
+    fn with(
+        backend: &Backend,
+        decorate: impl FnOnce(Timed<Arc<Restless>>, Arc<FakeClock>) -> Arc<dyn Store>,
+    ) -> Self {
         let store = Arc::new(Restless {
             inner: (backend.store)(),
             entropy: SystemEntropy::default(),
@@ -215,7 +229,7 @@ impl World {
         let idempotency =
             Idempotency::new(DataKey::take(&mut [5; 32]), entries, Arc::clone(&entropy));
         let vault = Vault {
-            store: Arc::new(Timed::new(store.clone(), limits::STORAGE_TIME)),
+            store: decorate(Timed::new(store.clone(), limits::STORAGE_TIME), clock.clone()),
             keyring: Arc::new(keyring),
             clock: clock.clone(),
             entropy,

@@ -2,10 +2,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::{join, join_all};
 use lunasec_api::{Code, SweepPage};
-use lunasec_core::{limits, record::HEADER_LEN};
+use lunasec_core::{grant::Action, ids::Session, limits, record::HEADER_LEN};
 use lunasec_sidecar::{
-    store::Name,
-    vault::{Graces, NewValue},
+    store::{Name, Store},
+    vault::{Graces, NewValue, Terms, Verdict},
 };
 
 use lunasec_tests::world::{HOUR, World, call, new_value};
@@ -81,13 +81,40 @@ async fn pages_cover_every_record_once_and_a_dry_run_removes_nothing() {
         world.clock.pass(HOUR);
         for _ in 0..2 {
             let page = sweep(&world, AT_ONCE, true).await;
-            assert_eq!((page.examined, page.expired, page.requests), (2_500, 1_250, 3));
+            assert_eq!((page.examined, page.expired, page.requests), (2_500, 1_250, 4));
         }
         assert_eq!(world.records().await, 2_500);
         let page = sweep(&world, AT_ONCE, false).await;
         assert_eq!((page.examined, page.expired, page.tombstones), (2_500, 1_250, 0));
-        assert_eq!((page.requests, world.records().await), (3 + 1_250, 1_250));
+        assert_eq!((page.requests, world.records().await), (4 + 1_250, 1_250));
         assert_eq!(sweep(&world, AT_ONCE, false).await.expired, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_session_goes_when_the_last_of_its_grants_could_not_count_any_more() {
+    for world in [World::in_memory(), World::embedded()] {
+        let token = world.tokenize("value").await;
+        let session = Session::parse("alice").unwrap();
+        let terms = Terms { actions: vec![Action::Detokenize], expires_in: HOUR };
+        let grant = async || {
+            let tokens = [Ok(token.clone())];
+            let granted = world.vault.grants_create(&call(), &session, &tokens, &terms).await;
+            granted.unwrap().pop().unwrap().unwrap();
+        };
+        let sessions = async || world.store.list(Name::SESSIONS, None, 10).await.unwrap().len();
+        grant().await;
+        world.clock.pass(HOUR + limits::SESSION_AHEAD - Duration::from_millis(1));
+        assert_eq!((sweep(&world, AT_ONCE, false).await.expired, sessions().await), (1, 1));
+        world.clock.pass(Duration::from_millis(1));
+        assert_eq!((sweep(&world, AT_ONCE, true).await.expired, sessions().await), (1, 1));
+        assert_eq!((sweep(&world, AT_ONCE, false).await.expired, sessions().await), (1, 0));
+        // The session goes on as a new one would.
+        grant().await;
+        let (call, tokens) = (call(), [Ok(token.clone())]);
+        let verdicts =
+            world.vault.grants_verify(&call, &session, &tokens, Action::Detokenize).await;
+        assert!(matches!(verdicts.unwrap().pop(), Some(Ok(Verdict::Valid(_)))));
     }
 }
 

@@ -129,6 +129,15 @@ pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
 /// For finding credentials.
 pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 
+/// Bytes of sealed objects that are remembered.
+pub const CACHE_BYTES: usize = 64 * MIB;
+/// How long another sidecar's delete of a value may go unseen.
+pub const CACHED_VALUE_AGE: Duration = Duration::from_secs(60);
+/// How long another sidecar's revoke of a grant may go unseen.
+pub const CACHED_GRANT_AGE: Duration = Duration::from_secs(30);
+/// How long what another sidecar wrote where nothing was may go unseen.
+pub const CACHED_NOTHING_AGE: Duration = Duration::from_secs(1);
+
 /// How far this machine's clock may be from storage's before it is reported.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 

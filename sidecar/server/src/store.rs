@@ -11,6 +11,7 @@ use lunasec_core::{
     limits,
 };
 
+mod cached;
 mod embedded;
 mod measured;
 mod memory;
@@ -18,6 +19,7 @@ mod retried;
 mod s3;
 mod timed;
 
+pub use cached::{Ages, Cached};
 pub use embedded::EmbeddedStore;
 pub use measured::Measured;
 pub use memory::MemoryStore;

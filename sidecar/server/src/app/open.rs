@@ -63,7 +63,10 @@ impl Opener {
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
-                Arc::new(store::Retried::new(measured, Arc::clone(&self.entropy)))
+                let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
+                let clock = Arc::clone(&self.clock);
+                let ages = store::Ages::default();
+                Arc::new(store::Cached::new(retried, clock, ages, limits::CACHE_BYTES))
             }
         })
     }

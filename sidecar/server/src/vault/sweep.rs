@@ -1,18 +1,20 @@
-//! Sweep: removes what expired and old tombstones, by reading headers only. It needs no token and
-//! no key, so it can also run where neither is.
+//! Sweep: removes what expired and old tombstones, by reading headers only, then the objects of
+//! sessions whose grants have all ended. It needs no token and no key, so it can also run where neither
+//! is.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use lunasec_api::{Code, SweepPage};
 use lunasec_core::{
+    grant::SessionState,
     ids::Millis,
     limits,
     policy::Operation,
     record::{HEADER_LEN, Header},
 };
 
-use super::{Call, Vault};
+use super::{Call, Vault, millis};
 use crate::{
     failure::Failure,
     store::{Name, Store, StoreError},
@@ -33,6 +35,9 @@ impl Default for Graces {
     }
 }
 
+/// Enough of an object to judge it by.
+const HEAD_LEN: usize = if HEADER_LEN > SessionState::LEN { HEADER_LEN } else { SessionState::LEN };
+
 enum Verdict {
     Keep,
     Expired,
@@ -41,11 +46,9 @@ enum Verdict {
 }
 
 impl Graces {
-    fn judge(&self, head: &[u8], now: Millis) -> Verdict {
-        let past = |at: Millis, grace: Duration| {
-            let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-            at.saturating_add(grace) <= now
-        };
+    /// What to do with a record, by its header.
+    fn judge_record(&self, head: &[u8], now: Millis) -> Verdict {
+        let past = |at: Millis, grace| at.saturating_add(millis(grace)) <= now;
         match Header::parse(head) {
             Err(_) => Verdict::Unreadable,
             Ok(header) if header.tombstone && past(header.created_at, self.tombstone) => {
@@ -57,9 +60,18 @@ impl Graces {
             Ok(_) => Verdict::Keep,
         }
     }
+
+    /// What to do with a session's object.
+    fn judge_session(&self, bytes: &[u8], now: Millis) -> Verdict {
+        match SessionState::peek_until(bytes) {
+            None => Verdict::Unreadable,
+            Some(until) if until.saturating_add(millis(self.expired)) <= now => Verdict::Expired,
+            Some(_) => Verdict::Keep,
+        }
+    }
 }
 
-/// One step through the records.
+/// One step through the records, and behind the last of them through the sessions.
 pub async fn sweep_page(
     store: &dyn Store,
     graces: Graces,
@@ -67,14 +79,24 @@ pub async fn sweep_page(
     after: Option<&Name>,
     dry_run: bool,
 ) -> Result<SweepPage, StoreError> {
-    let heads = store.heads(Name::RECORDS, after, limits::PAGE, HEADER_LEN).await?;
+    let in_sessions = after.is_some_and(|name| name.as_str().starts_with(Name::SESSIONS));
+    let prefix = if in_sessions { Name::SESSIONS } else { Name::RECORDS };
+    let heads = store.heads(prefix, after, limits::PAGE, HEAD_LEN).await?;
     let mut page = SweepPage { requests: heads.requests, ..SweepPage::default() };
     let full = heads.objects.len() == limits::PAGE;
-    page.next = heads.objects.last().filter(|_| full).map(|(name, _)| name.as_str().to_owned());
+    page.next = match heads.objects.last() {
+        Some((last, _)) if full => Some(last.as_str().to_owned()),
+        _ => (!in_sessions).then(|| Name::SESSIONS.to_owned()),
+    };
     let mut doomed = Vec::new();
     for (name, object) in heads.objects {
         page.examined += 1;
-        match graces.judge(&object.bytes, now) {
+        let verdict = if in_sessions {
+            graces.judge_session(&object.bytes, now)
+        } else {
+            graces.judge_record(&object.bytes, now)
+        };
+        match verdict {
             Verdict::Keep => {}
             Verdict::Unreadable => page.unreadable += 1,
             verdict => doomed.push((name, object.version, verdict)),

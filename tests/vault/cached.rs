@@ -1,0 +1,170 @@
+//! What a sidecar remembers, and for how long it believes it.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use futures_util::{FutureExt, future::join};
+use lunasec_api::Code;
+use lunasec_core::{grant::Action, ids::Session, limits, token::Token};
+use lunasec_sidecar::vault::{Terms, Verdict};
+use lunasec_tests::{
+    Backend,
+    world::{HOUR, World, call},
+};
+
+fn reads(world: &World) -> usize {
+    world.store.gets.load(Ordering::SeqCst)
+}
+
+fn alice() -> Session {
+    Session::parse("alice").unwrap()
+}
+
+async fn grant(world: &World, tokens: &[Token]) {
+    let tokens: Vec<_> = tokens.iter().cloned().map(Ok).collect();
+    let terms = Terms { actions: vec![Action::Detokenize], expires_in: HOUR };
+    let granted = world.vault.grants_create(&call(), &alice(), &tokens, &terms).await.unwrap();
+    assert!(granted.iter().all(Result::is_ok));
+}
+
+async fn verify(world: &World, tokens: &[Token]) -> Vec<Verdict> {
+    let tokens: Vec<_> = tokens.iter().cloned().map(Ok).collect();
+    let verdicts =
+        world.vault.grants_verify(&call(), &alice(), &tokens, Action::Detokenize).await.unwrap();
+    verdicts.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_was_read_or_written_here_is_not_read_again() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let mut tokens = Vec::new();
+    for at in 0..100 {
+        tokens.push(here.tokenize(&format!("value {at}")).await);
+    }
+    grant(&here, &tokens).await;
+    for world in [&here, &there] {
+        verify(world, &tokens).await;
+        let before = reads(world);
+        let valid = |verdict: &Verdict| matches!(verdict, Verdict::Valid(_));
+        assert!(verify(world, &tokens).await.iter().all(valid));
+        for token in &tokens {
+            world.detokenize(token).await.unwrap();
+        }
+        assert_eq!(reads(world), before);
+    }
+}
+
+#[tokio::test]
+async fn what_others_delete_is_unseen_no_longer_than_documented() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let token = here.tokenize("value").await;
+    assert_eq!(here.detokenize(&token).await, Ok("value".into()));
+    there.delete(&token).await.unwrap();
+    assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
+    here.clock.pass(limits::CACHED_VALUE_AGE - Duration::from_millis(1));
+    assert_eq!(here.detokenize(&token).await, Ok("value".into()));
+    here.clock.pass(Duration::from_millis(1));
+    assert_eq!(here.detokenize(&token).await, Err(Code::NotFound));
+}
+
+#[tokio::test]
+async fn what_others_revoke_is_unseen_no_longer_than_documented() {
+    for all in [true, false] {
+        let backend = Backend::memory();
+        let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+        let token = here.tokenize("value").await;
+        grant(&here, std::slice::from_ref(&token)).await;
+        let says = async |world: &World| verify(world, std::slice::from_ref(&token)).await[0];
+        assert!(matches!(says(&here).await, Verdict::Valid(_)));
+        assert!(matches!(says(&there).await, Verdict::Valid(_)));
+        if all {
+            there.vault.grants_revoke_all(&call(), &alice()).await.unwrap();
+        } else {
+            let (call, tokens) = (call(), [token.clone()]);
+            let revoked = there.vault.grants_revoke(&call, &alice(), &tokens).await.unwrap();
+            assert_eq!(revoked.count, Some(1));
+        }
+        assert_eq!(says(&there).await, Verdict::Denied);
+        here.clock.pass(limits::CACHED_GRANT_AGE - Duration::from_millis(1));
+        assert!(matches!(says(&here).await, Verdict::Valid(_)));
+        here.clock.pass(Duration::from_millis(1));
+        assert_eq!(says(&here).await, Verdict::Denied);
+    }
+}
+
+#[tokio::test]
+async fn what_others_grant_where_nothing_was_is_seen_after_a_second() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let token = here.tokenize("value").await;
+    assert_eq!(verify(&here, std::slice::from_ref(&token)).await, [Verdict::Denied]);
+    grant(&there, std::slice::from_ref(&token)).await;
+    here.clock.pass(limits::CACHED_NOTHING_AGE);
+    let seen = verify(&here, std::slice::from_ref(&token)).await;
+    assert!(matches!(seen[..], [Verdict::Valid(_)]));
+}
+
+#[tokio::test]
+async fn a_grant_made_here_counts_although_another_revoked_before() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let tokens = [here.tokenize("value").await];
+    grant(&here, &tokens).await;
+    verify(&here, &tokens).await;
+    there.vault.grants_revoke_all(&call(), &alice()).await.unwrap();
+    // What is remembered of the session is out of date, and a grant under that would be void.
+    grant(&here, &tokens).await;
+    let fresh = verify(&World::on(&backend), &tokens).await;
+    assert!(matches!(fresh[..], [Verdict::Valid(_)]));
+    assert!(matches!(verify(&here, &tokens).await[..], [Verdict::Valid(_)]));
+}
+
+#[tokio::test]
+async fn metadata_is_not_remembered() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let token = here.tokenize("value").await;
+    for text in [r#"{"a":1}"#, r#"{"a":2}"#] {
+        there.vault.metadata_set(&call(), &token, text, None).await.unwrap();
+        // That there was none is believed for a moment.
+        here.clock.pass(limits::CACHED_NOTHING_AGE);
+        assert_eq!(here.vault.metadata_get(&call(), &token).await.unwrap().metadata, text);
+    }
+    let last = r#"{"a":3}"#;
+    there.vault.metadata_set(&call(), &token, last, None).await.unwrap();
+    assert_eq!(here.vault.metadata_get(&call(), &token).await.unwrap().metadata, last);
+}
+
+#[tokio::test]
+async fn a_read_under_way_does_not_bring_back_what_a_write_replaced() {
+    for round in 0..300 {
+        let backend = Backend::memory();
+        let (writer, here) = (World::on(&backend), World::remembering(&backend));
+        let token = writer.tokenize(&format!("value {round}")).await;
+        let (_, deleted) = join(here.detokenize(&token), here.delete(&token)).await;
+        deleted.unwrap();
+        assert_eq!(here.detokenize(&token).await, Err(Code::NotFound), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_given_up_leaves_nothing_to_believe() {
+    let backend = Backend::memory();
+    for round in 0..64 {
+        let here = World::remembering(&backend);
+        let token = here.tokenize(&format!("value {round}")).await;
+        here.detokenize(&token).await.unwrap();
+        {
+            let mut delete = std::pin::pin!(here.delete(&token));
+            for _ in 0..round {
+                if delete.as_mut().now_or_never().is_some() {
+                    break;
+                }
+            }
+        }
+        // Whichever it is, it is what the store says.
+        let said = World::on(&backend).detokenize(&token).await;
+        assert_eq!(here.detokenize(&token).await, said, "round {round}");
+    }
+}
