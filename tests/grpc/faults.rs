@@ -53,9 +53,13 @@ async fn storage_that_is_away_is_unavailable() {
     let server = Server::start(Engine::Moto);
     let cloud = Cloud::at(Engine::Moto, server.endpoint.clone()).await;
     let directory = tempfile::tempdir().unwrap();
+    let mut sidecar = cloud.sidecar(directory.path(), "");
+    let token = token(&mut Grpc::connect(sidecar.socket()).await).await;
+    // A value in memory would go on being served; the key must be there, or it is that which is missed.
+    sidecar.stop();
     let sidecar = cloud.sidecar(directory.path(), "");
     let mut grpc = Grpc::connect(sidecar.socket()).await;
-    let token = token(&mut grpc).await;
+    self::token(&mut grpc).await;
     drop(server);
     for answer in [tokenize(&mut grpc).await, detokenize(&mut grpc, &token).await] {
         assert_failed(&answer, Code::Unavailable, CODE, Some(1_000), &cloud.place.bucket);
@@ -94,9 +98,12 @@ async fn a_record_with_a_flipped_byte_is_data_loss() {
     const CODE: &str = "corrupted";
     let cloud = Cloud::new(Engine::Moto).await;
     let directory = tempfile::tempdir().unwrap();
+    let mut sidecar = cloud.sidecar(directory.path(), "");
+    let token = token(&mut Grpc::connect(sidecar.socket()).await).await;
+    // The record in memory is whole.
+    sidecar.stop();
     let sidecar = cloud.sidecar(directory.path(), "");
     let mut grpc = Grpc::connect(sidecar.socket()).await;
-    let token = token(&mut grpc).await;
     let records = format!("{}r/", cloud.place.prefix);
     let objects = cloud.objects().await.into_iter();
     let (name, mut record) = objects.rev().find(|(name, _)| name.starts_with(&records)).unwrap();
