@@ -7,6 +7,7 @@
     reason = "in a test, a panic is the report"
 )]
 
+mod grants;
 mod retries;
 mod sweep;
 mod time;
