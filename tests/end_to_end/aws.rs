@@ -5,11 +5,14 @@ use std::{fs, path::Path};
 use lunasec_tests::{
     Sidecar,
     aws::{Cloud, Engine, wait},
-    sidecar::eventually,
+    sidecar::{eventually, random_hex},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::contract;
+use super::{
+    contract,
+    grants::{grant, revoke, verdicts},
+};
 
 mod connect;
 mod credentials;
@@ -65,6 +68,35 @@ fn sidecars_share_tokens_and_find_them_again() {
         let again = cloud.sidecar(one.path(), "");
         assert_eq!(again.detokenize(&token).code(), "not_found");
         assert_eq!(again.detokenize(&other).json()["value"], "other");
+    }
+}
+
+#[test]
+fn sidecars_share_grants_and_their_revocations() {
+    let cloud = cloud(Engine::Moto);
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut first = cloud.sidecar(one.path(), "");
+    let mut second = cloud.sidecar(two.path(), "");
+    let (a, b) = (first.tokenize("a"), second.tokenize("b"));
+    let (tokens, session) = ([a.as_str(), &b], random_hex(12));
+    let until = grant(&first, &session, &tokens);
+    assert_eq!(verdicts(&second, &session, &tokens), until);
+    assert_eq!(revoke(&second, &session, Some(&tokens[..1])), 1);
+    // Whoever has seen it valid believes that for a while.
+    restart(&mut first, &cloud, one.path(), "");
+    assert_eq!(verdicts(&first, &session, &tokens), ["denied".into(), until[1].clone()]);
+    assert_eq!(revoke(&first, &session, None), Value::Null);
+    assert_eq!(verdicts(&first, &session, &tokens), ["denied", "denied"]);
+    restart(&mut second, &cloud, two.path(), "");
+    assert_eq!(verdicts(&second, &session, &tokens), ["denied", "denied"]);
+    let until = grant(&second, &session, &tokens);
+    assert_eq!(verdicts(&second, &session, &tokens), until);
+    restart(&mut first, &cloud, one.path(), "");
+    assert_eq!(verdicts(&first, &session, &tokens), until);
+    assert_eq!(wait(cloud.names("s/default/")).len(), 1);
+    for (name, bytes) in wait(cloud.objects()) {
+        let seen = name + &String::from_utf8_lossy(&bytes);
+        assert!(!seen.contains(&session), "the bucket shows a session");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Connections that come, go, stall and pile up.
 
 use std::{
+    fs::{self, OpenOptions},
     io,
     net::Shutdown,
     os::unix::net::UnixStream,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -13,9 +15,12 @@ use lunasec_core::limits;
 use lunasec_tests::{
     Raw, Sidecar,
     raw::{head, request},
-    sidecar::{binary, eventually, raise_file_limit},
+    sidecar::{binary, eventually, raise_file_limit, unknown_token},
 };
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 use serde_json::json;
 
 const BODY: &[u8] = br#"{"value": "4111 1111 1111 1111"}"#;
@@ -409,4 +414,50 @@ fn a_stop_does_not_wait_for_ever() {
     near(stopped.elapsed(), Duration::from_secs(1));
     assert!(sidecar.log().contains("some requests took too long"), "{}", sidecar.log());
     assert!(at_work.closed());
+}
+
+/// A file that never answers stands for a volume that hangs, and for a name server that is silent.
+#[test]
+fn a_stop_does_not_wait_for_a_thread_that_hangs() {
+    let mut sidecar = Sidecar::serve("");
+    let config = sidecar.directory().join("lunasec.toml");
+    fs::remove_file(&config).unwrap();
+    mknodat(CWD, &config, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    sidecar.signal(Signal::HUP);
+    // A writer gets in as soon as the sidecar reads, and says nothing.
+    let _writer = OpenOptions::new().write(true).open(&config).unwrap();
+    assert_eq!(sidecar.detokenize(&unknown_token()).status, 404);
+    let stopped = Instant::now();
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.wait().code(), Some(0));
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+}
+
+#[test]
+fn whoever_does_nothing_makes_room_in_a_crowd() {
+    let sidecar = Sidecar::serve("[limits]\nconnections = 8\n");
+    let mut idle: Vec<Raw> = (0..7).map(|_| sidecar.connect()).collect();
+    for connection in &mut idle[..4] {
+        connection.send(status()).unwrap();
+        assert_eq!(connection.answer().unwrap().status, 200);
+    }
+    let mut busy = sidecar.connect();
+    let mut ask = || {
+        busy.send(status()).unwrap();
+        assert_eq!(busy.answer().unwrap().status, 200);
+    };
+    let gone = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !gone.load(Ordering::Relaxed) {
+                ask();
+                thread::sleep(Duration::from_millis(50));
+            }
+            ask();
+        });
+        let all = idle.iter_mut().all(Raw::closed);
+        gone.store(true, Ordering::Relaxed);
+        assert!(all);
+    });
+    assert_eq!(sidecar.detokenize(&unknown_token()).status, 404);
 }

@@ -35,7 +35,7 @@ pub(crate) fn replay_all(sidecar: &Sidecar) {
             }
         }
     }
-    assert!(files.len() >= 8, "the cases are missing");
+    assert!(files.len() >= 9, "the cases are missing");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -62,6 +62,12 @@ impl Planted {
     fn ask(&self, sidecar: &Sidecar) {
         let token = &self.tokens[0];
         let (list, metadata) = (json!({ "tokens": self.tokens }), json!({ "m": self.metadata }));
+        let grants = json!({ "session": self.session, "tokens": self.tokens });
+        let with = |name: &str, value: &str| {
+            let mut grants = grants.clone();
+            grants[name] = value.into();
+            grants
+        };
         let requests = [
             ("detokenize", json!({ "token": token }), 200),
             ("detokenize:batch", list.clone(), 200),
@@ -72,6 +78,15 @@ impl Planted {
             ("detokenize", json!({ "token": self.value }), 400),
             ("detokenize", json!([token]), 400),
             (token.as_str(), json!({ "token": token }), 404),
+            ("grants/create", grants.clone(), 200),
+            ("grants/verify", grants.clone(), 200),
+            ("grants/revoke", grants.clone(), 200),
+            ("grants/revoke", json!({ "session": self.session }), 200),
+            ("grants/create", with("expires_in", &self.session), 400),
+            ("grants/create", with("session", &self.session.repeat(50)), 400),
+            ("grants/verify", with("action", &self.value), 400),
+            ("grants/revoke", with(&self.session, token), 400),
+            ("grants/revoke", json!({ "session": self.session, "tokens": [self.value] }), 400),
             ("delete", list.clone(), 200),
             ("detokenize", json!({ "token": token }), 404),
             ("sweep", json!({ "dry_run": true }), 200),
@@ -116,7 +131,7 @@ fn nothing_that_is_said_repeats_what_was_entrusted() {
         let log = sidecar.log();
         planted.is_not_in("the log", &log);
         let refused = log.lines().filter(|line| line.contains("request refused")).count();
-        assert!(refused >= 6, "the log is not talkative enough to prove anything:\n{log}");
+        assert!(refused >= 11, "the log is not talkative enough to prove anything:\n{log}");
         if format == "json" {
             let line = log.lines().find(|line| line.contains("request refused")).unwrap();
             assert!(serde_json::from_str::<Value>(line).unwrap()["fields"]["code"].is_string());

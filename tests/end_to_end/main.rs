@@ -16,6 +16,7 @@ mod contract;
 mod files;
 mod first_contact;
 mod floods;
+mod grants;
 mod hardening;
 mod leaks;
 mod log;

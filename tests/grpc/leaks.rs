@@ -31,6 +31,17 @@ async fn nothing_that_is_said_repeats_what_a_call_carried() {
     let revealed = grpc.send(head("Detokenize"), asked(&token)).await;
     assert_eq!(revealed.message::<api::DetokenizeResponse>().value, value.as_bytes());
 
+    let grants = api::CreateGrantsRequest {
+        tokens: vec![token.clone()],
+        session: session.clone(),
+        ..Default::default()
+    };
+    let created = grpc.send(head("CreateGrants"), framed(&grants)).await;
+    assert_eq!(created.message::<api::CreateGrantsResponse>().items.len(), 1);
+    let twice = api::CreateGrantsRequest { actions: vec![1, 1], ..grants.clone() };
+    let revoked =
+        api::RevokeGrantsRequest { tokens: vec![value.clone()], session: session.clone() };
+
     let planted = [&value, &metadata, &key, &session, &uuid];
     let holds_none = |what: &str, text: &str| {
         for secret in planted {
@@ -42,6 +53,8 @@ async fn nothing_that_is_said_repeats_what_a_call_carried() {
         grpc.send(head("Detokenize"), asked(&value)).await,
         grpc.send(head("Detokenize"), prefixed(0, value.as_bytes())).await,
         grpc.send(head(&token), asked(&token)).await,
+        grpc.send(head("CreateGrants"), framed(&twice)).await,
+        grpc.send(head("RevokeGrants"), framed(&revoked)).await,
         grpc.send(head("Detokenize").header("lunasec-namespace", "No Name"), asked(&token)).await,
         grpc.send(head("Tokenize").header("grpc-timeout", value.as_str()), framed(&request)).await,
     ];

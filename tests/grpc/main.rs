@@ -13,6 +13,7 @@ mod connections;
 mod contract;
 mod faults;
 mod frames;
+mod grants;
 mod leaks;
 mod limits;
 mod stop;

@@ -1,6 +1,7 @@
 //! What must hold on every backend, whatever it is made of. Each function works under names of its
 //! own, on a backend that may hold other things.
 
+pub mod grants;
 pub mod keyring;
 pub mod store;
 pub mod vault;
@@ -18,6 +19,7 @@ pub async fn all(backend: &Backend, rounds: usize) {
     store::all(backend).await;
     keyring::all(backend).await;
     vault::all(backend, rounds).await;
+    grants::all(backend, rounds).await;
 }
 
 /// Runs all at once, on as many threads as there are.

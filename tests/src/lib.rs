@@ -13,6 +13,7 @@ pub mod aws;
 pub mod backend;
 pub mod conformance;
 pub mod dice;
+pub mod grants;
 pub mod grpc;
 pub mod namespace;
 pub mod proxy;

@@ -82,6 +82,12 @@ pub struct Restless {
     pub hangs: AtomicBool,
     /// Writes of new objects until the disk is full, if that is near.
     pub room: AtomicUsize,
+    /// Whether somebody else is always faster to replace an object.
+    pub loses: AtomicBool,
+    /// Objects of more than 10 KiB that are being read.
+    large: AtomicUsize,
+    /// The most of them that ever were at once.
+    pub most_large: AtomicUsize,
 }
 
 impl Restless {
@@ -122,6 +128,9 @@ impl Store for Restless {
         expected: &Version,
     ) -> Result<Version, StoreError> {
         self.turns().await;
+        if self.loses.load(Ordering::SeqCst) {
+            return Err(StoreError::Precondition);
+        }
         let result = self.inner.put_if(name, bytes, expected).await;
         self.count(name, &result);
         self.turns().await;
@@ -132,7 +141,11 @@ impl Store for Restless {
         self.gets.fetch_add(1, Ordering::SeqCst);
         self.turns().await;
         let result = self.inner.get(name).await;
+        let is_large = matches!(&result, Ok(Some(object)) if object.bytes.len() > 10 << 10);
+        let large = self.large.fetch_add(is_large.into(), Ordering::SeqCst) + usize::from(is_large);
+        self.most_large.fetch_max(large, Ordering::SeqCst);
         self.turns().await;
+        self.large.fetch_sub(is_large.into(), Ordering::SeqCst);
         result
     }
 
@@ -219,6 +232,9 @@ impl World {
             writes: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
             room: AtomicUsize::new(usize::MAX),
+            loses: AtomicBool::new(false),
+            large: AtomicUsize::new(0),
+            most_large: AtomicUsize::new(0),
         });
         let clock =
             Arc::new(FakeClock { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) });

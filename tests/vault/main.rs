@@ -8,6 +8,7 @@
 )]
 
 mod cached;
+mod grants;
 mod retries;
 mod sweep;
 mod time;

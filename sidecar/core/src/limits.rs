@@ -78,6 +78,8 @@ pub const ADMIN_HEAD_TIME: Duration = Duration::from_secs(1);
 pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(30);
 /// Between two requests of one connection.
 pub const IDLE_TIME: Duration = Duration::from_secs(300);
+/// The same, while there are as many connections as there may be.
+pub const IDLE_TIME_CROWDED: Duration = Duration::from_secs(10);
 /// How long a connection beyond the limit may take to show its protocol, before it is refused in
 /// HTTP/1.1.
 pub const PROTOCOL_TIME: Duration = Duration::from_millis(100);
@@ -108,6 +110,8 @@ pub const SMALL_MESSAGE_BYTES: usize = 4 * KIB;
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 /// See [`LINGER_TIME`].
 pub const LINGER_BYTES: usize = 64 * MIB;
+/// For reading the configuration again.
+pub const CONFIG_READ_TIME: Duration = Duration::from_secs(5);
 /// From SIGTERM to the last answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(25);
 
@@ -177,6 +181,10 @@ pub const TOMBSTONE_GRACE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TOMBSTONE_GRACE_LEAST: Duration = Duration::from_secs(48 * 3600);
 /// Names per listing page, and per step of a sweep.
 pub const PAGE: usize = 1_000;
+
+/// Objects of a shared store of which one step of a sweep reads the heads, each by a request of its own:
+/// with their removals they fit into [`REQUEST_TIME`].
+pub const HEADS: usize = 200;
 
 /// Bytes of one CSV row or JSON line that the file commands hold.
 pub const ROW_BYTES: usize = 8 * MIB;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes vectors.json: every derivation and the bytes of whole records, computed a second time.
+"""Writes vectors.json: every derivation and the bytes of whole records and sessions, computed a second time.
 
 Nothing here shares code with the crate. HKDF and HMAC are written out over the standard library;
 AES-GCM is the one of the PyPI package `cryptography` (OpenSSL). CRYPTOGRAPHY.md says what is computed.
@@ -78,6 +78,15 @@ def record_keys(data_key, token, namespace, kind, extra):
 
 def session_tag(index_key, namespace, session):
     return hmac_sha256(index_key, fields(namespace.encode(), session.encode()))
+
+
+def session_object(index_key, namespace, session, generation, until):
+    """The version, what grants of the session seal, and until when any may last; then who says so."""
+    tag = session_tag(index_key, namespace, session)
+    signed = b"\x01" + generation + until.to_bytes(8, "big")
+    assert len(signed) == 25
+    mac = hmac_sha256(index_key, fields(b"session/v1", namespace.encode(), tag, signed))
+    return tag, mac, signed + mac
 
 
 def header(case):
@@ -164,6 +173,54 @@ def session_tags():
     return cases
 
 
+SESSIONS = [("default", "alice"), ("ab", "c"), ("a", "bc"), (LONGEST_NAMESPACE, "x" * 1024)]
+GENERATIONS = [bytes(range(0x30, 0x40)), bytes.fromhex("ff" * 16)]
+
+
+def session_objects():
+    cases = []
+    for index_key in (INDEX_KEY, DATA_KEYS[1]):
+        for namespace, session in SESSIONS:
+            for generation, until in zip(GENERATIONS, (1763942400000 + 86400000, 2**64 - 1)):
+                about = (namespace, session, generation, until)
+                tag, mac, whole = session_object(index_key, *about)
+                cases.append(
+                    {
+                        "index_key": index_key.hex(),
+                        "namespace": namespace,
+                        "session": session,
+                        "generation": generation.hex(),
+                        "until": until,
+                        "tag": tag.hex(),
+                        "mac": mac.hex(),
+                        "object": whole.hex(),
+                    }
+                )
+    return cases
+
+
+ACTIONS = ["detokenize", "metadata", "update", "delete"]
+
+
+def grants():
+    """One grant of each action, as it lies in storage: its extra, and the generation that it seals."""
+    cases = []
+    for number, action in enumerate(ACTIONS):
+        namespace, session = SESSIONS[number]
+        extra = session_tag(INDEX_KEY, namespace, session) + action.encode()
+        changed = {"namespace": namespace, "extra": extra.hex()}
+        sealed = seal(case("grant", "grant", GENERATIONS[number % 2], number=number, **changed))
+        cases.append(
+            {
+                "index_key": INDEX_KEY.hex(),
+                "session": session,
+                "action": action,
+                "record": sealed,
+            }
+        )
+    return cases
+
+
 NEVER = None
 
 
@@ -211,6 +268,8 @@ def main():
         "locators": locators(),
         "record_keys": keys(),
         "session_tags": session_tags(),
+        "session_objects": session_objects(),
+        "grants": grants(),
         "records": records(),
     }
     text = json.dumps(vectors, indent=1) + "\n"

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use lunasec_core::{
     aead, derive,
     envelope::{self, Fresh, Stamp, Subject},
+    grant::{self, Action, Forged, Generation, SessionState},
     ids::{KeyId, Namespace, PutId, Session},
     record::{ASSOCIATED_LEN, HEADER_LEN, Kind, OVERHEAD},
     secret::DataKey,
@@ -50,6 +51,8 @@ struct Vectors {
     locators: Vec<LocatorVector>,
     record_keys: Vec<KeyVector>,
     session_tags: Vec<TagVector>,
+    session_objects: Vec<SessionVector>,
+    grants: Vec<GrantVector>,
     records: Vec<RecordVector>,
 }
 
@@ -83,6 +86,26 @@ struct TagVector {
     namespace: String,
     session: String,
     tag: Hex,
+}
+
+#[derive(Deserialize)]
+struct SessionVector {
+    index_key: Hex,
+    namespace: String,
+    session: String,
+    generation: Hex,
+    until: u64,
+    tag: Hex,
+    mac: Hex,
+    object: Hex,
+}
+
+#[derive(Deserialize)]
+struct GrantVector {
+    index_key: Hex,
+    session: String,
+    action: String,
+    record: RecordVector,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +157,23 @@ impl About {
 
     fn subject(&self) -> Subject {
         Subject::new(self.token(), self.namespace(), self.kind(), &self.extra.0)
+    }
+}
+
+impl SessionVector {
+    fn namespace(&self) -> Namespace {
+        Namespace::parse(&self.namespace).unwrap()
+    }
+
+    fn tag(&self) -> derive::SessionTag {
+        let session = Session::parse(&self.session).unwrap();
+        derive::session_tag(&self.index_key.key(), &self.namespace(), &session)
+    }
+
+    /// What the object of another vector says, taken for this one's.
+    fn open(&self, object: &Hex) -> Result<SessionState, Forged> {
+        let key = self.index_key.key();
+        SessionState::open(&key, &self.namespace(), &self.tag(), &object.0)
     }
 }
 
@@ -201,6 +241,53 @@ fn session_tags() {
     }
     let distinct: HashSet<_> = all.iter().map(|vector| &vector.tag).collect();
     assert_eq!((all.len(), distinct.len()), (12, 12));
+}
+
+#[test]
+fn session_objects_are_sealed_byte_for_byte_and_open_as_their_own() {
+    let all = vectors().session_objects;
+    for vector in &all {
+        let (tag, key) = (vector.tag(), vector.index_key.key());
+        assert_eq!(tag.0, vector.tag.array());
+        let (signed, mac) = vector.object.0.split_at(SessionState::LEN - vector.mac.0.len());
+        assert_eq!(mac, vector.mac.0);
+        assert_eq!(
+            derive::session_mac(&key, &vector.namespace(), &tag, signed),
+            vector.mac.array()
+        );
+        let generation = Generation(vector.generation.array());
+        let state = SessionState { generation, until: vector.until };
+        assert_eq!(state.seal(&key, &vector.namespace(), &tag), vector.object.0);
+        assert_eq!(SessionState::peek_until(&vector.object.0), Some(vector.until));
+        assert!(vector.open(&vector.object) == Ok(state));
+        for other in &all {
+            let own = (&other.index_key, &other.tag) == (&vector.index_key, &vector.tag);
+            assert_eq!(vector.open(&other.object).is_ok(), own);
+        }
+    }
+    let distinct: HashSet<_> = all.iter().map(|vector| &vector.mac).collect();
+    assert_eq!((all.len(), distinct.len()), (16, 16));
+}
+
+/// The extra of a grant is its session's tag and the action, and what it seals is the generation.
+#[test]
+fn grants_are_named_and_sealed_byte_for_byte() {
+    let all = vectors().grants;
+    for vector in &all {
+        let record = &vector.record;
+        let session = Session::parse(&vector.session).unwrap();
+        let tag = derive::session_tag(&vector.index_key.key(), &record.about.namespace(), &session);
+        let action = Action::parse(&vector.action).unwrap();
+        let extra = grant::extra(&tag, action);
+        assert_eq!((&extra, record.about.kind()), (&record.about.extra.0, Kind::Grant));
+        let subject =
+            Subject::new(record.about.token(), record.about.namespace(), Kind::Grant, &extra);
+        assert_eq!(subject.locator().0, record.locator.array());
+        let generation = Generation::from_slice(&record.plaintext.0).unwrap();
+        assert_eq!(record.seal(&[&generation.0]), record.record.0);
+    }
+    let actions: HashSet<_> = all.iter().map(|vector| &vector.action).collect();
+    assert_eq!((all.len(), actions.len()), (Action::ALL.len(), Action::ALL.len()));
 }
 
 #[test]

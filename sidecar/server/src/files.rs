@@ -25,10 +25,32 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// The permission bits of a file that others than its owner can read or write, if they can.
-pub fn exposed(path: &Path) -> io::Result<Option<u32>> {
-    let mode = fs::metadata(path)?.mode() & 0o777;
-    Ok((mode & 0o077 != 0).then_some(mode))
+/// How others than this process's user and root can read or write a file, if they can.
+pub fn exposed(path: &Path) -> io::Result<Option<Exposed>> {
+    let found = fs::metadata(path)?;
+    let mode = found.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Ok(Some(Exposed::Mode(mode)));
+    }
+    let own = rustix::process::geteuid().as_raw();
+    let owner = found.uid();
+    Ok((owner != own && owner != 0).then_some(Exposed::Owner { owner, own }))
+}
+
+/// Why a file is not private.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Exposed {
+    /// Its permission bits.
+    #[error("others can use it (mode {0:04o}); run: chmod 600")]
+    Mode(u32),
+    /// Its owner, who can always read it.
+    #[error("it belongs to another user (uid {owner}); run: chown {own}")]
+    Owner {
+        /// Whose it is.
+        owner: u32,
+        /// Whose it should be.
+        own: u32,
+    },
 }
 
 /// Creates a directory, and those above it, for its owner only.

@@ -254,9 +254,8 @@ pub fn local_secret(
         let bytes = Zeroizing::new(random::<32>(entropy).map_err(Error::other)?);
         files::create_private(path, &bytes[..])?;
     }
-    if let Some(mode) = files::exposed(path)? {
-        let words = format!("others can read it (mode {mode:04o}); run: chmod 600");
-        return Err(Error::new(ErrorKind::PermissionDenied, words));
+    if let Some(exposed) = files::exposed(path)? {
+        return Err(Error::new(ErrorKind::PermissionDenied, exposed.to_string()));
     }
     let bytes = Zeroizing::new(std::fs::read(path)?);
     DataKey::from_slice(&bytes)

@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     io::{self, Read as _, Write as _},
     pin::pin,
     sync::Arc,
@@ -46,6 +46,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let connections = Arc::new(Semaphore::new(most));
+    let crowd = watch::Sender::new(false);
     let refusals = Arc::new(Semaphore::new(limits::REFUSALS));
     loop {
         let accepted = tokio::select! {
@@ -61,10 +62,14 @@ pub async fn serve(
                 continue;
             }
         };
-        match Arc::clone(&connections).try_acquire_owned() {
+        let permit = Arc::clone(&connections).try_acquire_owned();
+        // Whoever keeps a connection and does nothing with it makes room for those who come.
+        let crowded = connections.available_permits() == 0;
+        crowd.send_if_modified(|was| std::mem::replace(was, crowded) != crowded);
+        match permit {
             Ok(permit) => {
                 let (stack, stop) = (Arc::clone(&stack), stop.clone());
-                let paces = Paces::of(&stack.http().limits);
+                let paces = Paces::of(&stack.http().limits, crowd.subscribe());
                 tokio::spawn(connection(stream, stack, paces, stop, permit));
             }
             Err(_) => match Arc::clone(&refusals).try_acquire_owned() {
@@ -81,26 +86,48 @@ pub async fn serve(
 }
 
 /// How long each phase of a connection may last.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Paces {
     first_byte: Duration,
     head: Duration,
     idle: Duration,
+    /// Whether there are as many connections as there may be.
+    crowd: watch::Receiver<bool>,
 }
 
 impl Paces {
-    fn of(limits: &Limits) -> Self {
-        Self { first_byte: limits.first_byte_time, head: limits.head_time, idle: limits.idle_time }
+    fn of(limits: &Limits, crowd: watch::Receiver<bool>) -> Self {
+        let (first_byte, head, idle) = (limits.first_byte_time, limits.head_time, limits.idle_time);
+        Self { first_byte, head, idle, crowd }
     }
 
-    fn allowance(self, phase: Phase) -> Option<Duration> {
+    /// How long a connection without a request may stay.
+    fn idle(&self) -> Duration {
+        if *self.crowd.borrow() { self.idle.min(limits::IDLE_TIME_CROWDED) } else { self.idle }
+    }
+
+    /// The same for one that has not said anything yet.
+    fn first_byte(&self) -> Duration {
+        self.first_byte.min(self.idle())
+    }
+
+    fn allowance(&self, phase: Phase) -> Option<Duration> {
         match phase {
-            Phase::New => Some(self.first_byte),
+            Phase::New => Some(self.first_byte()),
             Phase::Head => Some(self.head),
             // The request has a deadline of its own.
             Phase::Serving => None,
-            Phase::Idle => Some(self.idle),
+            Phase::Idle => Some(self.idle()),
         }
+    }
+}
+
+/// Resolves when a crowd gathers or goes; gives back what to wait on for the next time.
+async fn crowding(mut crowd: watch::Receiver<bool>) -> watch::Receiver<bool> {
+    match crowd.changed().await {
+        Ok(()) => crowd,
+        // Nobody is accepted any more.
+        Err(_) => pending().await,
     }
 }
 
@@ -117,7 +144,7 @@ async fn connection(
 ) {
     let Ok(caller) = stream.peer_cred().map(caller) else { return };
     let protocol = tokio::select! {
-        protocol = protocol::of(&stream, paces) => protocol,
+        protocol = protocol::of(&stream, &paces) => protocol,
         _ = stop.wait_for(|stop| *stop) => None,
     };
     match protocol {
@@ -171,9 +198,10 @@ where
     let mut stopping = pin!(async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
+    let mut crowding = pin!(crowding(paces.crowd.clone()));
     let mut stopped = false;
     let mut seen = pace.now();
-    let mut timer = pin!(sleep(paces.first_byte));
+    let mut timer = pin!(sleep(paces.first_byte()));
     poll_fn(|cx| {
         if http.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -183,9 +211,14 @@ where
             http.as_mut().graceful_shutdown();
             return http.as_mut().poll(cx).map(|_| ());
         }
+        let mut crowd_changed = false;
+        while let Poll::Ready(crowd) = crowding.as_mut().poll(cx) {
+            crowding.set(self::crowding(crowd));
+            crowd_changed = true;
+        }
         // The clock is read only when a phase outlasts a poll: a hot request costs none of this.
         let now = pace.now();
-        if now.phase != seen.phase {
+        if now.phase != seen.phase || crowd_changed {
             if let Some(allowance) = paces.allowance(now.phase) {
                 timer.as_mut().reset(Instant::now() + allowance);
             }
@@ -223,12 +256,7 @@ fn turn_away(stream: UnixStream, answer: &[u8]) {
 /// One connection too many: says so in its own protocol, and reads what its client is still writing,
 /// so that it can be read.
 async fn refuse(mut stream: UnixStream, stack: Arc<Stack>, _permit: OwnedSemaphorePermit) {
-    let paces = Paces {
-        first_byte: limits::PROTOCOL_TIME,
-        head: limits::PROTOCOL_TIME,
-        idle: limits::LINGER_TIME,
-    };
-    if protocol::of(&stream, paces).await == Some(Protocol::Http2) {
+    if protocol::of_refused(&stream).await == Some(Protocol::Http2) {
         return Box::pin(h2::refuse(stream, stack)).await;
     }
     let answer = stack.refuse_connection();

@@ -65,7 +65,7 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Name>, StoreError>;
 
-    /// Like `list`, with the first `length` bytes of each object and never its rest.
+    /// Like `list`, with the first `length` bytes of each object and never its rest; maybe fewer at once.
     async fn heads(
         &self,
         prefix: &str,
@@ -154,10 +154,19 @@ pub struct Object {
 
 /// Heads of a page of objects.
 pub struct Heads {
-    /// In order of their names.
+    /// In order of their names. One that is removed meanwhile is left out.
     pub objects: Vec<(Name, Object)>,
+    /// Behind which to go on; none behind the last.
+    pub next: Option<Name>,
     /// What reading them cost.
     pub requests: u64,
+}
+
+impl Heads {
+    /// Where to go on behind a page that leaves nothing out.
+    fn full(page: &[(Name, Object)], limit: usize) -> Option<Name> {
+        page.last().filter(|_| page.len() == limit).map(|(name, _)| name.clone())
+    }
 }
 
 /// Opaque: equal only for the same write of an object, or for another write of the very same bytes,

@@ -1,4 +1,8 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+};
 
 use lunasec_tests::{Sidecar, sidecar::lunasec};
 use tempfile::TempDir;
@@ -97,6 +101,11 @@ fn a_key_file_that_others_can_read_is_refused_with_the_remedy() {
         assert!(log.contains(&format!("chmod 600 {}", key.display())), "{log}");
     }
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+    // Its owner can read it, whatever its mode.
+    chown(&key, Some(65_534), None).unwrap();
+    let log = refused(directory.path());
+    assert!(log.contains(&format!("chown 0 {}", key.display())), "{log}");
+    chown(&key, Some(0), None).unwrap();
     Sidecar::dev_in(directory.path());
 }
 

@@ -108,6 +108,50 @@ def metadata(stub):
     same((got.metadata, got.version), ('{"n": 2}', 2))
 
 
+def grants(stub):
+    token = stub.Tokenize(pb.TokenizeRequest(value=b"v"), timeout=PATIENCE).token
+    session, tokens = os.urandom(8).hex(), [token, UNKNOWN, "no token"]
+
+    def outcomes(action=pb.ACTION_UNSPECIFIED):
+        request = pb.VerifyGrantsRequest(tokens=tokens, session=session, action=action)
+        items = stub.VerifyGrants(request, timeout=PATIENCE).items
+        same([item.token for item in items], tokens)
+        same([item.error.code for item in items[1:]], ["not_found", "invalid_token"])
+        return items[0].WhichOneof("outcome"), items[0]
+
+    def denied(action=pb.ACTION_UNSPECIFIED):
+        outcome, item = outcomes(action)
+        same((outcome, item.refusal), ("refusal", pb.REFUSAL_DENIED))
+
+    denied()
+    request = pb.CreateGrantsRequest(
+        tokens=tokens, session=session, expires_in=duration_pb2.Duration(seconds=3600)
+    )
+    items = stub.CreateGrants(request, timeout=PATIENCE).items
+    same([item.WhichOneof("outcome") for item in items], ["granted", "error", "error"])
+    same([item.error.code for item in items[1:]], ["not_found", "invalid_token"])
+    same(items[0].granted.durability, pb.DURABILITY_STORED)
+    for action in (pb.ACTION_UNSPECIFIED, pb.ACTION_DETOKENIZE, pb.ACTION_METADATA):
+        outcome, item = outcomes(action)
+        same((outcome, item.valid_until), ("valid_until", items[0].granted.expires_at))
+    denied(pb.ACTION_UPDATE)
+    denied(pb.ACTION_DELETE)
+    some = pb.RevokeGrantsRequest(tokens=[token, UNKNOWN], session=session)
+    same(stub.RevokeGrants(some, timeout=PATIENCE).revoked, 1)
+    denied()
+    request.actions.append(pb.ACTION_DELETE)
+    stub.CreateGrants(request, timeout=PATIENCE)
+    same(outcomes(pb.ACTION_DELETE)[0], "valid_until")
+    revoked = stub.RevokeGrants(pb.RevokeGrantsRequest(session=session), timeout=PATIENCE)
+    assert not revoked.HasField("revoked"), "a whole session has no count"
+    denied(pb.ACTION_DELETE)
+    request.actions.append(pb.ACTION_DELETE)
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    refused(invalid, "invalid_request", stub.CreateGrants, request)
+    some.tokens.append("no token")
+    refused(invalid, "invalid_token", stub.RevokeGrants, some)
+
+
 def deletes(stub):
     token = stub.Tokenize(pb.TokenizeRequest(value=b"v"), timeout=PATIENCE).token
     request = pb.DeleteRequest(tokens=[token, UNKNOWN, "no token"])
@@ -244,6 +288,7 @@ def main(socket):
         values(stub)
         batches(stub)
         metadata(stub)
+        grants(stub)
         deletes(stub)
         request_metadata(stub)
         refusals(channel, stub)

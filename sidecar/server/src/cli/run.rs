@@ -4,7 +4,10 @@ use std::{io, io::IsTerminal, sync::Arc};
 
 use futures_util::{Stream, StreamExt, stream};
 use lunasec_core::limits;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
 use tracing_subscriber::{
     Registry,
     filter::{LevelFilter, Targets},
@@ -28,7 +31,12 @@ pub(super) type Again = Box<dyn Fn() -> Result<Config, Stop> + Send + Sync>;
 pub(super) fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(work),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(work);
+            // Some thread may wait for a name server or a hung volume: nobody waits for it any more.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Stop::new(FAILED, format!("the runtime could not start: {error}"))),
     }
 }
@@ -78,13 +86,17 @@ fn reloads(hangups: Signal, again: Again) -> impl Stream<Item = Config> {
         loop {
             hangups.recv().await?;
             let read = Arc::clone(&again);
-            // Files are read on a thread that may wait.
-            match tokio::task::spawn_blocking(move || read()).await {
-                Ok(Ok(config)) => return Some((config, (hangups, again))),
-                Ok(Err(stop)) => {
+            // Files are read on a thread that may wait, for a volume that hangs perhaps.
+            let read = tokio::task::spawn_blocking(move || read());
+            match timeout(limits::CONFIG_READ_TIME, read).await {
+                Ok(Ok(Ok(config))) => return Some((config, (hangups, again))),
+                Ok(Ok(Err(stop))) => {
                     tracing::error!(mistakes = stop.words, "the old configuration stays in force");
                 }
-                Err(error) => tracing::error!(%error, "the configuration could not be read"),
+                Ok(Err(error)) => tracing::error!(%error, "the configuration could not be read"),
+                Err(_) => tracing::error!(
+                    "the configuration's file does not answer; the old one stays in force"
+                ),
             }
         }
     })
@@ -121,7 +133,11 @@ fn filter(level: Level) -> Targets {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("lunasec", level)
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        // It warns of what clients do, a line for each connection.
+        .with_target("h2", level.min(LevelFilter::ERROR))
+        .with_target("lunasec", level)
 }
 
 fn init_log(log: &Log) -> LogLevel {

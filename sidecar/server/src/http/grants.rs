@@ -76,7 +76,7 @@ impl Http {
             return Err(invalid("an action stands twice"));
         }
         let expires_in = expires_in.unwrap_or(self.grants.default);
-        if expires_in.is_zero() || expires_in > self.grants.maximum {
+        if expires_in < Duration::from_millis(1) || expires_in > self.grants.maximum {
             return Err(invalid(format!(
                 "expires_in is more than nothing and at most {} here",
                 humantime::format_duration(self.grants.maximum)

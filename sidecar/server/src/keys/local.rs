@@ -25,7 +25,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Context, KeyError, Wrapper};
 use crate::{
     env::{Entropy, random},
-    files,
+    files::{self, Exposed},
 };
 
 const LINE: &str = "lunasec-local-key-v1:";
@@ -44,8 +44,8 @@ pub enum KeyFileError {
     #[error("the key file {0} cannot be used: {1}")]
     Io(String, io::Error),
     /// Others could read it.
-    #[error("the key file {0} can be read by others (mode {1:04o}); run: chmod 600 {0}")]
-    Exposed(String, u32),
+    #[error("the key file {0} is not private: {1} {0}")]
+    Exposed(String, Exposed),
     /// It is not a key file.
     #[error("the key file {0} is damaged in line {1}; restore it from a backup")]
     Damaged(String, usize),
@@ -96,8 +96,9 @@ impl LocalKeys {
     /// Reads a key file.
     pub fn open(path: &Path, entropy: Arc<dyn Entropy>) -> Result<Self, KeyFileError> {
         let name = || path.display().to_string();
-        if let Some(mode) = files::exposed(path).map_err(|error| KeyFileError::Io(name(), error))? {
-            return Err(KeyFileError::Exposed(name(), mode));
+        let exposed = files::exposed(path).map_err(|error| KeyFileError::Io(name(), error))?;
+        if let Some(exposed) = exposed {
+            return Err(KeyFileError::Exposed(name(), exposed));
         }
         let text = Zeroizing::new(
             fs::read_to_string(path).map_err(|error| KeyFileError::Io(name(), error))?,

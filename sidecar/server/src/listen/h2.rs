@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Paces,
+    Paces, crowding,
     frames::Frames,
     stream::{Watch, Watched},
 };
@@ -102,6 +102,7 @@ where
     let mut stopping = pin!(async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
+    let mut crowding = pin!(crowding(paces.crowd.clone()));
     let mut leaving = false;
     let mut seen = pace.now();
     let mut timer = pin!(sleep(paces.head));
@@ -116,14 +117,20 @@ where
                 return Poll::Ready(());
             }
         }
+        let mut crowd_changed = false;
+        while let Poll::Ready(crowd) = crowding.as_mut().poll(cx) {
+            crowding.set(super::crowding(crowd));
+            crowd_changed = true;
+        }
         let now = pace.now();
-        if now.phase != seen.phase {
-            if let Some(allowance) = now.phase.allowance(paces) {
+        // One that was told to go has its own time for that.
+        if now.phase != seen.phase || (crowd_changed && !leaving) {
+            if let Some(allowance) = now.phase.allowance(&paces) {
                 timer.as_mut().reset(Instant::now() + allowance);
             }
             seen = now;
         }
-        while let Some(allowance) = now.phase.allowance(paces) {
+        while let Some(allowance) = now.phase.allowance(&paces) {
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -159,12 +166,12 @@ enum Phase {
 }
 
 impl Phase {
-    fn allowance(self, paces: Paces) -> Option<Duration> {
+    fn allowance(self, paces: &Paces) -> Option<Duration> {
         match self {
             Self::Frame => Some(paces.head),
             // The request has a deadline of its own.
             Self::Serving => None,
-            Self::Idle => Some(paces.idle),
+            Self::Idle => Some(paces.idle()),
         }
     }
 }

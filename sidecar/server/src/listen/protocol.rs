@@ -1,7 +1,8 @@
 //! Which protocol a connection speaks, told by its first bytes.
 
-use std::io;
+use std::{io, time::Duration};
 
+use lunasec_core::limits;
 use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::Interest,
@@ -25,17 +26,34 @@ const MARK: &[u8] = b"PR";
 
 /// Looks at a connection's first bytes and leaves them where they are, so that what reads them pays
 /// nothing for the question. None if the client goes, or says nothing for too long.
-pub(super) async fn of(stream: &UnixStream, paces: Paces) -> Option<Protocol> {
-    match within(paces.first_byte, look(stream, 1)).await?? {
+pub(super) async fn of(stream: &UnixStream, paces: &Paces) -> Option<Protocol> {
+    let mut crowd = paces.crowd.clone();
+    loop {
+        let told = tell(stream, paces.first_byte(), paces.head);
+        tokio::select! {
+            protocol = told => return protocol,
+            // It has less time in a crowd than it had before.
+            Ok(()) = crowd.changed() => {}
+        }
+    }
+}
+
+/// The same for a connection that is refused in any case.
+pub(super) async fn of_refused(stream: &UnixStream) -> Option<Protocol> {
+    tell(stream, limits::PROTOCOL_TIME, limits::PROTOCOL_TIME).await
+}
+
+async fn tell(stream: &UnixStream, first_byte: Duration, head: Duration) -> Option<Protocol> {
+    match within(first_byte, look(stream, 1)).await?? {
         Look::Known(protocol) => Some(protocol),
-        Look::Open => match within(paces.head, look(stream, MARK.len())).await?? {
+        Look::Open => match within(head, look(stream, MARK.len())).await?? {
             Look::Known(protocol) => Some(protocol),
             Look::Open => Some(Protocol::Http1),
         },
     }
 }
 
-async fn within<T>(time: std::time::Duration, work: impl Future<Output = T>) -> Option<T> {
+async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     timeout(time, work).await.map_err(|_: Elapsed| ()).ok()
 }
 

@@ -99,7 +99,8 @@ impl Store for EmbeddedStore {
             .0
             .read(move |transaction| page(transaction, &prefix, after.as_ref(), limit, length))
             .await?;
-        Ok(Heads { objects, requests: 1 })
+        let next = Heads::full(&objects, limit);
+        Ok(Heads { objects, next, requests: 1 })
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {

@@ -110,12 +110,13 @@ impl Store for MemoryStore {
             bytes: object.bytes.slice(..length.min(object.bytes.len())),
             version: object.version.clone(),
         };
-        let objects = contents
+        let objects: Vec<_> = contents
             .page(prefix, after, limit)
             .into_iter()
             .map(|(name, object)| (name.clone(), head(object)))
             .collect();
-        Ok(Heads { objects, requests: 1 })
+        let next = Heads::full(&objects, limit);
+        Ok(Heads { objects, next, requests: 1 })
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {

@@ -222,20 +222,28 @@ impl S3Store {
         .map(|_| ())
     }
 
-    /// Whether the server compares before it deletes. What refuses to delete a name that was never
-    /// there unless it has a certain version does; what deletes it all the same, or does not know the
-    /// condition, does not.
+    /// Whether the server compares before it deletes. What refuses to delete an object unless it has a
+    /// version that it does not have does; what deletes it all the same, or does not know the condition,
+    /// does not. Of an object that is not there, servers may say either.
     async fn deletes_conditionally(&self) -> Result<bool, StoreError> {
         let ask = || async {
-            let nothing = Name::from_text("conditional-delete-probe");
-            match self.delete(&nothing, Some("\"00000000000000000000000000000000\"")).await {
-                Ok(()) => Ok(false),
-                Err(trouble) => match trouble.kind {
-                    Kind::Precondition | Kind::Absent => Ok(true),
-                    Kind::Unsupported => Ok(false),
-                    _ => Err(StoreError::from(trouble)),
-                },
+            let probe = Name::from_text("conditional-delete-probe");
+            match self.put_new(&probe, Bytes::from_static(b"to be deleted")).await {
+                // Perhaps another sidecar asks at this moment, or did not come to its end.
+                Ok(_) | Err(StoreError::Precondition) => {}
+                Err(error) => return Err(error),
             }
+            let compares =
+                match self.delete(&probe, Some("\"00000000000000000000000000000000\"")).await {
+                    Ok(()) => false,
+                    Err(trouble) => match trouble.kind {
+                        Kind::Precondition | Kind::Absent => true,
+                        Kind::Unsupported => false,
+                        _ => return Err(StoreError::from(trouble)),
+                    },
+                };
+            self.delete(&probe, None).await?;
+            Ok(compares)
         };
         self.conditional_deletes.get_or_try_init(ask).await.copied()
     }
@@ -291,14 +299,17 @@ impl Store for S3Store {
         limit: usize,
         length: usize,
     ) -> Result<Heads, StoreError> {
+        // Each is a request of its own, and all of them are one step of the caller's.
+        let limit = limit.min(limits::HEADS);
         let (listed, mut requests) = self.pages(prefix, after, limit).await?;
+        let next = listed.last().filter(|_| listed.len() == limit).map(|last| last.name.clone());
         requests += listed.iter().filter(|listed| listed.size > 0).count() as u64;
         let heads: Vec<_> = stream::iter(listed)
             .map(|listed| self.head(listed, length))
             .buffered(limits::BATCH_CONCURRENCY)
             .try_collect()
             .await?;
-        Ok(Heads { objects: heads.into_iter().flatten().collect(), requests })
+        Ok(Heads { objects: heads.into_iter().flatten().collect(), next, requests })
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {

@@ -22,6 +22,13 @@ impl Default for Turns {
     }
 }
 
+impl Turns {
+    /// Waits for a turn, which lasts until it is dropped.
+    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
+
 /// A value in the clear, wiped when dropped.
 pub struct Revealed {
     sealed: Zeroizing<Vec<u8>>,
@@ -70,7 +77,7 @@ impl Vault {
         let items = tokens.iter().map(move |token| async move {
             match token {
                 Ok(token) => {
-                    let _turn = Arc::clone(&self.turns.0).acquire_owned().await.ok();
+                    let _turn = self.turns.take().await;
                     self.reveal(call, token).await.map(|value| Revealed { _turn, ..value })
                 }
                 Err(failure) => Err(failure.clone()),

@@ -1,7 +1,7 @@
 //! Grants: what a session may do with a token, and until when. How they lie in the store is in
 //! [`lunasec_core::grant`].
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use lunasec_api::{Code, Durability};
@@ -90,11 +90,12 @@ impl Vault {
         let tag = &tag;
         let items = tokens.iter().map(|token| async move {
             let token = token.as_ref().map_err(Clone::clone)?;
-            self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+            self.exists(call, token).await?;
             let mut granted = Millis::MAX;
             for action in &terms.actions {
                 let subject = grant_subject(call, token, tag, *action);
-                granted = granted.min(self.grant(&subject, generation, expires_at).await?);
+                let ends = self.grant(call, session, &subject, generation, expires_at).await?;
+                granted = granted.min(ends);
             }
             Ok(Granted { expires_at: granted, durability: self.durability() })
         });
@@ -115,7 +116,7 @@ impl Vault {
         let items = tokens.iter().map(|token| async move {
             let token = token.as_ref().map_err(Clone::clone)?;
             let verdict = self.verdict(call, known, token, action).await?;
-            self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+            self.exists(call, token).await?;
             Ok(verdict)
         });
         Ok(together(items.collect()).await)
@@ -128,15 +129,20 @@ impl Vault {
         session: &Session,
     ) -> Result<Revoked, Failure> {
         self.authorize(call, Operation::Grants)?;
+        let mut first = None;
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_now(call, session).await?;
-            let Some((state, _)) = &known.state else { break };
+            let Some((state, _)) = &known.state else { return Ok(self.revoked(None)) };
+            // Whoever has changed it meanwhile took back what this one would have.
+            if *first.get_or_insert(state.generation) != state.generation {
+                return Ok(self.revoked(None));
+            }
             let state = SessionState { generation: self.generation()?, ..*state };
             if self.write_session(call, &known, &state).await? {
-                break;
+                return Ok(self.revoked(None));
             }
         }
-        Ok(Revoked { count: None, durability: self.durability() })
+        Err(contended())
     }
 
     /// Takes back what a session may do with these tokens.
@@ -149,7 +155,10 @@ impl Vault {
         self.authorize(call, Operation::Grants)?;
         let known = self.session_now(call, session).await?;
         let known = &known;
-        let items = tokens.iter().map(|token| async move {
+        // A token that stands there twice is counted once: it would only race with itself.
+        let mut seen = HashSet::new();
+        let once = |token: &&Token| seen.insert(Self::subject(call, token, Kind::Value).locator());
+        let items = tokens.iter().filter(once).map(|token| async move {
             let mut any = false;
             for action in Action::ALL {
                 let subject = grant_subject(call, token, &known.tag, action);
@@ -160,7 +169,11 @@ impl Vault {
         let revoked = together(items.collect()).await;
         let revoked = revoked.into_iter().collect::<Result<Vec<_>, _>>()?;
         let count = revoked.into_iter().filter(|any| *any).count();
-        Ok(Revoked { count: Some(count), durability: self.durability() })
+        Ok(self.revoked(Some(count)))
+    }
+
+    fn revoked(&self, count: Option<usize>) -> Revoked {
+        Revoked { count, durability: self.durability() }
     }
 
     /// Refuses what the policy makes depend on a grant and the caller's session has none for. A token
@@ -189,6 +202,13 @@ impl Vault {
         })
     }
 
+    /// Whether a token of a list is alive. Its value is opened for that, so it waits for its turn. Not for
+    /// whoever has a turn already.
+    async fn exists(&self, call: &Call, token: &Token) -> Result<(), Failure> {
+        let _turn = self.turns.take().await;
+        self.read_live(&Self::subject(call, token, Kind::Value)).await.map(|_| ())
+    }
+
     async fn verdict(
         &self,
         call: &Call,
@@ -209,6 +229,8 @@ impl Vault {
     /// Writes one grant, or leaves a longer one as it is; when it ends.
     async fn grant(
         &self,
+        call: &Call,
+        session: &Session,
         subject: &Subject,
         generation: Generation,
         expires_at: Millis,
@@ -224,10 +246,17 @@ impl Vault {
             }
             // Mostly there is none yet, so it is looked for only now.
             let found = self.read_for_writing(subject).await?;
-            if let Some(at) = found.live.as_ref().and_then(|found| expiry(found, generation))
+            let live = found.live.as_ref();
+            if let Some(at) = live.and_then(|found| expiry(found, generation))
                 && at >= expires_at
             {
                 return Ok(at);
+            }
+            // Of two generations one is over. If it is this one, everything was taken back meanwhile, and
+            // what was granted since stays: it is as if this grant had been written before that.
+            let other = live.and_then(made_under).is_some_and(|other| other != generation);
+            if other && self.session_now(call, session).await?.generation() != Some(generation) {
+                return Ok(expires_at);
             }
             expected = found.version;
         }
@@ -383,11 +412,12 @@ fn grant_subject(call: &Call, token: &Token, tag: &SessionTag, action: Action) -
 
 /// When a grant ends; none for one that was taken back, or made under another generation.
 fn expiry(found: &Found, generation: Generation) -> Option<Millis> {
-    if found.header().tombstone {
-        return None;
-    }
-    let made_under = Generation::from_slice(&found.opened.plaintext)?;
-    (made_under == generation).then_some(found.header().expires_at).flatten()
+    found.header().expires_at.filter(|_| made_under(found) == Some(generation))
+}
+
+/// The generation that a grant was made under; none for one that was taken back.
+fn made_under(found: &Found) -> Option<Generation> {
+    Generation::from_slice(&found.opened.plaintext).filter(|_| !found.header().tombstone)
 }
 
 fn contended() -> Failure {

@@ -83,10 +83,9 @@ pub async fn sweep_page(
     let prefix = if in_sessions { Name::SESSIONS } else { Name::RECORDS };
     let heads = store.heads(prefix, after, limits::PAGE, HEAD_LEN).await?;
     let mut page = SweepPage { requests: heads.requests, ..SweepPage::default() };
-    let full = heads.objects.len() == limits::PAGE;
-    page.next = match heads.objects.last() {
-        Some((last, _)) if full => Some(last.as_str().to_owned()),
-        _ => (!in_sessions).then(|| Name::SESSIONS.to_owned()),
+    page.next = match heads.next {
+        Some(next) => Some(next.as_str().to_owned()),
+        None => (!in_sessions).then(|| Name::SESSIONS.to_owned()),
     };
     let mut doomed = Vec::new();
     for (name, object) in heads.objects {

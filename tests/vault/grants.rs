@@ -1,0 +1,115 @@
+//! Grants against a model, against whoever may write to the store, and where a policy asks for them.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use lunasec_api::Code;
+use lunasec_core::{
+    derive::{SessionTag, session_tag},
+    grant::Action,
+    ids::{Namespace, Session},
+    limits,
+};
+use lunasec_sidecar::vault::{Terms, Verdict};
+use lunasec_tests::{
+    World,
+    grants::session,
+    world::{HOUR, START, call},
+};
+
+mod adversaries;
+mod histories;
+mod required;
+
+const MS: Duration = Duration::from_millis(1);
+const REVEAL: [Action; 1] = [Action::Detokenize];
+
+/// What names a session in the store.
+async fn tag(world: &World, namespace: &Namespace, session: &Session) -> SessionTag {
+    let index = world.vault.keyring.index(namespace).await.unwrap();
+    session_tag(&index, namespace, session)
+}
+
+#[tokio::test]
+async fn a_grant_ends_at_its_moment_and_not_before() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    let end = world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
+    assert_eq!(end, START + 3_600_000);
+    world.clock.pass(HOUR - MS);
+    assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Valid(end)));
+    world.clock.pass(MS);
+    assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Expired));
+    // Revoked, it is not told from one that never was.
+    assert_eq!(world.revoke(&alice, &[&token]).await, Ok(0));
+    assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Denied));
+}
+
+/// The session's object is there for as long as any of its grants, however they are lengthened.
+#[tokio::test]
+async fn a_session_outlives_its_grants() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    for days in [1, 30, 2, 400] {
+        let end = world.grant(&alice, &token, &REVEAL, 24 * HOUR * days).await.unwrap();
+        let namespace = Namespace::default();
+        let tag = tag(&world, &namespace, &alice).await;
+        let name = lunasec_sidecar::store::Name::session(&namespace, &tag);
+        let object = world.vault.store.get(&name).await.unwrap().unwrap();
+        let until = lunasec_core::grant::SessionState::peek_until(&object.bytes).unwrap();
+        assert!(until >= end, "{days} days");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_always_loses_does_not_say_that_it_was_done() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    let end = world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
+    world.store.loses.store(true, Ordering::SeqCst);
+    assert_eq!(world.revoke_all(&alice).await, Err(Code::Overloaded));
+    assert_eq!(world.revoke(&alice, &[&token]).await, Err(Code::Overloaded));
+    let longer = world.grant(&alice, &token, &REVEAL, 2 * HOUR).await;
+    assert_eq!(longer, Err(Code::Overloaded));
+    assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Valid(end)));
+    world.store.loses.store(false, Ordering::SeqCst);
+    assert_eq!(world.revoke_all(&alice).await, Ok(()));
+    assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Denied));
+}
+
+/// While storage is away nothing is valid and nothing is denied.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_neither_valid_nor_denied() {
+    let world = Arc::new(World::in_memory());
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
+    world.store.hangs.store(true, Ordering::SeqCst);
+    let away = Code::StorageUnavailable;
+    assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Err(away));
+    assert_eq!(world.verdict(&session("bob"), &token, REVEAL[0]).await, Err(away));
+    assert_eq!(world.grant(&alice, &token, &REVEAL, HOUR).await, Err(away));
+    assert_eq!(world.revoke(&alice, &[&token]).await, Err(away));
+    assert_eq!(world.revoke_all(&alice).await, Err(away));
+}
+
+/// To find out whether tokens exist their values are read, as many at once as of batches: without a
+/// bound, forty lists of large values would hold a gigabyte.
+#[tokio::test]
+async fn lists_of_large_values_are_read_a_few_at_a_time() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize(&"v".repeat(20_000)).await);
+    let tokens = vec![Ok(token); 200];
+    let terms = Terms { actions: REVEAL.into(), expires_in: HOUR };
+    let (call, vault) = (call(), &world.vault);
+    let lists = (0..8).map(|_| async {
+        let granted = vault.grants_create(&call, &alice, &tokens, &terms).await.unwrap();
+        let found = vault.grants_verify(&call, &alice, &tokens, REVEAL[0]).await.unwrap();
+        assert!(granted.iter().all(Result::is_ok) && found.iter().all(Result::is_ok));
+    });
+    join_all(lists).await;
+    let most = world.store.most_large.load(Ordering::SeqCst);
+    assert!((2..=limits::BATCH_VALUES).contains(&most), "{most}");
+}
