@@ -112,7 +112,7 @@ impl From<KeyError> for Failure {
             ),
             KeyError::Refused(cause) => Self::caused(
                 Code::KeysUnavailable,
-                "the data key cannot be unwrapped with the configured key; the operator must restore that key",
+                "the configured key refuses to make or unwrap the data key; the sidecar's operator finds what to do in the log",
                 cause,
             ),
             KeyError::Corrupted(cause) => Self::corrupted(cause),
