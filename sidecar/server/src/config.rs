@@ -7,17 +7,21 @@
 //!
 //! One table, [`table`], names every field; reading, overrides, the schema, the reference and the
 //! guesses at misspelt names all derive from it. The road of a file: [`repair`] takes out what is
-//! not TOML, [`reader`] walks the rest and hands each value to its [`kinds`], and what is whole and
-//! without a mistake becomes a [`Config`]. Nothing here reads the environment or a file.
+//! not TOML, [`reader`] walks the rest and hands each value to its [`kinds`], [`complete`] and
+//! [`items`] look for what is absent, without effect or at odds, and what is whole and without a
+//! mistake becomes a [`Config`]. Nothing here reads the environment or a file.
 
+mod complete;
 mod fields;
 mod forms;
+mod items;
 mod kinds;
 mod lines;
 mod mistake;
 mod names;
 mod reader;
 mod repair;
+mod rules;
 mod schema;
 mod settings;
 mod table;
@@ -32,6 +36,7 @@ pub use settings::{
 
 use lunasec_core::policy::Client;
 use reader::Reader;
+use table::CONFIG;
 
 /// The settings of a sidecar, complete and valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,11 +65,11 @@ impl Config {
     /// Reads a file's text and the environment, whose `LUNASEC_SECTION__FIELD` variables win over
     /// the file; others in `env` are ignored. The mistakes come in the order of their places.
     pub fn parse(text: &str, env: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(&CONFIG);
         reader.file(text);
         reader.environment(env);
         reader.complete();
-        let Reader { draft, mut mistakes, .. } = reader;
+        let Reader { draft, items, mut mistakes, .. } = reader;
         mistakes.sort_by(|one, other| one.place.cmp(&other.place));
         match (draft.storage(), draft.keys()) {
             (Some(storage), Some(keys)) if mistakes.is_empty() => Ok(Self {
@@ -76,7 +81,7 @@ impl Config {
                 log: draft.log,
                 sweep: draft.sweep,
                 grants: draft.grants,
-                clients: draft.clients,
+                clients: items.iter().filter_map(|item| item.draft.client()).collect(),
             }),
             _ => Err(mistakes),
         }
