@@ -11,6 +11,7 @@
 //! [`items`] look for what is absent, without effect or at odds, and what is whole and without a
 //! mistake becomes a [`Config`]. Nothing here reads the environment or a file.
 
+mod cases;
 mod complete;
 mod fields;
 mod forms;
@@ -28,15 +29,19 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
     Degrade, Format, Grants, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
+    Verdict,
 };
+
+use std::mem;
 
 use lunasec_core::policy::Client;
 use reader::Reader;
-use table::CONFIG;
+use table::{CONFIG, Table};
 
 /// The settings of a sidecar, complete and valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,12 +70,7 @@ impl Config {
     /// Reads a file's text and the environment, whose `LUNASEC_SECTION__FIELD` variables win over
     /// the file; others in `env` are ignored. The mistakes come in the order of their places.
     pub fn parse(text: &str, env: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader::new(&CONFIG);
-        reader.file(text);
-        reader.environment(env);
-        reader.complete();
-        let Reader { draft, items, mut mistakes, .. } = reader;
-        mistakes.sort_by(|one, other| one.place.cmp(&other.place));
+        let (Reader { draft, items, .. }, mistakes) = read(&CONFIG, text, env);
         match (draft.storage(), draft.keys()) {
             (Some(storage), Some(keys)) if mistakes.is_empty() => Ok(Self {
                 listen: draft.listen,
@@ -102,4 +102,15 @@ impl Config {
         ];
         changes.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
     }
+}
+
+/// Reads what a table describes; the mistakes come in the order of their places.
+fn read(table: &'static Table, text: &str, env: &[(String, String)]) -> (Reader, Vec<Mistake>) {
+    let mut reader = Reader::new(table);
+    reader.file(text);
+    reader.environment(env);
+    reader.complete();
+    let mut mistakes = mem::take(&mut reader.mistakes);
+    mistakes.sort_by(|one, other| one.place.cmp(&other.place));
+    (reader, mistakes)
 }

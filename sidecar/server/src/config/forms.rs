@@ -24,6 +24,8 @@ pub(super) enum Form {
     Namespace,
     /// A client.
     Client,
+    /// Any words of one line.
+    Words,
 }
 
 impl Form {
@@ -37,6 +39,7 @@ impl Form {
             Self::KeyId => "^[A-Za-z0-9:/_-]{1,256}$",
             Self::Namespace => "^[a-z0-9][a-z0-9-]{0,62}$",
             Self::Client => "^[a-z0-9-]{1,63}$",
+            Self::Words => r"^[^\x00-\x1f\x7f-\x9f]{1,100}$",
         }
     }
 
@@ -50,6 +53,7 @@ impl Form {
             Self::KeyId => key_id(text),
             Self::Namespace => namespace(text),
             Self::Client => client(text),
+            Self::Words => one_line(text),
         }
         .map(|()| text.trim_end_matches(if self == Self::Endpoint { "/" } else { "\0" }).to_owned())
     }
@@ -148,6 +152,13 @@ fn client(text: &str) -> Result<(), Refusal> {
     noted("is not a client's name", ": 1 to 63 of a-z, 0-9 and -")
 }
 
+fn one_line(text: &str) -> Result<(), Refusal> {
+    if (1..=100).contains(&text.chars().count()) && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    noted("is not one line of text", ": 1 to 100 characters")
+}
+
 /// `namespace=key`, with commas between them.
 pub(super) fn key_ids_by_namespace(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
     let mut keys = BTreeMap::new();
@@ -203,6 +214,8 @@ mod tests {
         bad(Form::Namespace, &["", "*", "-a", "Shop", "a b", &"n".repeat(64)]);
         good(Form::Client, &["shop", "-", "9", &"c".repeat(63)]);
         bad(Form::Client, &["", "own user", "Shop", "a_b", "é", &"c".repeat(64)]);
+        good(Form::Words, &["own user", "é: it works", &"é".repeat(100)]);
+        bad(Form::Words, &["", "a\nb", "\u{1b}[2J", &"w".repeat(101)]);
     }
 
     #[test]

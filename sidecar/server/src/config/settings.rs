@@ -245,6 +245,17 @@ words! {
 }
 
 words! {
+    /// How the policy should decide.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Verdict {
+        /// The call goes on.
+        Allow = "allow",
+        /// The call is refused.
+        Deny = "deny",
+    }
+}
+
+words! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(super) enum StorageKind {
         Embedded = "embedded",
@@ -286,6 +297,8 @@ pub(super) struct Draft {
     pub(super) grants: Grants,
     /// The one of a list of clients that is read.
     pub(super) client: ClientDraft,
+    /// The one of a list of cases that is read.
+    pub(super) case: CaseDraft,
 }
 
 /// A client while it is read.
@@ -303,9 +316,29 @@ pub(super) struct ClientDraft {
     pub(super) reveals_per_minute: Option<NonZeroU32>,
 }
 
+/// A case of a policy while it is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CaseDraft {
+    pub(super) name: Option<String>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) namespace: Option<String>,
+    pub(super) operation: Option<Operation>,
+    pub(super) session: bool,
+    pub(super) purpose: bool,
+    pub(super) expect: Option<Verdict>,
+    pub(super) client: Option<String>,
+}
+
 /// The words of some operations.
-pub(super) fn words<const N: usize>(operations: [Operation; N]) -> [&'static str; N] {
-    operations.map(Operation::as_str)
+pub(super) const fn words<const N: usize>(operations: [Operation; N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = operations[at].as_str();
+        at += 1;
+    }
+    words
 }
 
 impl Draft {
@@ -340,7 +373,7 @@ impl Draft {
 
     /// The name of the one of a list that was read.
     pub(super) fn name(&self) -> Option<&str> {
-        self.client.name.as_deref()
+        self.client.name.as_deref().or(self.case.name.as_deref())
     }
 
     /// The client that was read, if enough was said.

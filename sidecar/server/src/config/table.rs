@@ -1,4 +1,4 @@
-//! The tables of sections and fields: one for the configuration, one for the cases of a policy.
+//! The one table of sections and fields.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct Table {
     pub(super) fields: &'static [Field],
     /// Names of a later version, a whole section where the field is empty. Each is one mistake of
     /// its own, since a reader of the documentation may well write them.
-    later: &'static [(&'static str, &'static str)],
+    pub(super) later: &'static [(&'static str, &'static str)],
     /// Fields that mean nothing without another one of their section.
     pub(super) beside: &'static [(&'static str, &'static str, &'static str)],
     /// Fields of which a section needs one or the other, or both.
@@ -437,7 +437,7 @@ const fn section(name: &'static str, about: &'static str) -> Section {
     Section { name, times: Times::Once, about }
 }
 
-const fn field(
+pub(super) const fn field(
     section: &'static str,
     name: &'static str,
     need: Need,
