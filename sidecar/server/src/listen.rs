@@ -13,10 +13,10 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use lunasec_core::{limits, policy::Caller};
+use lunasec_core::limits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixStream, unix::UCred},
+    net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -27,6 +27,7 @@ pub mod frames;
 
 mod h2;
 mod pace;
+mod peer;
 mod protocol;
 mod socket;
 mod stream;
@@ -34,6 +35,7 @@ mod stream;
 pub use socket::{Bound, SocketError};
 
 use pace::{Pace, Phase};
+use peer::Peer;
 use protocol::Protocol;
 use stream::Watched;
 
@@ -131,10 +133,6 @@ async fn crowding(mut crowd: watch::Receiver<bool>) -> watch::Receiver<bool> {
     }
 }
 
-fn caller(credentials: UCred) -> Caller {
-    Caller { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() }
-}
-
 async fn connection(
     stream: UnixStream,
     stack: Arc<Stack>,
@@ -142,22 +140,22 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let Ok(caller) = stream.peer_cred().map(caller) else { return };
+    let Ok(peer) = Peer::of(&stream) else { return };
     let protocol = tokio::select! {
         protocol = protocol::of(&stream, &paces) => protocol,
         _ = stop.wait_for(|stop| *stop) => None,
     };
     match protocol {
-        Some(Protocol::Http1) => h1(stream, caller, stack, paces, stop).await,
+        Some(Protocol::Http1) => h1(stream, peer, stack, paces, stop).await,
         // Boxed, so that the others do not carry its size.
-        Some(Protocol::Http2) => Box::pin(h2::serve(stream, caller, stack, paces, stop)).await,
+        Some(Protocol::Http2) => Box::pin(h2::serve(stream, peer, stack, paces, stop)).await,
         None => {}
     }
 }
 
 async fn h1(
     stream: UnixStream,
-    caller: Caller,
+    peer: Peer,
     stack: Arc<Stack>,
     paces: Paces,
     stop: watch::Receiver<bool>,
@@ -165,6 +163,7 @@ async fn h1(
     let pace = Arc::new(Pace::default());
     let service = service_fn(|request| {
         let (stack, pace) = (Arc::clone(&stack), Arc::clone(&pace));
+        let caller = peer.caller();
         async move {
             pace.enter(Phase::Serving);
             let answer = stack.serve(caller, request).await;

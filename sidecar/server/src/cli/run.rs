@@ -53,7 +53,8 @@ pub(super) fn sidecar(
     // Before any thread, and before anything is created.
     let hardening = platform::harden();
     platform::raise_file_limit(
-        config.limits.connections
+        // Each with its other end's process.
+        2 * config.limits.connections
             + limits::REFUSALS
             + limits::ADMIN_CONNECTIONS
             + limits::OTHER_FILES,

@@ -14,7 +14,7 @@ use std::{
 
 use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use lunasec_core::{limits, policy::Caller};
+use lunasec_core::limits;
 use tokio::{
     net::UnixStream,
     sync::watch,
@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Paces, crowding,
     frames::Frames,
+    peer::Peer,
     stream::{Watch, Watched},
 };
 use crate::{grpc::Reply, stack::Stack};
@@ -31,7 +32,7 @@ use crate::{grpc::Reply, stack::Stack};
 /// Serves a connection to its end: its own, its client's slowness, or a stop.
 pub(super) async fn serve(
     stream: UnixStream,
-    caller: Caller,
+    peer: Peer,
     stack: Arc<Stack>,
     paces: Paces,
     stop: watch::Receiver<bool>,
@@ -39,6 +40,7 @@ pub(super) async fn serve(
     let pace = Arc::new(Pace::default());
     let service = service_fn(|request| {
         let (stack, work) = (Arc::clone(&stack), Work::begin(&pace));
+        let caller = peer.caller();
         async move {
             let mut answer = stack.serve_any(caller, request).await;
             // An answer that stays open is work for as long as it does.
