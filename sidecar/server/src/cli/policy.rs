@@ -212,6 +212,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_cases_hold_for_the_documented_clients() {
+        let config = Config::parse(include_str!("../config/example.toml"), &[]).unwrap();
+        let rules = Rules::new(Client::own(1), config.clients);
+        let cases = Case::parse(include_str!("../config/example-cases.toml")).unwrap();
+        let failed = |case: &&Case| !Decision::of(&rules, case).is_expected(case);
+        assert_eq!(cases.iter().find(failed), None);
+        assert!(!cases.is_empty());
+    }
+
+    #[test]
     fn what_is_not_as_expected_says_what_was() {
         let lines = lines(&[
             r#"uid = 10, gid = 1, operation = "tokenize", expect = "deny""#,
