@@ -8,6 +8,7 @@
     reason = "in a test, a panic is the report, and time is the machine's"
 )]
 
+mod access;
 mod aws;
 mod bad_input;
 mod config;

@@ -47,7 +47,11 @@ pub struct Answer {
 impl Grpc {
     /// Connects to a sidecar.
     pub async fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).await.unwrap();
+        Self::over(UnixStream::connect(socket).await.unwrap()).await
+    }
+
+    /// Speaks over a stream that is there.
+    pub async fn over(stream: UnixStream) -> Self {
         let (requests, mut connection) = client::handshake(stream).await.unwrap();
         let pings = connection.ping_pong().unwrap();
         Self { requests, end: tokio::spawn(connection), pings }

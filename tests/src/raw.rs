@@ -6,8 +6,13 @@ use std::{
     net::TcpStream,
     os::unix::net::UnixStream,
     path::Path,
+    thread,
 };
 
+use rustix::{
+    process::{Gid, Uid},
+    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+};
 use serde_json::Value;
 
 use crate::sidecar::PATIENCE;
@@ -18,6 +23,20 @@ pub struct Raw<S = UnixStream> {
     pub stream: S,
     /// Read, and not yet part of an answer.
     buffer: Vec<u8>,
+}
+
+/// Connects as another user and group, beside which it is in some other groups. Needs root.
+pub fn stream_as(socket: &Path, uid: u32, gid: u32, groups: &[u32]) -> UnixStream {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    // Only this thread becomes someone else, and it ends with the connect.
+    let connect = || {
+        set_thread_groups(&groups).expect("only root can call as others: run these tests as root");
+        set_thread_res_gid(group, group, group).unwrap();
+        set_thread_res_uid(user, user, user).unwrap();
+        UnixStream::connect(socket).unwrap()
+    };
+    thread::scope(|scope| scope.spawn(connect).join().unwrap())
 }
 
 /// An HTTP answer.
@@ -52,7 +71,11 @@ impl Answer {
 impl Raw<UnixStream> {
     /// Connects to a sidecar.
     pub fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
+        Self::over(UnixStream::connect(socket).unwrap())
+    }
+
+    /// Speaks over a stream that is there.
+    pub fn over(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, buffer: Vec::new() }

@@ -15,7 +15,7 @@ pub struct Caller {
     pub uid: u32,
     /// Effective group id when it connected.
     pub gid: u32,
-    /// Process id, where the platform tells it.
+    /// Process id, while that very process is proven alive. For people: nothing is decided by it.
     pub pid: Option<i32>,
 }
 

@@ -15,6 +15,7 @@ mod dev;
 pub mod files;
 mod keys;
 mod open;
+mod policy;
 mod run;
 mod serve;
 mod status;
@@ -70,6 +71,8 @@ enum Command {
     Sweep(sweep::Sweep),
     /// Rotate or rewrap the data keys
     Keys(keys::Keys),
+    /// Test who may do what
+    Policy(policy::Policy),
 }
 
 /// Which sidecar a command talks to.
@@ -98,6 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(command) => run::block_on(command.run()),
         Command::Sweep(command) => run::block_on(command.run()),
         Command::Keys(command) => run::block_on(command.run()),
+        Command::Policy(command) => command.run(),
     };
     outcome.unwrap_or_else(|stop| {
         tell(&format!("lunasec: {}\n", stop.words));

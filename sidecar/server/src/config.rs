@@ -7,31 +7,41 @@
 //!
 //! One table, [`table`], names every field; reading, overrides, the schema, the reference and the
 //! guesses at misspelt names all derive from it. The road of a file: [`repair`] takes out what is
-//! not TOML, [`reader`] walks the rest and hands each value to its [`kinds`], and what is whole and
-//! without a mistake becomes a [`Config`]. Nothing here reads the environment or a file.
+//! not TOML, [`reader`] walks the rest and hands each value to its [`kinds`], [`complete`] and
+//! [`items`] look for what is absent, without effect or at odds, and what is whole and without a
+//! mistake becomes a [`Config`]. Nothing here reads the environment or a file.
 
+mod cases;
+mod complete;
 mod fields;
 mod forms;
+mod items;
 mod kinds;
 mod lines;
 mod mistake;
 mod names;
 mod reader;
 mod repair;
+mod rules;
 mod schema;
 mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
     Degrade, Format, Grants, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
+    Verdict,
 };
+
+use std::mem;
 
 use lunasec_core::policy::Client;
 use reader::Reader;
+use table::{CONFIG, Table};
 
 /// The settings of a sidecar, complete and valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,12 +70,7 @@ impl Config {
     /// Reads a file's text and the environment, whose `LUNASEC_SECTION__FIELD` variables win over
     /// the file; others in `env` are ignored. The mistakes come in the order of their places.
     pub fn parse(text: &str, env: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader::default();
-        reader.file(text);
-        reader.environment(env);
-        reader.complete();
-        let Reader { draft, mut mistakes, .. } = reader;
-        mistakes.sort_by(|one, other| one.place.cmp(&other.place));
+        let (Reader { draft, items, .. }, mistakes) = read(&CONFIG, text, env);
         match (draft.storage(), draft.keys()) {
             (Some(storage), Some(keys)) if mistakes.is_empty() => Ok(Self {
                 listen: draft.listen,
@@ -76,7 +81,7 @@ impl Config {
                 log: draft.log,
                 sweep: draft.sweep,
                 grants: draft.grants,
-                clients: draft.clients,
+                clients: items.iter().filter_map(|item| item.draft.client()).collect(),
             }),
             _ => Err(mistakes),
         }
@@ -97,4 +102,15 @@ impl Config {
         ];
         changes.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
     }
+}
+
+/// Reads what a table describes; the mistakes come in the order of their places.
+fn read(table: &'static Table, text: &str, env: &[(String, String)]) -> (Reader, Vec<Mistake>) {
+    let mut reader = Reader::new(table);
+    reader.file(text);
+    reader.environment(env);
+    reader.complete();
+    let mut mistakes = mem::take(&mut reader.mistakes);
+    mistakes.sort_by(|one, other| one.place.cmp(&other.place));
+    (reader, mistakes)
 }

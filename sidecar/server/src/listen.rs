@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use lunasec_core::{limits, policy::Caller};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixStream, unix::UCred},
+    net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -27,6 +27,7 @@ pub mod frames;
 
 mod h2;
 mod pace;
+mod peer;
 mod protocol;
 mod socket;
 mod stream;
@@ -131,10 +132,6 @@ async fn crowding(mut crowd: watch::Receiver<bool>) -> watch::Receiver<bool> {
     }
 }
 
-fn caller(credentials: UCred) -> Caller {
-    Caller { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() }
-}
-
 async fn connection(
     stream: UnixStream,
     stack: Arc<Stack>,
@@ -142,7 +139,7 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let Ok(caller) = stream.peer_cred().map(caller) else { return };
+    let Ok(caller) = peer::caller(&stream) else { return };
     let protocol = tokio::select! {
         protocol = protocol::of(&stream, &paces) => protocol,
         _ = stop.wait_for(|stop| *stop) => None,

@@ -3,7 +3,10 @@
 //! Nothing here is fatal. Containers take rights away in many ways; what could not be had is said in
 //! the log and in the status, and the sidecar goes on.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
     process::{Resource, Rlimit, getrlimit, setrlimit, umask},
 };
@@ -68,8 +71,22 @@ pub fn raise_file_limit(wanted: usize) {
     }
 }
 
+/// A descriptor of the process that connected a socket, where the kernel has one (Linux since 6.5).
+pub fn peer_process(socket: &impl AsFd) -> Option<OwnedFd> {
+    kernel::peer_process(socket)
+}
+
+/// Whether the process of a descriptor still runs: once it has ended, the descriptor can be read.
+pub fn is_alive(process: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)).is_ok_and(|ended| ended == 0)
+}
+
 #[cfg(target_os = "linux")]
 mod kernel {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
     use rustix::{
         mm::{MlockAllFlags, mlockall},
         process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior},
@@ -93,6 +110,10 @@ mod kernel {
         let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
         mlockall(all).map_err(|_| "the kernel refused to lock memory")
     }
+
+    pub(super) fn peer_process(socket: &impl AsFd) -> Option<OwnedFd> {
+        getsockopt(socket, PeerPidfd).ok()
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -103,5 +124,9 @@ mod kernel {
 
     pub(super) fn lock_memory() -> Result<(), &'static str> {
         Err("this platform offers no way to lock all memory")
+    }
+
+    pub(super) fn peer_process(_: &impl std::os::fd::AsFd) -> Option<std::os::fd::OwnedFd> {
+        None
     }
 }

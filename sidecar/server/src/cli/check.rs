@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Outcome, Stop, USAGE, connect, print, run};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Mistake};
 
 /// Arguments of `lunasec check`.
 #[derive(clap::Args)]
@@ -66,12 +66,15 @@ pub(super) fn parse(
     text: &str,
     variables: &[(String, String)],
 ) -> Result<Config, Stop> {
-    Config::parse(text, variables).map_err(|mistakes| {
-        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.render(file)).collect();
-        let count = match lines.len() {
-            1 => "1 mistake".to_owned(),
-            many => format!("{many} mistakes"),
-        };
-        Stop::new(USAGE, format!("{count} in the configuration\n{}", lines.join("\n")))
-    })
+    Config::parse(text, variables).map_err(|wrong| mistakes(file, "configuration", &wrong))
+}
+
+/// Names every mistake in a file.
+pub(super) fn mistakes(file: &str, what: &str, mistakes: &[Mistake]) -> Stop {
+    let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.render(file)).collect();
+    let count = match lines.len() {
+        1 => "1 mistake".to_owned(),
+        many => format!("{many} mistakes"),
+    };
+    Stop::new(USAGE, format!("{count} in the {what}\n{}", lines.join("\n")))
 }

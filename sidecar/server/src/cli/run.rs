@@ -164,7 +164,8 @@ mod tests {
     fn libraries_never_say_more_than_warnings_and_h2_not_even_those() {
         for level in [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace] {
             let says = |target, level| filter(level).would_enable(target, &tracing::Level::INFO);
-            for library in ["hyper", "h2", "aws_smithy_runtime", "tower", "rustls", "redb", "tonic"] {
+            for library in ["hyper", "h2", "aws_smithy_runtime", "tower", "rustls", "redb", "tonic"]
+            {
                 assert!(!says(library, level), "{library}");
             }
             assert!(!filter(level).would_enable("h2::proto", &tracing::Level::WARN));

@@ -1,6 +1,8 @@
 //! What a field is. The fields themselves are in [`super::table`].
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use lunasec_core::{ids::Namespace, policy::Operation};
 
 use super::{forms::Form, kinds::Shape, mistake::Place, settings::Draft};
 
@@ -8,8 +10,34 @@ use super::{forms::Form, kinds::Shape, mistake::Place, settings::Draft};
 pub(super) struct Section {
     /// Its name.
     pub(super) name: &'static str,
+    /// How often it may be there.
+    pub(super) times: Times,
     /// What it is for.
     pub(super) about: &'static str,
+}
+
+/// How often a section may be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    /// Once at most.
+    Once,
+    /// Any number of times, in double brackets.
+    Any,
+    /// The same, but at least once.
+    Some,
+}
+
+impl Section {
+    /// Whether it is written in double brackets, once for each of what it describes.
+    pub(super) fn is_list(&self) -> bool {
+        self.times != Times::Once
+    }
+
+    /// The line that begins it.
+    pub(super) fn header(&self) -> String {
+        let name = self.name;
+        if self.is_list() { format!("[[{name}]]") } else { format!("[{name}]") }
+    }
 }
 
 /// One field: everything that reading, the schema, the reference and the overrides need to know.
@@ -61,6 +89,14 @@ pub(super) enum Kind {
     KeyIdsByNamespace(At<BTreeMap<String, String>>),
     /// True or false.
     Switch(At<bool>),
+    /// The number of a user or a group.
+    Id(At<Option<u32>>),
+    /// A whole number; at least one.
+    Rate(At<Option<NonZeroU32>>),
+    /// A list of namespaces.
+    Namespaces(At<Vec<Namespace>>),
+    /// A list of what a client can be allowed to do.
+    Operations(At<Vec<Operation>>),
     /// An IP address and port, or `off`.
     Address(At<Option<SocketAddr>>),
     /// One of a few words.

@@ -1,9 +1,9 @@
-//! The forms of names that AWS gives or takes: checked here, so that a slip is a mistake in the
-//! configuration and not an outage.
+//! The forms of names, those that AWS gives or takes and our own: checked here, so that a slip is a
+//! mistake in the configuration and not an outage.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use lunasec_core::ids::Namespace;
+use lunasec_core::ids::{InvalidNamespace, Namespace};
 
 use super::kinds::{Refusal, items, noted, refuse};
 
@@ -20,6 +20,12 @@ pub(super) enum Form {
     Endpoint,
     /// A KMS key's id or ARN, or an alias.
     KeyId,
+    /// A namespace.
+    Namespace,
+    /// A client.
+    Client,
+    /// Any words of one line.
+    Words,
 }
 
 impl Form {
@@ -31,6 +37,9 @@ impl Form {
             Self::Region => "^[a-z0-9-]{1,63}$",
             Self::Endpoint => r"^https?://[^/?#@\s]+/?$",
             Self::KeyId => "^[A-Za-z0-9:/_-]{1,256}$",
+            Self::Namespace => "^[a-z0-9][a-z0-9-]{0,62}$",
+            Self::Client => "^[a-z0-9-]{1,63}$",
+            Self::Words => r"^[^\x00-\x1f\x7f-\x9f]{1,100}$",
         }
     }
 
@@ -42,6 +51,9 @@ impl Form {
             Self::Region => region(text),
             Self::Endpoint => endpoint(text),
             Self::KeyId => key_id(text),
+            Self::Namespace => namespace(text),
+            Self::Client => client(text),
+            Self::Words => one_line(text),
         }
         .map(|()| text.trim_end_matches(if self == Self::Endpoint { "/" } else { "\0" }).to_owned())
     }
@@ -122,6 +134,31 @@ fn key_id(text: &str) -> Result<(), Refusal> {
     noted("is not a KMS key", ", an alias as alias/name, a key's id, or an ARN")
 }
 
+fn namespace(text: &str) -> Result<(), Refusal> {
+    match Namespace::parse(text) {
+        Ok(_) => Ok(()),
+        Err(InvalidNamespace) => noted(
+            "is no namespace",
+            ": 1 to 63 characters of a-z, 0-9 and -, the first a letter or digit",
+        ),
+    }
+}
+
+fn client(text: &str) -> Result<(), Refusal> {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
+        return Ok(());
+    }
+    noted("is not a client's name", ": 1 to 63 of a-z, 0-9 and -")
+}
+
+fn one_line(text: &str) -> Result<(), Refusal> {
+    if (1..=100).contains(&text.chars().count()) && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    noted("is not one line of text", ": 1 to 100 characters")
+}
+
 /// `namespace=key`, with commas between them.
 pub(super) fn key_ids_by_namespace(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
     let mut keys = BTreeMap::new();
@@ -169,6 +206,16 @@ mod tests {
             &["alias/a", "1234abcd-12ab-34cd-56ef-1234567890ab", "arn:aws:kms:r:1:key/x", "mrk-1"],
         );
         bad(Form::KeyId, &["", "alias a", "a,b", "key?", &"k".repeat(257)]);
+    }
+
+    #[test]
+    fn names_of_our_own() {
+        good(Form::Namespace, &["default", "eu-1", &"n".repeat(63)]);
+        bad(Form::Namespace, &["", "*", "-a", "Shop", "a b", &"n".repeat(64)]);
+        good(Form::Client, &["shop", "-", "9", &"c".repeat(63)]);
+        bad(Form::Client, &["", "own user", "Shop", "a_b", "é", &"c".repeat(64)]);
+        good(Form::Words, &["own user", "é: it works", &"é".repeat(100)]);
+        bad(Form::Words, &["", "a\nb", "\u{1b}[2J", &"w".repeat(101)]);
     }
 
     #[test]

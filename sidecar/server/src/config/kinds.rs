@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use lunasec_core::{limits, words};
+use lunasec_core::{ids::Namespace, limits, words};
 
 use super::{
     fields::Kind,
     forms::{self, Form},
-    names,
+    names, rules,
     settings::Draft,
 };
 
@@ -54,7 +54,7 @@ pub(super) fn noted<T>(why: &str, note: &'static str) -> Result<T, Refusal> {
     Err(Refusal { why: why.into(), value: None, note })
 }
 
-fn bound<T>(why: &str, value: &str, note: &'static str) -> Result<T, Refusal> {
+pub(super) fn bound<T>(why: &str, value: &str, note: &'static str) -> Result<T, Refusal> {
     Err(Refusal { why: format!("{why} {value}"), value: Some(value.into()), note })
 }
 
@@ -62,9 +62,9 @@ impl Kind {
     /// How the file writes it.
     pub(super) fn shape(&self) -> Shape {
         match self {
-            Self::Count { .. } | Self::Entries { .. } => Shape::Whole,
+            Self::Count { .. } | Self::Entries { .. } | Self::Id(_) | Self::Rate(_) => Shape::Whole,
             Self::Switch(_) => Shape::Switch,
-            Self::KeyIds(_) => Shape::List,
+            Self::KeyIds(_) | Self::Namespaces(_) | Self::Operations(_) => Shape::List,
             Self::KeyIdsByNamespace(_) => Shape::Table,
             _ => Shape::Text,
         }
@@ -81,6 +81,10 @@ impl Kind {
             Self::KeyIds(at) => *at(draft) = key_ids(text)?,
             Self::KeyIdsByNamespace(at) => *at(draft) = forms::key_ids_by_namespace(text)?,
             Self::Switch(at) => *at(draft) = switch(text)?,
+            Self::Id(at) => *at(draft) = Some(rules::id(text)?),
+            Self::Rate(at) => *at(draft) = Some(rules::rate(text)?),
+            Self::Namespaces(at) => *at(draft) = rules::namespaces(text)?,
+            Self::Operations(at) => *at(draft) = rules::operations(text)?,
             Self::Address(at) => *at(draft) = address(text)?,
             Self::Word { words, put, .. } => {
                 put(draft, text).map_or_else(|| Err(one_of(text, words)), Ok)?;
@@ -103,6 +107,10 @@ impl Kind {
             Self::KeyIds(at) => Some(at(draft).join(",")),
             Self::KeyIdsByNamespace(at) => Some(pairs(at(draft))),
             Self::Switch(at) => Some(at(draft).to_string()),
+            Self::Id(at) => at(draft).map(|id| id.to_string()),
+            Self::Rate(at) => at(draft).map(|rate| rate.to_string()),
+            Self::Namespaces(at) => Some(joined(at(draft), Namespace::as_str)),
+            Self::Operations(at) => Some(joined(at(draft), |operation| operation.as_str())),
             Self::Address(at) => Some(at(draft).map_or("off".into(), |at| at.to_string())),
             Self::Word { get, .. } => get(draft).map(Into::into),
             Self::Size { at, .. } => Some(show_size(*at(draft))),
@@ -187,6 +195,10 @@ fn key_ids(text: &str) -> Result<Vec<String>, Refusal> {
     Ok(ids)
 }
 
+fn joined<T>(items: &[T], text: impl Fn(&T) -> &str) -> String {
+    items.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
 fn pairs(map: &BTreeMap<String, String>) -> String {
     map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
@@ -203,7 +215,7 @@ fn address(text: &str) -> Result<Option<SocketAddr>, Refusal> {
     }
 }
 
-fn one_of(text: &str, words: &[&str]) -> Refusal {
+pub(super) fn one_of(text: &str, words: &[&str]) -> Refusal {
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     let why = match quoted.as_slice() {
         [only] => format!("is not {only}"),

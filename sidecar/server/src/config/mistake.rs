@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// Characters of a value that a mistake repeats.
 const SHOWN: usize = 40;
@@ -19,6 +19,16 @@ pub enum Place {
     Environment(String),
     /// The file as a whole: something is not there.
     Whole,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { line, .. } => write!(f, "line {line}"),
+            Self::Environment(name) => write!(f, "{}", name.escape_debug()),
+            Self::Whole => f.write_str("the file"),
+        }
+    }
 }
 
 /// One thing to put right.

@@ -3,7 +3,7 @@
 use super::{
     fields::{Field, Section},
     mistake::quoted,
-    table::{self, FIELDS, SECTIONS},
+    table::Table,
 };
 
 /// Longer names are not compared: they are no slip of a finger.
@@ -25,65 +25,71 @@ pub(super) fn closest<T>(name: &str, candidates: impl Iterator<Item = (String, T
         .map(|(.., candidate)| candidate)
 }
 
-/// The section that was meant.
-pub(super) fn section(name: &str) -> Option<&'static Section> {
-    closest(name, SECTIONS.iter().map(|section| (section.name.to_owned(), section)))
-}
+impl Table {
+    /// The section that was meant.
+    pub(super) fn section_like(&self, name: &str) -> Option<&'static Section> {
+        closest(name, self.sections.iter().map(|section| (section.name.to_owned(), section)))
+    }
 
-/// The field of `section` that was meant.
-pub(super) fn field(section: &str, name: &str) -> Option<&'static Field> {
-    closest(name, table::fields(section).map(|field| (field.name.to_owned(), field)))
-}
+    /// The field of `section` that was meant.
+    pub(super) fn field_like(&self, section: &str, name: &str) -> Option<&'static Field> {
+        closest(name, self.fields_of(section).map(|field| (field.name.to_owned(), field)))
+    }
 
-/// The field whose environment variable was meant.
-pub(super) fn variable(name: &str) -> Option<&'static Field> {
-    closest(name, FIELDS.iter().map(|field| (field.variable(), field)))
-}
+    /// The field whose environment variable was meant.
+    pub(super) fn variable_like(&self, name: &str) -> Option<&'static Field> {
+        closest(name, self.fields_with_variables().map(|field| (field.variable(), field)))
+    }
 
-/// What to do about an unknown section.
-pub(super) fn section_advice(name: &str) -> String {
-    match section(name) {
-        Some(section) => format!("did you mean [{}]?", section.name),
-        None => {
-            let names: Vec<String> =
-                SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect();
-            format!("remove it; the sections are {}", names.join(", "))
+    /// What to do about an unknown section.
+    pub(super) fn section_advice(&self, name: &str) -> String {
+        match self.section_like(name) {
+            Some(section) => format!("did you mean {}?", section.header()),
+            None => {
+                let names: Vec<String> = self.sections.iter().map(Section::header).collect();
+                format!("remove it; the sections are {}", names.join(", "))
+            }
         }
     }
-}
 
-/// What to do about an unknown field of a section.
-pub(super) fn field_advice(section: &str, name: &str) -> String {
-    if let Some(field) = field(section, name) {
-        return format!("did you mean {}?", field.name);
+    /// What to do about an unknown field of a section.
+    pub(super) fn field_advice(&self, section: &str, name: &str) -> String {
+        if let Some(field) = self.field_like(section, name) {
+            return format!("did you mean {}?", field.name);
+        }
+        if let Some(advice) = self.elsewhere(name) {
+            return advice;
+        }
+        let names: Vec<&str> = self.fields_of(section).map(|field| field.name).collect();
+        let fields = names.join(", ");
+        format!("remove it; the fields of {} are {fields}", self.header(section))
     }
-    if let Some(advice) = elsewhere(name) {
-        return advice;
+
+    /// What to do about a field that is in no section.
+    pub(super) fn stray_advice(&self, name: &str) -> String {
+        self.elsewhere(name).unwrap_or_else(|| self.section_advice(name))
     }
-    let names: Vec<&str> = table::fields(section).map(|field| field.name).collect();
-    format!("remove it; the fields of [{section}] are {}", names.join(", "))
-}
 
-/// What to do about a field that is in no section.
-pub(super) fn stray_advice(name: &str) -> String {
-    elsewhere(name).unwrap_or_else(|| section_advice(name))
-}
+    /// Where a field of this name belongs.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        let fields = self.fields.iter().filter(|field| field.name == name);
+        let sections: Vec<String> = fields.map(|field| self.header(field.section)).collect();
+        (!sections.is_empty()).then(|| format!("move it to {}", sections.join(" or ")))
+    }
 
-/// Where a field of this name belongs.
-fn elsewhere(name: &str) -> Option<String> {
-    let sections: Vec<String> = FIELDS
-        .iter()
-        .filter(|field| field.name == name)
-        .map(|field| format!("[{}]", field.section))
-        .collect();
-    (!sections.is_empty()).then(|| format!("move it to {}", sections.join(" or ")))
-}
+    /// What to do about an unknown environment variable.
+    pub(super) fn variable_advice(&self, name: &str) -> String {
+        match self.variable_like(name) {
+            Some(field) => format!("did you mean {}?", field.variable()),
+            None => {
+                "unset it; a variable is LUNASEC_, a section, two underscores and a field".into()
+            }
+        }
+    }
 
-/// What to do about an unknown environment variable.
-pub(super) fn variable_advice(name: &str) -> String {
-    match variable(name) {
-        Some(field) => format!("did you mean {}?", field.variable()),
-        None => "unset it; a variable is LUNASEC_, a section, two underscores and a field".into(),
+    /// The line that begins a section.
+    pub(super) fn header(&self, section: &str) -> String {
+        self.section_named(section).map_or_else(|| format!("[{section}]"), Section::header)
     }
 }
 
@@ -100,6 +106,7 @@ pub(super) fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::table::CONFIG;
 
     #[test]
     fn misspelt_names_are_recognized() {
@@ -109,23 +116,24 @@ mod tests {
             ("Keys", "keys"),
             ("key", "keys"),
             ("limit", "limits"),
+            ("client", "clients"),
         ] {
-            assert_eq!(section(typed).unwrap().name, meant);
+            assert_eq!(CONFIG.section_like(typed).unwrap().name, meant);
         }
-        assert_eq!(field("sweep", "tombstone-grace").unwrap().name, "tombstone_grace");
-        assert_eq!(field("limits", "idle_tiem").unwrap().name, "idle_time");
-        assert_eq!(variable("LUNASEC_LISTEN__SOCKT").unwrap().full(), "listen.socket");
+        assert_eq!(CONFIG.field_like("sweep", "tombstone-grace").unwrap().name, "tombstone_grace");
+        assert_eq!(CONFIG.field_like("limits", "idle_tiem").unwrap().name, "idle_time");
+        assert_eq!(CONFIG.variable_like("LUNASEC_LISTEN__SOCKT").unwrap().full(), "listen.socket");
         for far in ["", "x", "database", &"l".repeat(1_000_000)] {
-            assert!(section(far).is_none(), "{far}");
+            assert!(CONFIG.section_like(far).is_none(), "{far}");
         }
     }
 
     #[test]
     fn a_field_in_the_wrong_section_is_sent_to_its_own() {
-        assert_eq!(field_advice("log", "socket"), "move it to [listen]");
-        assert_eq!(stray_advice("path"), "move it to [storage] or [keys]");
+        assert_eq!(CONFIG.field_advice("log", "socket"), "move it to [listen]");
+        assert_eq!(CONFIG.stray_advice("path"), "move it to [storage] or [keys]");
         assert_eq!(
-            field_advice("log", "colour"),
+            CONFIG.field_advice("log", "colour"),
             "remove it; the fields of [log] are level, format"
         );
     }

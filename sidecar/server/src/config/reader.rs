@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    mem,
 };
 
 use toml::{
@@ -11,42 +12,69 @@ use toml::{
 };
 
 use super::{
-    fields::{Field, Need},
+    fields::{Field, Section},
     kinds::Shape,
     lines::Lines,
     mistake::{Mistake, Place, quoted},
     names, repair,
     repair::Repaired,
     settings::Draft,
-    table,
+    table::Table,
 };
 
 /// What was said about a field.
-struct Given {
-    place: Place,
-    good: bool,
+pub(super) struct Given {
+    pub(super) place: Place,
+    pub(super) good: bool,
+}
+
+/// One section of a list: what was read of it, apart from the others.
+pub(super) struct Item {
+    pub(super) section: &'static Section,
+    pub(super) place: Place,
+    pub(super) draft: Draft,
+    pub(super) given: BTreeMap<String, Given>,
 }
 
 /// The draft, and what is known about where it comes from.
-#[derive(Default)]
 pub(super) struct Reader {
+    /// What is read.
+    pub(super) table: &'static Table,
     /// The settings so far.
     pub(super) draft: Draft,
     /// The mistakes so far.
     pub(super) mistakes: Vec<Mistake>,
-    given: BTreeMap<String, Given>,
-    sections: BTreeMap<&'static str, Place>,
+    /// The sections of lists, in their order.
+    pub(super) items: Vec<Item>,
+    /// What was said of each field.
+    pub(super) given: BTreeMap<String, Given>,
+    /// The sections that are there.
+    pub(super) sections: BTreeMap<&'static str, Place>,
     /// Sections whose content could not be read.
-    lost: BTreeSet<&'static str>,
+    pub(super) lost: BTreeSet<&'static str>,
     /// Whether anything at all could not be read, so that absence proves nothing.
-    unsure: bool,
+    pub(super) unsure: bool,
 }
 
 impl Reader {
+    /// Nothing read yet.
+    pub(super) fn new(table: &'static Table) -> Self {
+        Self {
+            table,
+            draft: Draft::default(),
+            mistakes: Vec::new(),
+            items: Vec::new(),
+            given: BTreeMap::new(),
+            sections: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            unsure: false,
+        }
+    }
+
     /// Reads the file.
     pub(super) fn file(&mut self, text: &str) {
         let lines = Lines::new(text);
-        let repaired = Repaired::new(text);
+        let repaired = Repaired::new(text, self.table);
         let (table, errors) = DeTable::parse_recoverable(&repaired.text);
         self.mistakes.extend(repair::duplicates(text, &lines, &errors));
         for (name, value) in table.get_ref() {
@@ -62,7 +90,7 @@ impl Reader {
             self.given.entry(field.full()).or_insert(Given { place: Place::Whole, good: false });
         }
         for name in repaired.sections {
-            match names::section(&name) {
+            match self.table.section_like(&name) {
                 Some(section) => _ = self.lost.insert(section.name),
                 None => self.unsure = true,
             }
@@ -80,34 +108,68 @@ impl Reader {
     ) {
         let name: &str = key.get_ref();
         let place = lines.place(key.span().start.min(value.span().start));
-        if table::is_later(name, "") {
+        if self.table.is_later(name, "") {
             return self.mistake(
                 place,
                 format!("[{name}] is not in this version yet"),
                 "remove it",
             );
         }
-        let known = table::SECTIONS.iter().find(|section| section.name == name);
+        let known = self.table.section_named(name);
         if known.is_none() {
             self.unknown_section(place.clone(), name, value.get_ref());
         }
         // What is in a misspelt section is checked as if it were spelt well.
-        let meant = || names::section(name).filter(|section| !all.contains_key(section.name));
-        let Some(section) = known.or_else(meant).map(|section| section.name) else { return };
-        self.sections.insert(section, place.clone());
+        let meant =
+            || self.table.section_like(name).filter(|section| !all.contains_key(section.name));
+        let Some(section) = known.or_else(meant) else { return };
+        self.sections.insert(section.name, place.clone());
         match value.get_ref() {
-            DeValue::Table(fields) => {
-                for (key, value) in fields {
-                    self.entry(lines, section, key, value);
+            DeValue::Array(items) if section.is_list() => {
+                items.iter().for_each(|item| self.item(lines, section, item));
+            }
+            DeValue::Table(fields) if !section.is_list() => self.fields(lines, section, fields),
+            other => {
+                self.lost.insert(section.name);
+                if known.is_some() {
+                    let (one, each) = match section.is_list() {
+                        true => ("a list of sections", ", once for each"),
+                        false => ("one section", ""),
+                    };
+                    let what = format!("{name} is {}, which should be {one}", article(other));
+                    let header = section.header();
+                    self.mistake(place, what, format!("write {header} and its fields below{each}"));
                 }
             }
-            _ if known.is_some() => {
-                self.lost.insert(section);
-                let what =
-                    format!("{name} is {}, which should be one section", article(value.get_ref()));
-                self.mistake(place, what, format!("write [{name}] and its fields below"));
-            }
-            _ => _ = self.lost.insert(section),
+        }
+    }
+
+    /// Reads one section of a list, which may be written as a table in one.
+    fn item(&mut self, lines: &Lines<'_>, section: &'static Section, value: &Spanned<DeValue<'_>>) {
+        let place = lines.place(value.span().start);
+        let DeValue::Table(fields) = value.get_ref() else {
+            self.lost.insert(section.name);
+            let what = format!(
+                "{} holds {}, which should be a table",
+                section.name,
+                article(value.get_ref())
+            );
+            return self.mistake(
+                place,
+                what,
+                format!("write {} and its fields below", section.header()),
+            );
+        };
+        let (draft, given) = (mem::take(&mut self.draft), mem::take(&mut self.given));
+        self.fields(lines, section, fields);
+        let draft = mem::replace(&mut self.draft, draft);
+        let given = mem::replace(&mut self.given, given);
+        self.items.push(Item { section, place, draft, given });
+    }
+
+    fn fields(&mut self, lines: &Lines<'_>, section: &'static Section, fields: &DeTable<'_>) {
+        for (key, value) in fields {
+            self.entry(lines, section.name, key, value);
         }
     }
 
@@ -115,11 +177,11 @@ impl Reader {
         let (what, instead) = match value {
             DeValue::Table(_) | DeValue::Array(_) => (
                 format!("there is no section [{}]", names::shown(name)),
-                names::section_advice(name),
+                self.table.section_advice(name),
             ),
             _ => {
                 let what = format!("{} is a field outside of any section", names::shown(name));
-                (what, names::stray_advice(name))
+                (what, self.table.stray_advice(name))
             }
         };
         self.mistake(place, what, instead);
@@ -134,17 +196,18 @@ impl Reader {
     ) {
         let name: &str = key.get_ref();
         let place = lines.place(key.span().start);
-        if let Some(field) = table::field_named(section, name) {
+        if let Some(field) = self.table.field_named(section, name) {
             self.value(field, lines.place(value.span().start), value.get_ref());
-        } else if table::is_later(section, name) {
+        } else if self.table.is_later(section, name) {
             let what = format!("{section}.{name} is not in this version yet");
             self.mistake(place, what, "remove it");
         } else {
-            if let Some(meant) = names::field(section, name) {
+            if let Some(meant) = self.table.field_like(section, name) {
                 self.given(meant, place.clone(), false);
             }
-            let what = format!("[{section}] has no field {}", names::shown(name));
-            self.mistake(place, what, names::field_advice(section, name));
+            let what =
+                format!("{} has no field {}", self.table.header(section), names::shown(name));
+            self.mistake(place, what, self.table.field_advice(section, name));
         }
     }
 
@@ -184,14 +247,19 @@ impl Reader {
     /// Reads the environment's overrides; what has no section and field is not one.
     pub(super) fn environment(&mut self, env: &[(String, String)]) {
         for (name, value) in env {
-            let Some((section, rest)) =
-                name.strip_prefix("LUNASEC_").and_then(|rest| rest.split_once("__"))
-            else {
-                continue;
-            };
+            let Some(rest) = name.strip_prefix("LUNASEC_") else { continue };
             let place = Place::Environment(name.clone());
+            let parts = rest.split_once("__");
+            let section = parts.map_or(rest, |(section, _)| section).to_ascii_lowercase();
+            if let Some(list) = self.table.section_named(&section).filter(|named| named.is_list()) {
+                let what = format!("{section} cannot be set by variables");
+                let instead = format!("unset it, and write {} in the file", list.header());
+                self.mistake(place, what, instead);
+                continue;
+            }
+            let Some((section, rest)) = parts else { continue };
             let named = |field: &&Field| field.variable() == *name;
-            if let Some(field) = table::FIELDS.iter().find(named) {
+            if let Some(field) = self.table.fields_with_variables().find(named) {
                 self.text(field, place, value);
             } else {
                 self.unknown_variable(place, name, section, rest);
@@ -201,13 +269,13 @@ impl Reader {
 
     fn unknown_variable(&mut self, place: Place, name: &str, section: &str, rest: &str) {
         let lower = |text: &str| text.to_ascii_lowercase();
-        if table::is_later(&lower(section), &lower(rest)) {
+        if self.table.is_later(&lower(section), &lower(rest)) {
             return self.mistake(place, "this is not in this version yet", "unset it");
         }
-        if let Some(meant) = names::variable(name) {
+        if let Some(meant) = self.table.variable_like(name) {
             self.given(meant, place.clone(), false);
         }
-        self.mistake(place, "there is no such setting", names::variable_advice(name));
+        self.mistake(place, "there is no such setting", self.table.variable_advice(name));
     }
 
     fn text(&mut self, field: &'static Field, place: Place, text: &str) {
@@ -218,6 +286,7 @@ impl Reader {
         let (why, note) = (refusal.why.as_str(), refusal.note);
         let shown = match field.kind.shape() {
             Shape::Whole if is_number(text) => text.into(),
+            Shape::List if text.is_empty() && place.in_file() => "[]".into(),
             _ => quoted(text),
         };
         let what = format!("{} is {shown}, which {why}", field.full());
@@ -229,133 +298,18 @@ impl Reader {
         self.given.insert(field.full(), Given { place, good });
     }
 
-    fn mistake(&mut self, place: Place, what: impl Into<String>, instead: impl Into<String>) {
+    pub(super) fn mistake(
+        &mut self,
+        place: Place,
+        what: impl Into<String>,
+        instead: impl Into<String>,
+    ) {
         self.mistakes.push(Mistake { place, what: what.into(), instead: instead.into() });
-    }
-
-    /// Reports what is absent and must not be, and what is there to no effect.
-    pub(super) fn complete(&mut self) {
-        for section in table::SECTIONS {
-            let mut needs = table::fields(section.name);
-            if let Some(kind) = needs.find(|field| matches!(field.need, Need::Always(_))) {
-                self.kind(kind);
-            }
-        }
-        for (section, field, other) in table::BESIDE {
-            self.beside(section, field, other);
-        }
-        self.grant_times();
-    }
-
-    /// Reports a default that every grant without a time of its own would be refused for.
-    fn grant_times(&mut self) {
-        let grants = self.draft.grants;
-        if grants.default <= grants.maximum {
-            return;
-        }
-        // One of the two was given, or they would fit.
-        let given = ["grants.default", "grants.maximum"].map(|name| self.given.get(name));
-        let Some(place) = given.into_iter().flatten().map(|given| given.place.clone()).next()
-        else {
-            return;
-        };
-        let what = "grants.default is more than grants.maximum".to_owned();
-        self.mistake(place, what, "give the maximum the longer time");
-    }
-
-    /// Reports a field that means nothing without another one.
-    fn beside(&mut self, section: &str, field: &str, other: &str) {
-        let given = |name: &str| self.given.get(&format!("{section}.{name}"));
-        let (Some(Given { place, good: true }), None) = (given(field), given(other)) else {
-            return;
-        };
-        let place = place.clone();
-        let complained = self.mistakes.iter().any(|mistake| mistake.place == place);
-        if complained || self.unsure || self.lost.contains(section) {
-            return;
-        }
-        let what = format!("{section}.{field} has no effect without {section}.{other}");
-        let instead = match table::field_named(section, other) {
-            Some(other) => format!("remove it, or {}", other.set(&place, &other.example())),
-            None => "remove it".into(),
-        };
-        self.mistake(place, what, instead);
-    }
-
-    fn kind(&mut self, kind: &'static Field) {
-        let certain = !self.unsure && !self.lost.contains(kind.section);
-        match self.given.get(&kind.full()) {
-            None if certain => self.absent(kind),
-            Some(Given { good: true, place }) => {
-                let place = place.clone();
-                let word = kind.kind.show(&mut self.draft).unwrap_or_default();
-                for field in table::fields(kind.section) {
-                    match field.need {
-                        Need::With(needed, _) => {
-                            self.dependent(field, &word, needed, &place, certain);
-                        }
-                        Need::May(needed, _) => {
-                            self.dependent(field, &word, needed, &place, false);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Checks a field that goes with one word of its section's kind, which is at `kind`.
-    fn dependent(&mut self, field: &Field, word: &str, needed: &str, kind: &Place, certain: bool) {
-        let section = field.section;
-        match self.given.get(&field.full()) {
-            None if word == needed && certain => {
-                let place = self.sections.get(section).unwrap_or(kind).clone();
-                let what = format!("{} is missing, and kind = {word:?} needs it", field.full());
-                let instead = field.set(&place, &field.example());
-                self.mistake(place, what, instead);
-            }
-            // An override of the kind may leave the file's field without effect.
-            Some(given) if word != needed && given.good => {
-                if given.place.in_file() && !kind.in_file() {
-                    return;
-                }
-                let place = given.place.clone();
-                let what = format!("{} has no effect with kind = {word:?}", field.full());
-                self.mistake(place, what, format!("remove it, or write kind = {needed:?}"));
-            }
-            _ => {}
-        }
-    }
-
-    /// Reports that a section, or its kind, is missing.
-    fn absent(&mut self, kind: &Field) {
-        let section = kind.section;
-        let variable = || {
-            let mut given =
-                table::fields(section).filter_map(|field| self.given.get(&field.full()));
-            given.next().map(|given| &given.place)
-        };
-        if let Some(place) = self.sections.get(section).or_else(variable).cloned() {
-            let what = format!("{} is missing", kind.full());
-            let instead = kind.set(&place, &kind.example());
-            return self.mistake(place, what, instead);
-        }
-        let word = kind.example();
-        let needed = table::fields(section)
-            .filter(|field| match field.need {
-                Need::Always(_) => true,
-                Need::With(with, _) => with == word,
-                _ => false,
-            })
-            .map(|field| format!("\n  {}", field.line(&field.example())));
-        let instead = format!("write:\n  [{section}]{}", needed.collect::<String>());
-        self.mistake(Place::Whole, format!("the section [{section}] is missing"), instead);
     }
 }
 
 impl Place {
-    fn in_file(&self) -> bool {
+    pub(super) fn in_file(&self) -> bool {
         !matches!(self, Self::Environment(_))
     }
 }

@@ -9,7 +9,7 @@ use super::{
     fields::Field,
     lines::Lines,
     mistake::{Mistake, Place, quoted},
-    names, table,
+    table::Table,
 };
 
 /// Times that a file is read again; one with more errors is hardly meant to be TOML.
@@ -19,6 +19,7 @@ const SYNTAX: &str = "write a [section], or name = value with text in double quo
 
 /// A file without its syntax errors.
 pub(super) struct Repaired {
+    table: &'static Table,
     /// The text, with what was wrong blanked.
     pub(super) text: String,
     /// The errors.
@@ -33,9 +34,10 @@ pub(super) struct Repaired {
 
 impl Repaired {
     /// Reads a file and repairs it until it is TOML, but for duplicate names.
-    pub(super) fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str, table: &'static Table) -> Self {
         let lines = Lines::new(text);
         let mut repaired = Self {
+            table,
             text: text.into(),
             mistakes: Vec::new(),
             fields: Vec::new(),
@@ -92,7 +94,7 @@ impl Repaired {
         // Noticed further down: the statement's start is the better place.
         let indent = lines.line(line).len() - lines.line(line).trim_start().len();
         let offset = if (start..=end).contains(&offset) { offset } else { start + indent };
-        let field = named(lines, line);
+        let field = self.named(lines, line);
         self.mistakes.push(Mistake {
             place: lines.place(offset),
             what: format!("this is not TOML: {}", error.message().escape_debug()),
@@ -109,7 +111,7 @@ impl Repaired {
         if lines.is_header(line) {
             self.sections.push(lines.section(line).into());
             last = lines.body(line).end - 1;
-        } else if let Some(field) = named(lines, line) {
+        } else if let Some(field) = self.named(lines, line) {
             self.fields.push(field);
         } else {
             self.unsure = true;
@@ -130,6 +132,15 @@ impl Repaired {
         (in_order && !is_blank(rest)).then_some(end - rest.len()..end)
     }
 
+    /// The field that a line means to set.
+    fn named(&self, lines: &Lines<'_>, line: usize) -> Option<&'static Field> {
+        let text = lines.line(line).trim_start();
+        let end =
+            text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+        let section = self.table.section_like(lines.section(line))?;
+        self.table.field_named(section.name, text.get(..end)?)
+    }
+
     fn erase(&mut self, range: Range<usize>) {
         self.text.replace_range(range.clone(), &" ".repeat(range.len()));
     }
@@ -138,14 +149,6 @@ impl Repaired {
 /// Whether nothing is left to remove. Other white space may be what is wrong.
 fn is_blank(text: &str) -> bool {
     text.bytes().all(|c| c == b' ')
-}
-
-/// The field that a line means to set.
-fn named(lines: &Lines<'_>, line: usize) -> Option<&'static Field> {
-    let text = lines.line(line).trim_start();
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
-    let section = names::section(lines.section(line))?;
-    table::field_named(section.name, text.get(..end)?)
 }
 
 /// The greatest index below `end` that holds, where all that hold come first.

@@ -2,22 +2,29 @@
 
 use std::fmt::Write as _;
 
+use lunasec_core::policy::Operation;
 use serde_json::{Map, Value, json};
 
 use super::{
-    fields::{Field, Kind, Need, Section},
+    fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     kinds::{Shape, items, show_size, show_time},
-    table::{self, SECTIONS},
+    rules,
+    settings::words,
+    table::CONFIG,
 };
 
 /// The schema of the file, for editors: JSON Schema, draft 2020-12.
 pub fn schema() -> Value {
-    let sections: Map<String, Value> =
-        SECTIONS.iter().map(|section| (section.name.into(), section_schema(section))).collect();
-    let required: Vec<&str> = SECTIONS
+    let sections: Map<String, Value> = CONFIG
+        .sections
         .iter()
-        .filter(|section| !required(section).is_empty())
+        .map(|section| (section.name.into(), section_schema(section)))
+        .collect();
+    let required: Vec<&str> = CONFIG
+        .sections
+        .iter()
+        .filter(|section| section.times != Times::Any && !required(section).is_empty())
         .map(|section| section.name)
         .collect();
     json!({
@@ -32,12 +39,22 @@ pub fn schema() -> Value {
 
 fn required(section: &Section) -> Vec<&'static str> {
     let always = |field: &&Field| matches!(field.need, Need::Always(_));
-    table::fields(section.name).filter(always).map(|field| field.name).collect()
+    CONFIG.fields_of(section.name).filter(always).map(|field| field.name).collect()
 }
 
 fn section_schema(section: &Section) -> Value {
-    let fields: Map<String, Value> =
-        table::fields(section.name).map(|field| (field.name.into(), field_schema(field))).collect();
+    if section.is_list() {
+        json!({ "type": "array", "description": section.about, "items": table_schema(section) })
+    } else {
+        table_schema(section)
+    }
+}
+
+fn table_schema(section: &Section) -> Value {
+    let fields: Map<String, Value> = CONFIG
+        .fields_of(section.name)
+        .map(|field| (field.name.into(), field_schema(field)))
+        .collect();
     let mut schema = json!({
         "type": "object",
         "description": section.about,
@@ -52,7 +69,11 @@ fn section_schema(section: &Section) -> Value {
     if !beside.is_empty() {
         schema["dependentRequired"] = beside.into();
     }
-    let conditions: Vec<Value> = table::fields(section.name).filter_map(condition).collect();
+    let either = either(section);
+    if !either.is_empty() {
+        schema["anyOf"] = json!(either);
+    }
+    let conditions: Vec<Value> = CONFIG.fields_of(section.name).filter_map(condition).collect();
     if !conditions.is_empty() {
         schema["allOf"] = json!(conditions);
     }
@@ -75,8 +96,17 @@ fn condition(field: &Field) -> Option<Value> {
 
 /// That a field needs another one beside it.
 fn beside(section: &Section) -> Map<String, Value> {
-    let of_section = table::BESIDE.iter().filter(|(name, ..)| *name == section.name);
+    let of_section = CONFIG.beside.iter().filter(|(name, ..)| *name == section.name);
     of_section.map(|(_, field, other)| ((*field).into(), json!([other]))).collect()
+}
+
+/// That one of two fields is there.
+fn either(section: &Section) -> Vec<Value> {
+    let of_section = CONFIG.either.iter().filter(|(name, ..)| *name == section.name);
+    of_section
+        .flat_map(|(_, one, other)| [one, other])
+        .map(|field| json!({ "required": [field] }))
+        .collect()
 }
 
 fn field_schema(field: &Field) -> Value {
@@ -89,11 +119,8 @@ fn field_schema(field: &Field) -> Value {
         Shape::Table => json!("object"),
     };
     match field.default() {
-        Some(default) if field.kind.shape() == Shape::Whole => {
-            schema["default"] = json!(default.parse::<u64>().ok());
-        }
-        Some(default) => schema["default"] = json!(default),
-        None => schema["examples"] = json!([example(field)]),
+        Some(default) => schema["default"] = typed(field, &default),
+        None => schema["examples"] = json!([typed(field, &field.example())]),
     }
     for (name, value) in constraints(&field.kind) {
         schema[name] = value;
@@ -101,15 +128,15 @@ fn field_schema(field: &Field) -> Value {
     schema
 }
 
-/// A field's example, in its own type.
-fn example(field: &Field) -> Value {
-    let text = field.example();
+/// A field's value, in its own type.
+fn typed(field: &Field, text: &str) -> Value {
     let pair = |item: &str| item.split_once('=').map(|(name, value)| (name.into(), value.into()));
     match field.kind.shape() {
-        Shape::List => items(&text).collect(),
-        Shape::Table => Value::Object(items(&text).filter_map(pair).collect()),
+        Shape::List => items(text).collect(),
+        Shape::Table => Value::Object(items(text).filter_map(pair).collect()),
         Shape::Switch => json!(text == "true"),
-        Shape::Text | Shape::Whole => json!(text),
+        Shape::Whole => json!(text.parse::<u64>().ok()),
+        Shape::Text => json!(text),
     }
 }
 
@@ -128,10 +155,18 @@ fn constraints(kind: &Kind) -> Vec<(&'static str, Value)> {
             ("maxItems", json!(lunasec_core::limits::ACCEPTED_KEYS)),
         ],
         Kind::KeyIdsByNamespace(_) => vec![
-            ("propertyNames", json!({ "pattern": "^[a-z0-9][a-z0-9-]{0,62}$" })),
+            ("propertyNames", json!({ "pattern": Form::Namespace.pattern() })),
             ("additionalProperties", json!({ "type": "string", "pattern": Form::KeyId.pattern() })),
         ],
         Kind::Switch(_) => vec![],
+        Kind::Id(_) => vec![("minimum", json!(0)), ("maximum", json!(rules::LAST_ID))],
+        Kind::Rate(_) => vec![("minimum", json!(1)), ("maximum", json!(u32::MAX))],
+        Kind::Namespaces(_) => {
+            some(&json!({ "type": "string", "pattern": Form::Namespace.pattern() }))
+        }
+        Kind::Operations(_) => {
+            some(&json!({ "type": "string", "enum": words(Operation::GRANTABLE) }))
+        }
         Kind::Address(_) => {
             vec![("pattern", json!(r"^(off|[0-9.]+:[0-9]+|\[[0-9A-Fa-f:.%]+\]:[0-9]+)$"))]
         }
@@ -141,6 +176,11 @@ fn constraints(kind: &Kind) -> Vec<(&'static str, Value)> {
         Kind::Entries { most, .. } => vec![("minimum", json!(1)), ("maximum", json!(most))],
         Kind::Time { .. } => vec![("pattern", json!("^[0-9]+(ms|s|m|h|d)$"))],
     }
+}
+
+/// A list of different things, at least one.
+fn some(item: &Value) -> Vec<(&'static str, Value)> {
+    vec![("items", item.clone()), ("minItems", json!(1)), ("uniqueItems", json!(true))]
 }
 
 /// What a field means, with the bounds that its text cannot show.
@@ -162,7 +202,7 @@ fn meaning(field: &Field) -> String {
 pub fn reference() -> String {
     let mut text =
         String::from("| section | field | default | meaning |\n| --- | --- | --- | --- |\n");
-    for field in table::FIELDS {
+    for field in CONFIG.fields {
         let default = match (field.need, field.default()) {
             (Need::Always(_), _) => "required".into(),
             (Need::With(word, _), _) => format!("required with kind `{word}`"),

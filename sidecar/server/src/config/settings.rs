@@ -3,11 +3,16 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::PathBuf,
     time::Duration,
 };
 
-use lunasec_core::{limits, policy::Client};
+use lunasec_core::{
+    ids::Namespace,
+    limits,
+    policy::{Client, Namespaces, Operation},
+};
 
 /// Where the sidecar listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -240,6 +245,17 @@ words! {
 }
 
 words! {
+    /// How the policy should decide.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Verdict {
+        /// The call goes on.
+        Allow = "allow",
+        /// The call is refused.
+        Deny = "deny",
+    }
+}
+
+words! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(super) enum StorageKind {
         Embedded = "embedded",
@@ -279,7 +295,50 @@ pub(super) struct Draft {
     pub(super) log: Log,
     pub(super) sweep: Sweep,
     pub(super) grants: Grants,
-    pub(super) clients: Vec<Client>,
+    /// The one of a list of clients that is read.
+    pub(super) client: ClientDraft,
+    /// The one of a list of cases that is read.
+    pub(super) case: CaseDraft,
+}
+
+/// A client while it is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClientDraft {
+    pub(super) name: Option<String>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) namespaces: Vec<Namespace>,
+    pub(super) operations: Vec<Operation>,
+    pub(super) require_grant: bool,
+    pub(super) require_purpose: bool,
+    pub(super) grant_any_session: bool,
+    pub(super) requests_per_second: Option<NonZeroU32>,
+    pub(super) reveals_per_minute: Option<NonZeroU32>,
+}
+
+/// A case of a policy while it is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CaseDraft {
+    pub(super) name: Option<String>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) namespace: Option<String>,
+    pub(super) operation: Option<Operation>,
+    pub(super) session: bool,
+    pub(super) purpose: bool,
+    pub(super) expect: Option<Verdict>,
+    pub(super) client: Option<String>,
+}
+
+/// The words of some operations.
+pub(super) const fn words<const N: usize>(operations: [Operation; N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = operations[at].as_str();
+        at += 1;
+    }
+    words
 }
 
 impl Draft {
@@ -310,5 +369,29 @@ impl Draft {
                 namespaces: self.key_ids_by_namespace.clone(),
             })),
         }
+    }
+
+    /// The name of the one of a list that was read.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.client.name.as_deref().or(self.case.name.as_deref())
+    }
+
+    /// The client that was read, if enough was said.
+    pub(super) fn client(&self) -> Option<Client> {
+        let client = self.client.clone();
+        let someone = client.uid.is_some() || client.gid.is_some();
+        let something = !client.namespaces.is_empty() && !client.operations.is_empty();
+        Some(Client {
+            name: client.name.filter(|_| someone && something)?,
+            uid: client.uid,
+            gid: client.gid,
+            namespaces: Namespaces::These(client.namespaces),
+            operations: client.operations,
+            require_grant: client.require_grant,
+            require_purpose: client.require_purpose,
+            grant_any_session: client.grant_any_session,
+            requests_per_second: client.requests_per_second,
+            reveals_per_minute: client.reveals_per_minute,
+        })
     }
 }

@@ -5,14 +5,44 @@ use std::time::Duration;
 use lunasec_core::limits;
 
 use super::{
-    fields::{Field, Kind, Need, Section},
+    fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     kinds::SHORTEST,
     settings::{Draft, Format, KeysKind, Level, StorageKind},
 };
 
+/// What a kind of file consists of.
+pub(super) struct Table {
+    /// Its sections, in the order of the documentation.
+    pub(super) sections: &'static [Section],
+    /// Their fields, in the order of the documentation.
+    pub(super) fields: &'static [Field],
+    /// Names of a later version, a whole section where the field is empty. Each is one mistake of
+    /// its own, since a reader of the documentation may well write them.
+    pub(super) later: &'static [(&'static str, &'static str)],
+    /// Fields that mean nothing without another one of their section.
+    pub(super) beside: &'static [(&'static str, &'static str, &'static str)],
+    /// Fields of which a section needs one or the other, or both.
+    pub(super) either: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// The configuration.
+pub(super) static CONFIG: Table = Table {
+    sections: SECTIONS,
+    fields: FIELDS,
+    later: &[
+        ("cache", ""),
+        ("sessions", ""),
+        ("audit", ""),
+        ("degrade", "on_storage_outage"),
+        ("degrade", "standby_key_file"),
+    ],
+    beside: &[("storage", "path_style", "endpoint")],
+    either: &[("clients", "uid", "gid")],
+};
+
 /// Every section, in the order of the documentation.
-pub(super) const SECTIONS: &[Section] = &[
+const SECTIONS: &[Section] = &[
     section("listen", "Where the sidecar listens."),
     section("storage", "Where records are kept."),
     section("keys", "What seals the data keys."),
@@ -21,10 +51,15 @@ pub(super) const SECTIONS: &[Section] = &[
     section("log", "What is logged, to standard error."),
     section("grants", "How long what a session was granted lasts."),
     section("sweep", "How long records outlive their use."),
+    Section {
+        name: "clients",
+        times: Times::Any,
+        about: "Who may do what. The first that fits the caller decides. With none, only the sidecar's own user may call.",
+    },
 ];
 
 /// Every field, in the order of the documentation.
-pub(super) const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     field(
         "listen",
         "socket",
@@ -301,43 +336,108 @@ pub(super) const FIELDS: &[Field] = &[
         },
         "How long it is remembered that a token was deleted, so that a late retry cannot undo it.",
     ),
+    field(
+        "clients",
+        "name",
+        Need::Always("shop"),
+        Kind::Name(Form::Client, |d| &mut d.client.name),
+        "For people, metrics and the audit trail; no two have the same.",
+    ),
+    field(
+        "clients",
+        "uid",
+        Need::Optional("10001"),
+        Kind::Id(|d| &mut d.client.uid),
+        "The user that it runs as. Without it any, as long as the group fits.",
+    ),
+    field(
+        "clients",
+        "gid",
+        Need::Optional("10001"),
+        Kind::Id(|d| &mut d.client.gid),
+        "The group that it runs as. Without it any, as long as the user fits.",
+    ),
+    field(
+        "clients",
+        "namespaces",
+        Need::Always("default"),
+        Kind::Namespaces(|d| &mut d.client.namespaces),
+        "Where it may work. The first is its own, for calls that name none.",
+    ),
+    field(
+        "clients",
+        "operations",
+        Need::Always("tokenize,detokenize,metadata,grants,delete"),
+        Kind::Operations(|d| &mut d.client.operations),
+        "What it may do there: some of tokenize, detokenize, metadata, grants and delete.",
+    ),
+    switch(
+        "require_grant",
+        |d| &mut d.client.require_grant,
+        "Whether detokenize, metadata and delete need a grant of the user's session.",
+    ),
+    switch(
+        "require_purpose",
+        |d| &mut d.client.require_purpose,
+        "Whether detokenize needs a purpose.",
+    ),
+    switch(
+        "grant_any_session",
+        |d| &mut d.client.grant_any_session,
+        "Whether it may grant to other sessions than that of the JWT it shows.",
+    ),
+    field(
+        "clients",
+        "requests_per_second",
+        Need::Optional("5000"),
+        Kind::Rate(|d| &mut d.client.requests_per_second),
+        "Requests it may make, as many at once as in a second. Without it, no bound.",
+    ),
+    field(
+        "clients",
+        "reveals_per_minute",
+        Need::Optional("600"),
+        Kind::Rate(|d| &mut d.client.reveals_per_minute),
+        "Values it may reveal, as many at once as in a minute. Without it, no bound.",
+    ),
 ];
 
-/// Names of a later version, a whole section where the field is empty. Each is one mistake of its
-/// own, since a reader of the documentation may well write them.
-const LATER: &[(&str, &str)] = &[
-    ("cache", ""),
-    ("clients", ""),
-    ("sessions", ""),
-    ("audit", ""),
-    ("degrade", "on_storage_outage"),
-    ("degrade", "standby_key_file"),
-];
+impl Table {
+    /// The section of that name.
+    pub(super) fn section_named(&self, name: &str) -> Option<&'static Section> {
+        self.sections.iter().find(|section| section.name == name)
+    }
 
-/// Fields that mean nothing without another one of their section.
-pub(super) const BESIDE: &[(&str, &str, &str)] = &[("storage", "path_style", "endpoint")];
+    /// The field of that name.
+    pub(super) fn field_named(&self, section: &str, name: &str) -> Option<&'static Field> {
+        self.fields_of(section).find(|field| field.name == name)
+    }
 
-/// The field of that name.
-pub(super) fn field_named(section: &str, name: &str) -> Option<&'static Field> {
-    fields(section).find(|field| field.name == name)
-}
+    /// The fields of a section.
+    pub(super) fn fields_of(&self, section: &str) -> impl Iterator<Item = &'static Field> {
+        self.fields.iter().filter(move |field| field.section == section)
+    }
 
-/// The fields of a section.
-pub(super) fn fields(section: &str) -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(move |field| field.section == section)
-}
+    /// The fields that a variable can override: of a list, it could not say which.
+    pub(super) fn fields_with_variables(&self) -> impl Iterator<Item = &'static Field> {
+        let listed = |field: &&Field| {
+            self.section_named(field.section).is_some_and(|section| section.is_list())
+        };
+        self.fields.iter().filter(move |field| !listed(field))
+    }
 
-/// Whether a later version has this field or, with no field named, this section.
-pub(super) fn is_later(section: &str, name: &str) -> bool {
-    LATER.contains(&(section, ""))
-        || LATER.iter().any(|later| later.0 == section && later.1 == name)
+    /// Whether a later version has this field or, with no field named, this section.
+    pub(super) fn is_later(&self, section: &str, name: &str) -> bool {
+        self.later.contains(&(section, ""))
+            || self.later.iter().any(|later| later.0 == section && later.1 == name)
+    }
 }
 
 const fn section(name: &'static str, about: &'static str) -> Section {
-    Section { name, about }
+    Section { name, times: Times::Once, about }
 }
 
-const fn field(
+pub(super) const fn field(
     section: &'static str,
     name: &'static str,
     need: Need,
@@ -345,6 +445,10 @@ const fn field(
     about: &'static str,
 ) -> Field {
     Field { section, name, need, kind, about }
+}
+
+const fn switch(name: &'static str, at: fn(&mut Draft) -> &mut bool, about: &'static str) -> Field {
+    field("clients", name, Need::Default, Kind::Switch(at), about)
 }
 
 const fn size(

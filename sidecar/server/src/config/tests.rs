@@ -1,5 +1,6 @@
 //! Whole files and environments, as an operator would write them.
 
+mod cases;
 mod documents;
 mod mistakes;
 mod properties;

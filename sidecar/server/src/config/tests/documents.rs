@@ -1,13 +1,17 @@
 //! What is valid: the example, the defaults, overrides, and what the schema says of them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use lunasec_core::limits;
+use lunasec_core::{
+    ids::Namespace,
+    limits,
+    policy::{Namespaces, Operation},
+};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::*;
-use crate::config::{kinds::Shape, table};
+use crate::config::{kinds::Shape, table::CONFIG};
 
 fn parse(text: &str, pairs: &[(&str, &str)]) -> Config {
     Config::parse(text, &env(pairs)).unwrap()
@@ -60,10 +64,82 @@ fn the_example_shows_every_field_and_its_default() {
     assert_eq!(config.degrade.state_dir, Some("/var/lib/lunasec".into()));
     let least = parse(LEAST, &[]);
     assert_eq!((config.limits, config.log, config.sweep), (least.limits, least.log, least.sweep));
-    for field in table::FIELDS {
+    for field in CONFIG.fields {
         let line = field.line(&field.example());
         assert!(EXAMPLE.contains(&line) || AWS.contains(&line), "{}", field.full());
     }
+}
+
+#[test]
+fn the_clients_of_the_example_and_what_is_left_out() {
+    let [shop]: [Client; 1] = parse(EXAMPLE, &[]).clients.try_into().unwrap();
+    let default = Namespaces::These(vec![Namespace::default()]);
+    let expected = Client {
+        name: "shop".into(),
+        uid: Some(10001),
+        gid: Some(10001),
+        namespaces: default.clone(),
+        operations: Operation::GRANTABLE.into(),
+        require_grant: false,
+        require_purpose: false,
+        grant_any_session: false,
+        requests_per_second: NonZeroU32::new(5000),
+        reveals_per_minute: NonZeroU32::new(600),
+    };
+    assert_eq!(shop, expected);
+    let least = "[[clients]]\nname = \"a\"\nuid = 0\nnamespaces = [\"default\"]\noperations = [\"tokenize\"]\n";
+    let [least]: [Client; 1] = parse(&format!("{LEAST}{least}"), &[]).clients.try_into().unwrap();
+    let expected = Client {
+        name: "a".into(),
+        uid: Some(0),
+        gid: None,
+        operations: vec![Operation::Tokenize],
+        requests_per_second: None,
+        reveals_per_minute: None,
+        ..expected
+    };
+    assert_eq!(least, expected);
+}
+
+#[test]
+fn every_field_of_a_client_is_read_into_its_own_place_and_in_order() {
+    let text = r#"
+        clients = [
+            { name = "b", gid = 4294967294, namespaces = ["eu", "us"], operations = ["grants", "delete"], require_grant = true, grant_any_session = true, requests_per_second = 4294967295 },
+            { name = "a", uid = 7, gid = 8, namespaces = ["eu"], operations = ["detokenize"], require_purpose = true, reveals_per_minute = 1 },
+        ]
+    "#;
+    let namespaces = |names: &[&str]| {
+        Namespaces::These(names.iter().map(|name| Namespace::parse(name).unwrap()).collect())
+    };
+    let expected = [
+        Client {
+            name: "b".into(),
+            uid: None,
+            gid: Some(4_294_967_294),
+            namespaces: namespaces(&["eu", "us"]),
+            operations: vec![Operation::Grants, Operation::Delete],
+            require_grant: true,
+            require_purpose: false,
+            grant_any_session: true,
+            requests_per_second: NonZeroU32::new(u32::MAX),
+            reveals_per_minute: None,
+        },
+        Client {
+            name: "a".into(),
+            uid: Some(7),
+            gid: Some(8),
+            namespaces: namespaces(&["eu"]),
+            operations: vec![Operation::Detokenize],
+            require_grant: false,
+            require_purpose: true,
+            grant_any_session: false,
+            requests_per_second: None,
+            reveals_per_minute: NonZeroU32::new(1),
+        },
+    ];
+    assert_eq!(parse(&format!("{LEAST}{text}"), &[]).clients, expected);
+    assert_eq!(parse(&format!("{LEAST}clients = []\n"), &[]).clients, []);
 }
 
 #[test]
@@ -223,6 +299,7 @@ fn the_schema_has_the_fields_of_the_table() {
     let schema = schema();
     let mut names = Vec::new();
     for (section, body) in schema["properties"].as_object().unwrap() {
+        let body = body.get("items").unwrap_or(body);
         assert_eq!(body["additionalProperties"], false, "{section}");
         for (field, body) in body["properties"].as_object().unwrap() {
             assert!(body["description"].as_str().unwrap().ends_with('.'), "{section}.{field}");
@@ -230,7 +307,7 @@ fn the_schema_has_the_fields_of_the_table() {
             names.push(format!("{section}.{field}"));
         }
     }
-    let mut expected: Vec<String> = table::FIELDS.iter().map(|field| field.full()).collect();
+    let mut expected: Vec<String> = CONFIG.fields.iter().map(|field| field.full()).collect();
     names.sort();
     expected.sort();
     assert_eq!(names, expected);
@@ -257,6 +334,16 @@ fn the_schema_has_the_fields_of_the_table() {
     let keys = &schema["properties"]["keys"]["properties"];
     assert_eq!(keys["accept_key_ids"]["type"], "array");
     assert_eq!(keys["namespaces"]["examples"][0]["shop"], "alias/lunasec-shop");
+    let clients = &schema["properties"]["clients"];
+    assert_eq!(clients["type"], "array");
+    let client = &clients["items"];
+    assert_eq!(client["required"], serde_json::json!(["name", "namespaces", "operations"]));
+    assert_eq!(client["anyOf"], serde_json::json!([{"required": ["uid"]}, {"required": ["gid"]}]));
+    let operations = &client["properties"]["operations"];
+    assert_eq!((&operations["uniqueItems"], &operations["minItems"]), (&true.into(), &1.into()));
+    assert_eq!(operations["items"]["enum"].as_array().unwrap().len(), 5);
+    assert_eq!(client["properties"]["require_grant"]["default"], false);
+    assert_eq!(client["properties"]["reveals_per_minute"]["examples"][0], 600);
 }
 
 #[test]
@@ -271,12 +358,21 @@ fn accepts_all(example: &str) {
     let table = DeTable::parse(example).unwrap().into_inner();
     for (section, body) in &table {
         let schema = &schema["properties"][section.get_ref().as_ref()];
-        for (name, value) in body.get_ref().as_table().unwrap() {
-            accepts(&schema["properties"][name.get_ref().as_ref()], value.get_ref());
+        match body.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().for_each(|item| accepts_table(&schema["items"], item.get_ref()))
+            }
+            table => accepts_table(schema, table),
         }
-        for required in schema["required"].as_array().into_iter().flatten() {
-            assert!(body.get_ref().get(required.as_str().unwrap()).is_some());
-        }
+    }
+}
+
+fn accepts_table(schema: &Value, table: &DeValue<'_>) {
+    for (name, value) in table.as_table().unwrap() {
+        accepts(&schema["properties"][name.get_ref().as_ref()], value.get_ref());
+    }
+    for required in schema["required"].as_array().into_iter().flatten() {
+        assert!(table.get(required.as_str().unwrap()).is_some());
     }
 }
 
@@ -312,13 +408,15 @@ fn accepts(schema: &Value, value: &DeValue<'_>) {
 #[test]
 fn the_reference_lists_every_field() {
     let reference = reference();
-    assert_eq!(reference.lines().count(), 2 + table::FIELDS.len());
+    assert_eq!(reference.lines().count(), 2 + CONFIG.fields.len());
     for line in [
         "| `listen` | `mode` | `0660` | Permission bits of the socket, in octal. Others than its owner and group are never let in. |",
         "| `listen` | `group` | none | Group that owns the socket. Without it, the group of the process. |",
         "| `storage` | `path` | required with kind `embedded` | The file that holds the records. |",
         "| `storage` | `path_style` | none; with kind `s3` | Whether requests name the bucket in the path instead of the host. Goes with `endpoint`. |",
         "| `limits` | `value` | `1 MiB` | Bytes of one value. At most 1 MiB. |",
+        "| `clients` | `uid` | none | The user that it runs as. Without it any, as long as the group fits. |",
+        "| `clients` | `require_grant` | `false` | Whether detokenize, metadata and delete need a grant of the user's session. |",
         "| `sweep` | `expired_grace` | `1d` | How long after its expiry a record is kept. |",
     ] {
         assert!(reference.lines().any(|other| other == line), "{line}");
@@ -327,11 +425,11 @@ fn the_reference_lists_every_field() {
 
 #[test]
 fn the_table_is_well_formed() {
-    let mut names: Vec<String> = table::FIELDS.iter().map(|field| field.full()).collect();
+    let mut names: Vec<String> = CONFIG.fields.iter().map(|field| field.full()).collect();
     names.dedup();
-    assert_eq!(names.len(), table::FIELDS.len());
-    for field in table::FIELDS {
-        assert!(table::SECTIONS.iter().any(|section| section.name == field.section));
+    assert_eq!(names.len(), CONFIG.fields.len());
+    for field in CONFIG.fields {
+        assert!(CONFIG.sections.iter().any(|section| section.name == field.section));
         assert!(!field.about.contains('|') && field.about.ends_with('.'), "{}", field.full());
         let mut draft = crate::config::settings::Draft::default();
         assert_eq!(field.kind.read(&field.example(), &mut draft), Ok(()), "{}", field.full());

@@ -1,7 +1,7 @@
 //! Every kind of mistake, with its place and what to write instead.
 
 use super::*;
-use crate::config::{fields::Kind, kinds, table};
+use crate::config::{fields::Kind, kinds, table::CONFIG};
 
 #[test]
 fn an_empty_file_is_told_what_to_write() {
@@ -58,7 +58,7 @@ fn unknown_names() {
         [
             "f:3:1: there is no section [lisen] / did you mean [listen]?",
             "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
-            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [grants], [sweep]",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [grants], [sweep], [[clients]]",
             "f:7:1: [log] has no field levle / did you mean level?",
             "f:8:1: [log] has no field socket / move it to [listen]",
             "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
@@ -147,7 +147,7 @@ fn wrong_durations_and_sizes() {
 
 #[test]
 fn limits_go_downwards_only() {
-    let limits = || table::fields("limits");
+    let limits = || CONFIG.fields_of("limits");
     assert_eq!(limits().count(), 13);
     for field in limits() {
         let most = field.example();
@@ -195,7 +195,7 @@ fn what_later_versions_have() {
     let text = "[storage]\nkind = \"memory\"\n\
         [keys]\nkind = \"local\"\npath = \"k\"\n\
         [degrade]\non_storage_outage = \"journal\"\nstandby_key_file = \"f\"\n\
-        [cache]\nvalues = { max = \"64 MiB\" }\n[[clients]]\nname = \"a\"\n[[clients]]\nname = \"b\"\n[[sessions]]\n[audit]\n";
+        [cache]\nvalues = { max = \"64 MiB\" }\n[[sessions]]\nissuer = \"a\"\n[[sessions]]\n[audit]\n";
     let field = |line: usize, name: &str| {
         format!("f:{line}:1: {name} is not in this version yet / remove it")
     };
@@ -203,9 +203,8 @@ fn what_later_versions_have() {
         field(7, "degrade.on_storage_outage"),
         field(8, "degrade.standby_key_file"),
         field(9, "[cache]"),
-        field(11, "[clients]"),
-        field(15, "[sessions]"),
-        field(16, "[audit]"),
+        field(11, "[sessions]"),
+        field(14, "[audit]"),
     ];
     assert_eq!(mistakes(text), expected);
 }
@@ -285,6 +284,201 @@ fn variables_are_named() {
             "LUNASEC_log__level: there is no such setting / did you mean LUNASEC_LOG__LEVEL?",
         ]
     );
+}
+
+/// A client of that name, for that user and group, and what else it says.
+fn client(name: &str, ids: &str, operations: &str, more: &str) -> String {
+    format!(
+        "[[clients]]\nname = {name:?}\n{ids}\nnamespaces = [\"default\"]\noperations = [{operations}]\n{more}\n"
+    )
+}
+
+#[test]
+fn values_of_clients() {
+    let text = r#"
+[[clients]]
+name = "Shop"
+uid = -1
+gid = 4294967295
+namespaces = ["*"]
+operations = ["*"]
+requests_per_second = 0
+reveals_per_minute = 9999999999
+[[clients]]
+name = 7
+uid = "root"
+namespaces = []
+operations = ["tokenise", "delete", "metdata"]
+require_grant = "yes"
+[[clients]]
+name = "a"
+uid = 1
+namespaces = ["eu", "E U"]
+operations = ["delete", "delete"]
+[[clients]]
+name = "b"
+uid = 2
+namespaces = ["eu", "eu"]
+operations = ["sweep"]
+"#;
+    let all =
+        "write operations = [\"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\"]";
+    let words =
+        "which is not one of \"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\"";
+    let default = "write namespaces = [\"default\"]";
+    assert_eq!(
+        more(text),
+        [
+            "f:5:8: clients.name is \"Shop\", which is not a client's name / write name = \"shop\": 1 to 63 of a-z, 0-9 and -".into(),
+            "f:6:7: clients.uid is -1, which is less than nothing / write uid = 10001, 0 or more".into(),
+            "f:7:7: clients.gid is 4294967295, which is more than the maximum, 4294967294 / write gid = 4294967294 or less".into(),
+            format!("f:8:14: clients.namespaces is \"*\", which does not say where / {default}: each namespace by its name"),
+            format!("f:9:14: clients.operations is \"*\", which does not say what / {all}: each operation by its name"),
+            "f:10:23: clients.requests_per_second is 0, which is less than one / write requests_per_second = 5000, or leave it out for no bound".into(),
+            "f:11:22: clients.reveals_per_minute is 9999999999, which is more than the maximum, 4294967295 / write reveals_per_minute = 4294967295 or less".into(),
+            "f:13:8: clients.name is a whole number, which should be text in quotes / write name = \"shop\"".into(),
+            "f:14:7: clients.uid is text, which should be a whole number / write uid = 10001".into(),
+            format!("f:15:14: clients.namespaces is [], which is empty / {default}"),
+            format!("f:16:14: clients.operations is \"tokenise,delete,metdata\", which has \"tokenise\", {words} / write operations = [\"tokenize\", \"delete\", \"metadata\"]"),
+            "f:17:17: clients.require_grant is text, which should be true or false / write require_grant = false".into(),
+            format!("f:21:14: clients.namespaces is \"eu,E U\", which has \"E U\", but a namespace is 1 to 63 characters of a-z, 0-9 and -, and starts with a letter or digit / {default}"),
+            format!("f:22:14: clients.operations is \"delete,delete\", which has \"delete\" twice / {all}"),
+            format!("f:26:14: clients.namespaces is \"eu,eu\", which has \"eu\" twice / {default}"),
+            format!("f:27:14: clients.operations is \"sweep\", which has \"sweep\", {words} / {all}"),
+        ]
+    );
+}
+
+#[test]
+fn what_a_client_lacks_is_told_for_each() {
+    assert_eq!(
+        more(&format!(
+            "[[clients]]\n[[clients]]\nnmae = \"a\"\nuid = 1\nsocket = 1\ncolour = 1\n{}",
+            client("a", "", "\"delete\"", "")
+        )),
+        [
+            "f:3:1: clients.name is missing / write name = \"shop\"",
+            "f:3:1: clients.namespaces is missing / write namespaces = [\"default\"]",
+            "f:3:1: clients.operations is missing / write operations = [\"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\"]",
+            "f:3:1: clients.uid and clients.gid are both missing / write uid = 10001, or gid, or both",
+            "f:4:1: clients.namespaces is missing / write namespaces = [\"default\"]",
+            "f:4:1: clients.operations is missing / write operations = [\"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\"]",
+            "f:5:1: [[clients]] has no field nmae / did you mean name?",
+            "f:7:1: [[clients]] has no field socket / move it to [listen]",
+            "f:8:1: [[clients]] has no field colour / remove it; the fields of [[clients]] are name, uid, gid, namespaces, operations, require_grant, require_purpose, grant_any_session, requests_per_second, reveals_per_minute",
+            "f:9:1: clients.uid and clients.gid are both missing / write uid = 10001, or gid, or both",
+        ]
+    );
+}
+
+#[test]
+fn clients_that_are_no_list() {
+    let below = "write [[clients]] and its fields below";
+    assert_eq!(
+        more("[clients]\nname = \"a\"\n"),
+        [format!(
+            "f:3:1: clients is a table, which should be a list of sections / {below}, once for each"
+        )]
+    );
+    assert_eq!(
+        more("clients = [\"a\", { name = \"A\" }]\n"),
+        [
+            format!("f:3:12: clients holds text, which should be a table / {below}"),
+            "f:3:26: clients.name is \"A\", which is not a client's name / write name = \"shop\": 1 to 63 of a-z, 0-9 and -".into(),
+        ]
+    );
+    assert_eq!(
+        more("[[client]]\nuid = \"a\"\n"),
+        [
+            "f:3:1: there is no section [client] / did you mean [[clients]]?",
+            "f:3:1: clients.name is missing / write name = \"shop\"",
+            "f:3:1: clients.namespaces is missing / write namespaces = [\"default\"]",
+            "f:3:1: clients.operations is missing / write operations = [\"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\"]",
+            "f:4:7: clients.uid is text, which should be a whole number / write uid = 10001",
+        ]
+    );
+}
+
+#[test]
+fn a_broken_line_of_a_client_is_not_also_missing() {
+    let text = client("a", "uid = ten", "\"delete\"", "")
+        + &client("b", "uid = 2", "\"delete\", ", "name");
+    let found = more(&text);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("f:5:7: this is not TOML: "), "{found:#?}");
+    assert!(found[0].ends_with("write uid = 10001"), "{found:#?}");
+    assert!(found[1].starts_with("f:14:5: this is not TOML: "), "{found:#?}");
+    let found = more(&client("a", "uid = 1", "\"delete\"", "").replace("]]", "]"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("f:3:"), "{found:#?}");
+}
+
+#[test]
+fn clients_that_nobody_can_be() {
+    let some = "\"delete\"";
+    let text = client("user", "uid = 1", some, "")
+        + &client("both", "uid = 1\ngid = 2", some, "")
+        + &client("group", "gid = 2", some, "")
+        + &client("again", "gid = 2", some, "")
+        + &client("other", "uid = 3\ngid = 3", some, "");
+    assert_eq!(
+        more(&text),
+        [
+            "f:9:1: the client \"both\" can never be anyone: whoever fits it fits \"user\", at line 3, which comes first / move it above \"user\", or remove it",
+            "f:22:1: the client \"again\" can never be anyone: whoever fits it fits \"group\", at line 16, which comes first / make one of the two, or give them different users or groups",
+        ]
+    );
+    let narrow_first = client("both", "uid = 1\ngid = 2", some, "")
+        + &client("user", "uid = 1", some, "")
+        + &client("group", "gid = 2", some, "");
+    assert!(Config::parse(&format!("{LEAST}{narrow_first}"), &[]).is_ok());
+}
+
+#[test]
+fn two_clients_have_two_names() {
+    let some = "\"delete\"";
+    let text = client("shop", "uid = 1", some, "") + &client("shop", "uid = 2", some, "");
+    assert_eq!(
+        more(&text),
+        ["f:10:8: \"shop\" is the name of another, at line 4 / give each a name of its own"]
+    );
+}
+
+#[test]
+fn what_a_client_says_to_no_effect() {
+    let all = "require_grant = true\nrequire_purpose = true\ngrant_any_session = true";
+    assert_eq!(
+        more(&client("a", "uid = 1", "\"tokenize\"", all)),
+        [
+            "f:8:17: clients.require_grant has no effect without the operation detokenize or metadata or delete / remove it, or add detokenize or metadata or delete to operations",
+            "f:9:19: clients.require_purpose has no effect without the operation detokenize / remove it, or add detokenize to operations",
+            "f:10:21: clients.grant_any_session has no effect without the operation grants / remove it, or add grants to operations",
+        ]
+    );
+    let none = all.replace("true", "false");
+    for (operations, more) in [
+        ("\"tokenize\"", none.as_str()),
+        ("\"detokenize\", \"grants\"", all),
+        ("\"delete\"", "require_grant = true"),
+    ] {
+        let text = format!("{LEAST}{}", client("a", "uid = 1", operations, more));
+        assert_eq!(Config::parse(&text, &[]).err(), None, "{operations}");
+    }
+}
+
+#[test]
+fn variables_do_not_declare_clients() {
+    let names = [
+        "LUNASEC_CLIENTS",
+        "LUNASEC_CLIENTS__0__UID",
+        "LUNASEC_CLIENTS__UID",
+        "LUNASEC_clients__x",
+    ];
+    let pairs = names.map(|name| (name, "1"));
+    let expected = names.map(|name| {
+        format!("{name}: clients cannot be set by variables / unset it, and write [[clients]] in the file")
+    });
+    assert_eq!(mistakes_with(LEAST, &pairs), expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::config::table;
+use crate::config::table::CONFIG;
 
 /// Valid, or mistakes: in order, each in the file and printable.
 fn is_sane(text: &str, pairs: &[(String, String)]) {
@@ -24,8 +24,8 @@ fn is_sane(text: &str, pairs: &[(String, String)]) {
 
 /// Pieces that TOML and the table give meaning to.
 fn piece() -> impl Strategy<Value = String> {
-    let names = table::FIELDS.iter().map(|field| field.line(&field.example()));
-    let sections = table::SECTIONS.iter().map(|section| format!("[{}]", section.name));
+    let names = CONFIG.fields.iter().map(|field| field.line(&field.example()));
+    let sections = CONFIG.sections.iter().map(|section| section.header());
     let marks = [
         "\n", "\r\n", "[", "]", "[[", "\"", "\"\"\"", "'", "=", "{", "}", ",", ".", "#", "é", "\t",
         "\0", "x",
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn any_value_of_any_field(field in prop::sample::select(table::FIELDS.iter().map(|f| f.full()).collect::<Vec<_>>()), value in any::<String>()) {
+    fn any_value_of_any_field(field in prop::sample::select(CONFIG.fields.iter().map(|f| f.full()).collect::<Vec<_>>()), value in any::<String>()) {
         let (section, name) = field.split_once('.').unwrap();
         let variable = format!("LUNASEC_{section}__{name}").to_uppercase();
         is_sane(EXAMPLE, &[(variable, value)]);

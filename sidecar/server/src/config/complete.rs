@@ -1,0 +1,143 @@
+//! After the reading: what is absent and must not be, and what is there to no effect.
+
+use super::{
+    fields::{Field, Need},
+    mistake::Place,
+    reader::{Given, Reader},
+};
+
+impl Reader {
+    /// Reports what is absent and must not be, and what is there to no effect.
+    pub(super) fn complete(&mut self) {
+        for section in self.table.sections {
+            let mut needs = self.table.fields_of(section.name);
+            if section.is_list() {
+                self.items_of(section);
+            } else if let Some(kind) = needs.find(|field| matches!(field.need, Need::Always(_))) {
+                self.kind(kind);
+            }
+        }
+        for (section, field, other) in self.table.beside {
+            self.beside(section, field, other);
+        }
+        self.grant_times();
+    }
+
+    /// Reports a default that every grant without a time of its own would be refused for.
+    fn grant_times(&mut self) {
+        let grants = self.draft.grants;
+        if grants.default <= grants.maximum {
+            return;
+        }
+        // One of the two was given, or they would fit.
+        let given = ["grants.default", "grants.maximum"].map(|name| self.given.get(name));
+        let Some(place) = given.into_iter().flatten().map(|given| given.place.clone()).next()
+        else {
+            return;
+        };
+        let what = "grants.default is more than grants.maximum".to_owned();
+        self.mistake(place, what, "give the maximum the longer time");
+    }
+
+    /// Reports a field that means nothing without another one.
+    fn beside(&mut self, section: &str, field: &str, other: &str) {
+        let given = |name: &str| self.given.get(&format!("{section}.{name}"));
+        let (Some(Given { place, good: true }), None) = (given(field), given(other)) else {
+            return;
+        };
+        let place = place.clone();
+        let complained = self.mistakes.iter().any(|mistake| mistake.place == place);
+        if complained || !self.is_certain(section) {
+            return;
+        }
+        let what = format!("{section}.{field} has no effect without {section}.{other}");
+        let instead = match self.table.field_named(section, other) {
+            Some(other) => format!("remove it, or {}", other.set(&place, &other.example())),
+            None => "remove it".into(),
+        };
+        self.mistake(place, what, instead);
+    }
+
+    /// Whether what is absent from a section was not written, and not just lost.
+    pub(super) fn is_certain(&self, section: &str) -> bool {
+        !self.unsure && !self.lost.contains(section)
+    }
+
+    /// Whether a line that meant to set this could not be read, in whichever section of a list.
+    pub(super) fn is_lost(&self, field: &Field) -> bool {
+        self.given.contains_key(&field.full())
+    }
+
+    fn kind(&mut self, kind: &'static Field) {
+        let certain = self.is_certain(kind.section);
+        match self.given.get(&kind.full()) {
+            None if certain => self.absent(kind),
+            Some(Given { good: true, place }) => {
+                let place = place.clone();
+                let word = kind.kind.show(&mut self.draft).unwrap_or_default();
+                for field in self.table.fields_of(kind.section) {
+                    match field.need {
+                        Need::With(needed, _) => {
+                            self.dependent(field, &word, needed, &place, certain);
+                        }
+                        Need::May(needed, _) => {
+                            self.dependent(field, &word, needed, &place, false);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks a field that goes with one word of its section's kind, which is at `kind`.
+    fn dependent(&mut self, field: &Field, word: &str, needed: &str, kind: &Place, certain: bool) {
+        let section = field.section;
+        match self.given.get(&field.full()) {
+            None if word == needed && certain => {
+                let place = self.sections.get(section).unwrap_or(kind).clone();
+                let what = format!("{} is missing, and kind = {word:?} needs it", field.full());
+                let instead = field.set(&place, &field.example());
+                self.mistake(place, what, instead);
+            }
+            // An override of the kind may leave the file's field without effect.
+            Some(given) if word != needed && given.good => {
+                if given.place.in_file() && !kind.in_file() {
+                    return;
+                }
+                let place = given.place.clone();
+                let what = format!("{} has no effect with kind = {word:?}", field.full());
+                self.mistake(place, what, format!("remove it, or write kind = {needed:?}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports that a section, or its kind, is missing.
+    fn absent(&mut self, kind: &Field) {
+        let section = kind.section;
+        let variable = || {
+            let mut given =
+                self.table.fields_of(section).filter_map(|field| self.given.get(&field.full()));
+            given.next().map(|given| &given.place)
+        };
+        if let Some(place) = self.sections.get(section).or_else(variable).cloned() {
+            let what = format!("{} is missing", kind.full());
+            let instead = kind.set(&place, &kind.example());
+            return self.mistake(place, what, instead);
+        }
+        let word = kind.example();
+        let needed = self
+            .table
+            .fields_of(section)
+            .filter(|field| match field.need {
+                Need::Always(_) => true,
+                Need::With(with, _) => with == word,
+                _ => false,
+            })
+            .map(|field| format!("\n  {}", field.line(&field.example())));
+        let instead = format!("write:\n  [{section}]{}", needed.collect::<String>());
+        self.mistake(Place::Whole, format!("the section [{section}] is missing"), instead);
+    }
+}
