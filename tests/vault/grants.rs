@@ -100,8 +100,10 @@ async fn what_cannot_be_read_is_neither_valid_nor_denied() {
 #[tokio::test]
 async fn lists_of_large_values_are_read_a_few_at_a_time() {
     let world = World::in_memory();
-    let (alice, token) = (session("alice"), world.tokenize(&"v".repeat(20_000)).await);
-    let tokens = vec![Ok(token); 200];
+    let (alice, mut tokens) = (session("alice"), Vec::new());
+    for _ in 0..100 {
+        tokens.push(Ok(world.tokenize(&"v".repeat(20_000)).await));
+    }
     let terms = Terms { actions: REVEAL.into(), expires_in: HOUR };
     let (call, vault) = (call(), &world.vault);
     let lists = (0..8).map(|_| async {
@@ -112,4 +114,26 @@ async fn lists_of_large_values_are_read_a_few_at_a_time() {
     join_all(lists).await;
     let most = world.store.most_large.load(Ordering::SeqCst);
     assert!((2..=limits::BATCH_VALUES).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn a_token_that_stands_there_a_thousand_times_is_asked_about_once() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    let tokens = vec![Ok(token); 1_000];
+    let terms = Terms { actions: Action::DEFAULT.into(), expires_in: HOUR };
+    let (call, vault) = (call(), &world.vault);
+    let granted = vault.grants_create(&call, &alice, &tokens, &terms).await.unwrap();
+    let end = START + 3_600_000;
+    assert!(
+        granted.len() == 1_000 && granted.iter().all(|it| it.as_ref().unwrap().expires_at == end)
+    );
+    let before = world.store.gets.load(Ordering::SeqCst);
+    let found = vault.grants_verify(&call, &alice, &tokens, REVEAL[0]).await.unwrap();
+    let valid = |it: &Result<Verdict, _>| *it.as_ref().unwrap() == Verdict::Valid(end);
+    assert!(found.len() == 1_000 && found.iter().all(valid));
+    // The session's object, the grant and the value.
+    assert_eq!(world.store.gets.load(Ordering::SeqCst) - before, 3);
+    // The value, and a grant for each action.
+    assert_eq!(world.store.writes.load(Ordering::SeqCst), 3);
 }
