@@ -48,11 +48,14 @@ async fn a_grant_ends_at_its_moment_and_not_before() {
     assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Denied));
 }
 
-/// The session's object is there for as long as any of its grants, however they are lengthened.
+/// The session's object is there for as long as any of its grants, however they are lengthened, and the
+/// others go on to count.
 #[tokio::test]
 async fn a_session_outlives_its_grants() {
     let world = World::in_memory();
     let (alice, token) = (session("alice"), world.tokenize("value").await);
+    let other = world.tokenize("other").await;
+    let kept = Ok(Verdict::Valid(world.grant(&alice, &other, &REVEAL, HOUR).await.unwrap()));
     for days in [1, 30, 2, 400] {
         let end = world.grant(&alice, &token, &REVEAL, 24 * HOUR * days).await.unwrap();
         let namespace = Namespace::default();
@@ -61,6 +64,7 @@ async fn a_session_outlives_its_grants() {
         let object = world.vault.store.get(&name).await.unwrap().unwrap();
         let until = lunasec_core::grant::SessionState::peek_until(&object.bytes).unwrap();
         assert!(until >= end, "{days} days");
+        assert_eq!(world.verdict(&alice, &other, REVEAL[0]).await, kept);
     }
 }
 
@@ -100,11 +104,13 @@ async fn what_cannot_be_read_is_neither_valid_nor_denied() {
 #[tokio::test]
 async fn lists_of_large_values_are_read_a_few_at_a_time() {
     let world = World::in_memory();
-    let (alice, token) = (session("alice"), world.tokenize(&"v".repeat(20_000)).await);
-    let tokens = vec![Ok(token); 200];
+    let (alice, mut tokens) = (session("alice"), Vec::new());
+    for _ in 0..40 {
+        tokens.push(Ok(world.tokenize(&"v".repeat(20_000)).await));
+    }
     let terms = Terms { actions: REVEAL.into(), expires_in: HOUR };
     let (call, vault) = (call(), &world.vault);
-    let lists = (0..8).map(|_| async {
+    let lists = (0..40).map(|_| async {
         let granted = vault.grants_create(&call, &alice, &tokens, &terms).await.unwrap();
         let found = vault.grants_verify(&call, &alice, &tokens, REVEAL[0]).await.unwrap();
         assert!(granted.iter().all(Result::is_ok) && found.iter().all(Result::is_ok));
@@ -112,4 +118,26 @@ async fn lists_of_large_values_are_read_a_few_at_a_time() {
     join_all(lists).await;
     let most = world.store.most_large.load(Ordering::SeqCst);
     assert!((2..=limits::BATCH_VALUES).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn a_token_that_stands_there_a_thousand_times_is_asked_about_once() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    let tokens = vec![Ok(token); 1_000];
+    let terms = Terms { actions: Action::DEFAULT.into(), expires_in: HOUR };
+    let (call, vault) = (call(), &world.vault);
+    let granted = vault.grants_create(&call, &alice, &tokens, &terms).await.unwrap();
+    let end = START + 3_600_000;
+    assert!(
+        granted.len() == 1_000 && granted.iter().all(|it| it.as_ref().unwrap().expires_at == end)
+    );
+    let before = world.store.gets.load(Ordering::SeqCst);
+    let found = vault.grants_verify(&call, &alice, &tokens, REVEAL[0]).await.unwrap();
+    let valid = |it: &Result<Verdict, _>| *it.as_ref().unwrap() == Verdict::Valid(end);
+    assert!(found.len() == 1_000 && found.iter().all(valid));
+    // The session's object, the grant and the value.
+    assert_eq!(world.store.gets.load(Ordering::SeqCst) - before, 3);
+    // The value, and a grant for each action.
+    assert_eq!(world.store.writes.load(Ordering::SeqCst), 3);
 }

@@ -25,6 +25,9 @@ fuzz_target!(|body: &[u8]| {
         api::TokenRequest<'_>,
         api::TokensRequest<'_>,
         api::MetadataSet<'_>,
+        api::GrantsCreate<'_>,
+        api::GrantsVerify<'_>,
+        api::GrantsRevoke<'_>,
         api::SweepRequest
     );
     if let Ok(text) = std::str::from_utf8(body)

@@ -30,6 +30,9 @@ fuzz_target!(|body: &[u8]| {
     one::<api::SetMetadataRequest>(&body);
     list(&body, |request: &api::BatchTokenizeRequest| request.items.len());
     list(&body, |request: &api::DeleteRequest| request.tokens.len());
+    list(&body, |request: &api::CreateGrantsRequest| request.tokens.len());
+    list(&body, |request: &api::VerifyGrantsRequest| request.tokens.len());
+    list_or_none(&body, |request: &api::RevokeGrantsRequest| request.tokens.len());
     let tokens = list(&body, |request: &api::BatchDetokenizeRequest| request.tokens.len());
     if let Some(request) = tokens {
         answer(request.tokens);
@@ -53,6 +56,13 @@ fn list<M: Message + Default + PartialEq>(body: &Bytes, len: fn(&M) -> usize) ->
     let decoded = one::<M>(body).filter(|list| (1..=limits::LIST_ITEMS).contains(&len(list)));
     assert!(counted == decoded, "the count is not that of the items");
     counted
+}
+
+/// The same where the list may be left out.
+fn list_or_none<M: Message + Default + PartialEq>(body: &Bytes, len: fn(&M) -> usize) {
+    let counted = taken(message::list_or_none::<M>(body));
+    let decoded = one::<M>(body).filter(|list| len(list) <= limits::LIST_ITEMS);
+    assert!(counted == decoded, "the count is not that of the items");
 }
 
 /// A refusal is a constant: nothing of a body can be in it.

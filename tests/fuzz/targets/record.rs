@@ -1,11 +1,14 @@
-//! No bytes but those that were sealed open, and none make the reader stumble.
+//! No bytes but those that were sealed open, and none make the reader stumble: records, and the objects of
+//! sessions.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use lunasec_core::{
+    derive::SessionTag,
     envelope::{Fresh, Stamp, Subject, open, seal},
+    grant::{Generation, SessionState},
     ids::{KeyId, Locator, Namespace, PutId},
     record::{HEADER_LEN, Header, Kind},
     secret::DataKey,
@@ -31,16 +34,18 @@ static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
     Sealed { subject, key, record }
 });
 
+/// The object of a session, likewise.
+static SESSION: LazyLock<Vec<u8>> = LazyLock::new(|| STATE.seal(&SEALED.key, &NAMESPACE, &TAG));
+static NAMESPACE: LazyLock<Namespace> = LazyLock::new(Namespace::default);
+const STATE: SessionState =
+    SessionState { generation: Generation([5; Generation::LEN]), until: 1_763_942_400_000 };
+const TAG: SessionTag = SessionTag([6; 32]);
+
 fuzz_target!(|bytes: &[u8]| {
+    session(bytes);
     let Sealed { subject, key, record } = &*SEALED;
     // As they are, and as changes to a record that opens.
-    let changed: Vec<u8> = record
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| byte ^ bytes.get(at).copied().unwrap_or_default())
-        .chain(bytes.iter().skip(record.len()).copied())
-        .collect();
-    for candidate in [bytes, &changed] {
+    for candidate in [bytes, &changed(record, bytes)] {
         let header = Header::parse(candidate);
         assert_eq!(
             header.is_ok(),
@@ -53,3 +58,22 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Locator(locator).to_string().len(), 2 * Locator::LEN);
     }
 });
+
+fn changed(sealed: &[u8], bytes: &[u8]) -> Vec<u8> {
+    sealed
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| byte ^ bytes.get(at).copied().unwrap_or_default())
+        .chain(bytes.iter().skip(sealed.len()).copied())
+        .collect()
+}
+
+fn session(bytes: &[u8]) {
+    for candidate in [bytes, &changed(&SESSION, bytes)] {
+        let opened = SessionState::open(&SEALED.key, &NAMESPACE, &TAG, candidate);
+        assert_eq!(opened.is_ok(), candidate == SESSION.as_slice());
+        if let Ok(state) = opened {
+            assert!(state == STATE && SessionState::peek_until(candidate) == Some(STATE.until));
+        }
+    }
+}

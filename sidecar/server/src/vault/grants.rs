@@ -1,7 +1,10 @@
 //! Grants: what a session may do with a token, and until when. How they lie in the store is in
 //! [`lunasec_core::grant`].
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use lunasec_api::{Code, Durability};
@@ -88,8 +91,7 @@ impl Vault {
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
         let (tag, generation) = self.session_for_grants(call, session, expires_at).await?;
         let tag = &tag;
-        let items = tokens.iter().map(|token| async move {
-            let token = token.as_ref().map_err(Clone::clone)?;
+        let grant = |token| async move {
             self.exists(call, token).await?;
             let mut granted = Millis::MAX;
             for action in &terms.actions {
@@ -98,8 +100,8 @@ impl Vault {
                 granted = granted.min(ends);
             }
             Ok(Granted { expires_at: granted, durability: self.durability() })
-        });
-        Ok(together(items.collect()).await)
+        };
+        Ok(each(call, tokens, grant).await)
     }
 
     /// Whether a session may do this with each token.
@@ -113,13 +115,12 @@ impl Vault {
         self.authorize(call, Operation::Grants)?;
         let known = self.session(call, session).await?;
         let known = &known;
-        let items = tokens.iter().map(|token| async move {
-            let token = token.as_ref().map_err(Clone::clone)?;
+        let verify = |token| async move {
             let verdict = self.verdict(call, known, token, action).await?;
             self.exists(call, token).await?;
             Ok(verdict)
-        });
-        Ok(together(items.collect()).await)
+        };
+        Ok(each(call, tokens, verify).await)
     }
 
     /// Takes back every grant of a session: one write, however many there are.
@@ -389,6 +390,27 @@ impl Vault {
     fn generation(&self) -> Result<Generation, Failure> {
         Ok(Generation(random(&*self.entropy)?))
     }
+}
+
+/// Answers each token of a list. One that stands there twice is asked about once: it would only race
+/// with itself.
+async fn each<'a, T: Clone, F: Future<Output = Result<T, Failure>>>(
+    call: &Call,
+    tokens: &'a [Result<Token, Failure>],
+    ask: impl Fn(&'a Token) -> F,
+) -> Vec<Result<T, Failure>> {
+    let (mut asked, mut first) = (Vec::new(), HashMap::new());
+    let places = tokens.iter().map(|token| {
+        let token = token.as_ref().map_err(Clone::clone)?;
+        let name = Vault::subject(call, token, Kind::Value).locator();
+        Ok(*first.entry(name).or_insert_with(|| {
+            asked.push(ask(token));
+            asked.len() - 1
+        }))
+    });
+    let places: Vec<Result<usize, Failure>> = places.collect();
+    let answers = together(asked).await;
+    places.into_iter().map(|place| answers[place?].clone()).collect()
 }
 
 /// The items of a list, a few at a time, in order. Collected before, because a future that holds the
