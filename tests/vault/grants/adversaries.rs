@@ -213,6 +213,19 @@ async fn a_grant_of_an_earlier_generation_stays_denied() {
 }
 
 #[tokio::test]
+async fn everything_can_be_taken_back_from_a_session_whose_object_is_damaged() {
+    let hands = Hands::new().await;
+    let name = hands.session_name(&hands.alice).await;
+    let whole = hands.read(&name).await;
+    hands.put(&name, whole.slice(..20)).await;
+    assert_eq!(hands.alices().await, CORRUPTED);
+    hands.world.revoke_all(&hands.alice).await.unwrap();
+    assert_eq!(hands.alices().await, DENIED);
+    let again = hands.world.grant(&hands.alice, &hands.token, &REVEAL, HOUR).await;
+    assert_eq!((again, hands.alices().await), (Ok(START + 3_600_000), VALID));
+}
+
+#[tokio::test]
 async fn another_sessions_object_is_corrupted() {
     let hands = Hands::new().await;
     let name = hands.session_name(&hands.alice).await;

@@ -1,0 +1,30 @@
+//! Verify: what a session may do with tokens that exist.
+
+use lunasec_core::{grant::Action, ids::Session, policy::Operation, token::Token};
+
+use super::{Verdict, each};
+use crate::{
+    failure::Failure,
+    vault::{Call, Vault},
+};
+
+impl Vault {
+    /// Whether a session may do this with each token.
+    pub async fn grants_verify(
+        &self,
+        call: &Call,
+        session: &Session,
+        tokens: &[Result<Token, Failure>],
+        action: Action,
+    ) -> Result<Vec<Result<Verdict, Failure>>, Failure> {
+        self.authorize(call, Operation::Grants)?;
+        let known = self.session(call, session).await?;
+        let known = &known;
+        let verify = |token| async move {
+            let verdict = self.verdict(call, known, token, action).await?;
+            self.exists(call, token).await?;
+            Ok(verdict)
+        };
+        Ok(each(call, tokens, verify).await)
+    }
+}
