@@ -115,6 +115,10 @@ impl<S: Store> Cached<S> {
 
     fn remember(&self, name: &Name, object: Option<Object>) -> Option<Remembered> {
         let age = self.ages.of(name, object.as_ref())?;
+        // Copied: what comes from a network is a piece of a large buffer, which it would keep.
+        let copied =
+            |object: Object| Object { bytes: Bytes::copy_from_slice(&object.bytes), ..object };
+        let object = object.map(copied);
         Some(Remembered { object, until: self.clock.monotonic() + age })
     }
 
@@ -228,5 +232,36 @@ impl<S: Store> Store for Cached<S> {
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
         let _forget = Forget { cache: &self.cache, name };
         self.inner.remove_if(name, expected).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lunasec_core::ids::Namespace;
+
+    use super::*;
+    use crate::{env::SystemClock, store::MemoryStore};
+
+    /// Bytes that somebody else's buffer is kept for.
+    struct Piece(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Piece {
+        fn as_ref(&self) -> &[u8] {
+            &self.0[..57]
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_keeps_no_buffer_that_it_came_in() {
+        let clock = Arc::new(SystemClock::default());
+        let cached = Cached::new(MemoryStore::default(), clock, Ages::default(), 1 << 20);
+        let tag = lunasec_core::derive::SessionTag([7; 32]);
+        let name = Name::session(&Namespace::default(), &tag);
+        let buffer: Arc<[u8]> = vec![1; 65_536].into();
+        let bytes = Bytes::from_owner(Piece(Arc::clone(&buffer)));
+        cached.learn(&name, Some(Object { bytes, version: Version::number(1) }));
+        let remembered = cached.cache.get(&name).and_then(|remembered| remembered.object);
+        assert_eq!(remembered.map(|object| object.bytes.len()), Some(57));
+        assert_eq!(Arc::strong_count(&buffer), 1);
     }
 }
