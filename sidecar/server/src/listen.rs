@@ -215,7 +215,9 @@ where
         }
         // The clock is read only when a phase outlasts a poll: a hot request costs none of this.
         let now = pace.now();
-        if now.phase != seen.phase || crowd_changed {
+        // A head has the time that it had.
+        let rushed = crowd_changed && now.phase != Phase::Head;
+        if now.phase != seen.phase || rushed {
             if let Some(allowance) = paces.allowance(now.phase) {
                 timer.as_mut().reset(Instant::now() + allowance);
             }

@@ -123,8 +123,9 @@ where
             crowd_changed = true;
         }
         let now = pace.now();
-        // One that was told to go has its own time for that.
-        if now.phase != seen.phase || (crowd_changed && !leaving) {
+        // A frame has the time that it had, and one that was told to go its own for that.
+        let rushed = crowd_changed && now.phase == Phase::Idle && !leaving;
+        if now.phase != seen.phase || rushed {
             if let Some(allowance) = now.phase.allowance(&paces) {
                 timer.as_mut().reset(Instant::now() + allowance);
             }
