@@ -121,6 +121,22 @@ async fn a_grant_made_here_counts_although_another_revoked_before() {
 }
 
 #[tokio::test]
+async fn what_another_granted_is_taken_back_although_it_is_not_seen_yet() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let token = here.tokenize("value").await;
+    let tokens = std::slice::from_ref(&token);
+    // First it remembers that nothing is there, then what it wrote when it took the grant back.
+    assert_eq!(verify(&here, tokens).await, [Verdict::Denied]);
+    for _ in 0..2 {
+        grant(&there, tokens).await;
+        assert_eq!(verify(&here, tokens).await, [Verdict::Denied]);
+        assert_eq!(here.revoke(&alice(), &[&token]).await, Ok(1));
+        assert_eq!(verify(&World::on(&backend), tokens).await, [Verdict::Denied]);
+    }
+}
+
+#[tokio::test]
 async fn metadata_is_not_remembered() {
     let backend = Backend::memory();
     let (here, there) = (World::remembering(&backend), World::remembering(&backend));

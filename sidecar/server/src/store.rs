@@ -78,7 +78,9 @@ pub trait Store: Send + Sync {
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError>;
 }
 
-/// Shared, it is the same store.
+/// Shared, it is the same store. A method left out here would be the trait's own: `get_now` would read
+/// what is remembered.
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Store + ?Sized> Store for Arc<S> {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
@@ -100,6 +102,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         (**self).get(name).await
+    }
+
+    async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        (**self).get_now(name).await
     }
 
     async fn list(
