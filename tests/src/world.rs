@@ -1,6 +1,7 @@
 //! A vault in this process, with a clock of its own, and a store whose every step lets others go first.
 
 use std::{
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -67,8 +68,14 @@ impl Clock for FakeClock {
 
 /// Lets others go first, for a random number of turns before and after each step. On one thread
 /// this finds interleavings that threads find once in a million runs.
+#[derive(Clone)]
 pub struct Restless {
     inner: Arc<dyn Store>,
+    seen: Arc<Seen>,
+}
+
+/// What a test sees of its store and makes it do, at any of its clones.
+pub struct Seen {
     entropy: SystemEntropy,
     /// The longest head that was asked for.
     pub longest_head: AtomicUsize,
@@ -88,6 +95,14 @@ pub struct Restless {
     large: AtomicUsize,
     /// The most of them that ever were at once.
     pub most_large: AtomicUsize,
+}
+
+impl Deref for Restless {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        &self.seen
+    }
 }
 
 impl Restless {
@@ -185,7 +200,7 @@ pub struct World {
     /// Its clock.
     pub clock: Arc<FakeClock>,
     /// Its store.
-    pub store: Arc<Restless>,
+    pub store: Restless,
     /// Kept for as long as it is used, where nobody else has it.
     backend: Option<Backend>,
 }
@@ -221,10 +236,9 @@ impl World {
 
     fn with(
         backend: &Backend,
-        decorate: impl FnOnce(Timed<Arc<Restless>>, Arc<FakeClock>) -> Arc<dyn Store>,
+        decorate: impl FnOnce(Timed<Restless>, Arc<FakeClock>) -> Arc<dyn Store>,
     ) -> Self {
-        let store = Arc::new(Restless {
-            inner: (backend.store)(),
+        let seen = Arc::new(Seen {
             entropy: SystemEntropy::default(),
             longest_head: AtomicUsize::new(0),
             full: AtomicBool::new(false),
@@ -236,11 +250,13 @@ impl World {
             large: AtomicUsize::new(0),
             most_large: AtomicUsize::new(0),
         });
+        let store = Restless { inner: (backend.store)(), seen };
         let clock =
             Arc::new(FakeClock { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) });
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let wrapper = (backend.wrapper)();
-        let keyring = Keyring::new(store.clone(), wrapper, clock.clone(), Settings::default());
+        let shared = Arc::new(store.clone());
+        let keyring = Keyring::new(shared, wrapper, clock.clone(), Settings::default());
         let entries = Arc::new(MemoryEntries::new(10_000));
         let idempotency =
             Idempotency::new(DataKey::take(&mut [5; 32]), entries, Arc::clone(&entropy));

@@ -78,60 +78,6 @@ pub trait Store: Send + Sync {
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError>;
 }
 
-/// Shared, it is the same store. A method left out here would be the trait's own: `get_now` would read
-/// what is remembered.
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl<S: Store + ?Sized> Store for Arc<S> {
-    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        (**self).put_new(name, bytes).await
-    }
-
-    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
-        (**self).put_new_many(objects).await
-    }
-
-    async fn put_if(
-        &self,
-        name: &Name,
-        bytes: Bytes,
-        expected: &Version,
-    ) -> Result<Version, StoreError> {
-        (**self).put_if(name, bytes, expected).await
-    }
-
-    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
-        (**self).get(name).await
-    }
-
-    async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
-        (**self).get_now(name).await
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&Name>,
-        limit: usize,
-    ) -> Result<Vec<Name>, StoreError> {
-        (**self).list(prefix, after, limit).await
-    }
-
-    async fn heads(
-        &self,
-        prefix: &str,
-        after: Option<&Name>,
-        limit: usize,
-        length: usize,
-    ) -> Result<Heads, StoreError> {
-        (**self).heads(prefix, after, limit, length).await
-    }
-
-    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
-        (**self).remove_if(name, expected).await
-    }
-}
-
 /// What a store says when it cannot.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
