@@ -23,5 +23,6 @@ mod leaks;
 mod log;
 mod metrics;
 mod reload;
+mod sessions;
 mod socket;
 mod sweep;

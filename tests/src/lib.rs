@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod dice;
 pub mod grants;
 pub mod grpc;
+pub mod issuer;
 pub mod namespace;
 pub mod proxy;
 pub mod raw;

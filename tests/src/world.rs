@@ -310,6 +310,7 @@ pub fn call() -> Call {
         guest: Arc::new(Client::own(1).into()),
         namespace: Namespace::default(),
         session: None,
+        bound: false,
         idempotency_key: None,
     }
 }

@@ -346,6 +346,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// What it needs from elsewhere.
     pub dependencies: Dependencies,
+    /// Who makes the JWTs that prove sessions, where sessions are configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<Issuer>,
     /// What it holds in memory.
     pub caches: Caches,
     /// What waits for storage.
@@ -391,6 +394,20 @@ pub struct Dependency {
     /// Why it is not up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// One issuer of JWTs.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Issuer {
+    /// Their `iss`.
+    pub issuer: String,
+    /// One of their `aud`.
+    pub audience: String,
+    /// How many of its public keys count now.
+    pub keys: u64,
+    /// Whether they can be read. Degraded: those that were read before still count.
+    #[serde(flatten)]
+    pub health: Dependency,
 }
 
 /// Whether a dependency answers.

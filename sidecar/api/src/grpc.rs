@@ -78,7 +78,15 @@ impl From<crate::Status> for GetStatusResponse {
             journal: Some(Journal { pending, oldest_seconds }),
             state: state.map(Into::into),
             process: Some(status.process.into()),
+            issuers: status.issuers.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<crate::Issuer> for Issuer {
+    fn from(it: crate::Issuer) -> Self {
+        let crate::Issuer { issuer, audience, keys, health } = it;
+        Self { issuer, audience, keys, health: Some(health.into()) }
     }
 }
 
@@ -120,6 +128,7 @@ redacted!(
     GetStatusResponse,
     Dependency,
     Caches,
+    Issuer,
     Journal,
     Process,
 );

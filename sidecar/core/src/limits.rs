@@ -170,6 +170,27 @@ pub const GRANT_TIME_MOST: Duration = Duration::from_secs(24 * 3600);
 /// How much longer than its grants a session's object is kept, so that it is seldom written.
 pub const SESSION_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
+/// Bytes of a JWT: it has to fit into a request's head.
+pub const JWT_BYTES: usize = 12 * KIB;
+/// How far an issuer's clock may be from this machine's, unless the operator says otherwise, and at most.
+pub const JWT_SKEW: Duration = Duration::from_secs(60);
+/// See [`JWT_SKEW`].
+pub const JWT_SKEW_MOST: Duration = Duration::from_secs(300);
+/// JWTs that are remembered as proven, by their digests.
+pub const JWTS_PROVEN: usize = 10_000;
+/// Bytes of an issuer's keys.
+pub const JWKS_BYTES: usize = 256 * KIB;
+/// Keys of one issuer.
+pub const JWKS_KEYS: usize = 100;
+/// For reading them.
+pub const JWKS_TIME: Duration = Duration::from_secs(3);
+/// How often they are read, while that succeeds.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(5 * 60);
+/// The least time between two readings: after a failure, and for a key that is not among them.
+pub const JWKS_PAUSE: Duration = Duration::from_secs(10);
+/// How long the last keys that could be read are believed.
+pub const JWKS_AGE: Duration = Duration::from_secs(24 * 3600);
+
 /// Attempts of a conditional write that keeps losing to others.
 pub const WRITE_ATTEMPTS: usize = 16;
 /// How long after its expiry a record is kept, unless the operator says otherwise.

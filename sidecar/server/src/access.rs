@@ -9,12 +9,17 @@ use std::{
 
 use lunasec_api::Code;
 use lunasec_core::{
-    ids::Namespace,
+    ids::{Namespace, Session},
     policy::{Caller, Client, Denied, Missing, Operation, Policy},
     rate::{Bucket, Rate},
 };
 
-use crate::{env::Clock, failure::Failure};
+use crate::{
+    config,
+    env::Clock,
+    failure::Failure,
+    sessions::{Sessions, bearer},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -77,20 +82,27 @@ fn rate(count: Option<NonZeroU32>, period: Duration) -> Option<Rate> {
 /// See the module.
 pub struct Access {
     policy: Policy<Guest>,
+    sessions: Sessions,
     clock: Arc<dyn Clock>,
 }
 
 impl Access {
-    /// The declared clients; `own_uid` is the user that the sidecar runs as.
-    pub fn new(own_uid: u32, clients: &[Client], clock: Arc<dyn Clock>) -> Self {
+    /// The declared clients, and who proves sessions; `own_uid` is the user that the sidecar runs as.
+    pub fn new(
+        own_uid: u32,
+        clients: &[Client],
+        sessions: Sessions,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let clients = clients.iter().cloned().map(Guest::from);
-        Self { policy: Policy::new(Client::own(own_uid).into(), clients), clock }
+        Self { policy: Policy::new(Client::own(own_uid).into(), clients), sessions, clock }
     }
 
-    /// The same with other clients. Whoever has a name that was there before goes on with what it has
-    /// used up: a reload is no way around a rate.
-    pub fn with_clients(&self, own_uid: u32, clients: &[Client]) -> Self {
-        let renewed = Self::new(own_uid, clients, Arc::clone(&self.clock));
+    /// The same with other clients and issuers. Whoever has a name that was there before goes on with
+    /// what it has used up: a reload is no way around a rate.
+    pub fn renewed(&self, own_uid: u32, clients: &[Client], issuers: &[config::Issuer]) -> Self {
+        let sessions = self.sessions.renewed(issuers);
+        let renewed = Self::new(own_uid, clients, sessions, Arc::clone(&self.clock));
         for guest in renewed.policy.clients() {
             let same = |before: &&Arc<Guest>| before.client.name == guest.client.name;
             if let Some(before) = self.policy.clients().find(same) {
@@ -114,6 +126,61 @@ impl Access {
         }
         Ok((Arc::clone(guest), namespace))
     }
+
+    /// What proves sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Whose session a call is made in, by its `authorization` and by the session that it names. Where
+    /// there are issuers, that of its JWT or none: then a name alone is nobody's word.
+    pub async fn session(
+        &self,
+        guest: &Guest,
+        authorization: Option<&str>,
+        named: Option<Session>,
+    ) -> Result<Option<Session>, Failure> {
+        let proven = match authorization {
+            Some(header) => Some(self.proven(header).await?),
+            None => None,
+        };
+        match (proven, named) {
+            (None, Some(_)) if self.sessions.are_proven() => Err(unproven()),
+            (Some(proven), Some(named)) if named != proven && !guest.client.grant_any_session => {
+                Err(another_session())
+            }
+            (proven, named) => Ok(proven.or(named)),
+        }
+    }
+
+    async fn proven(&self, authorization: &str) -> Result<Session, Failure> {
+        if !self.sessions.are_proven() {
+            return Err(Failure::new(
+                Code::Unauthenticated,
+                "no [[sessions]] are configured that could prove a JWT; configure its issuer, or leave authorization out",
+            ));
+        }
+        let jwt = bearer(authorization).ok_or_else(|| {
+            Failure::new(Code::Unauthenticated, "authorization is not `Bearer` and a JWT")
+        })?;
+        self.sessions.prove(jwt).await
+    }
+}
+
+/// Says that a session lacks its proof.
+pub fn unproven() -> Failure {
+    Failure::new(
+        Code::Unauthenticated,
+        "a session counts here only with its JWT (sessions are configured); send it in authorization, after `Bearer`",
+    )
+}
+
+/// Says that a session is not the one that was proven.
+pub fn another_session() -> Failure {
+    Failure::new(
+        Code::Forbidden,
+        "this is another session than the JWT's, and the policy does not give this client `grant_any_session`",
+    )
 }
 
 /// Says which rule refused.
@@ -137,7 +204,7 @@ pub fn missing(missing: Missing) -> Failure {
     match missing {
         Missing::Session => Failure::new(
             Code::Unauthenticated,
-            "the policy asks this client for a grant; send the user's session in lunasec-session",
+            "the policy asks this client for a grant; send the user's session in lunasec-session or, where sessions are configured, its JWT in authorization",
         ),
         Missing::Purpose => Failure::new(
             Code::InvalidRequest,
@@ -149,7 +216,7 @@ pub fn missing(missing: Missing) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::SystemClock;
+    use crate::{env::SystemClock, telemetry::Telemetry};
 
     fn client(name: &str, requests: u32, reveals: u32) -> Client {
         Client {
@@ -188,13 +255,16 @@ mod tests {
     #[test]
     fn a_reload_gives_nothing_back() {
         let caller = Caller { uid: 7, gid: 7, pid: None };
-        let access = Access::new(1, &[client("shop", 1, 0)], Arc::new(SystemClock::default()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&clock)));
+        let sessions = Sessions::new(&[], telemetry, Arc::clone(&clock));
+        let access = Access::new(1, &[client("shop", 1, 0)], sessions, clock);
         let one = |access: &Access| {
             access.admit(&caller, Operation::Detokenize, None).map(|_| ()).map_err(|no| no.code)
         };
         assert_eq!(one(&access), Ok(()));
         assert_eq!(one(&access), Err(Code::RateLimited));
-        assert_eq!(one(&access.with_clients(1, &[client("shop", 1, 0)])), Err(Code::RateLimited));
-        assert_eq!(one(&access.with_clients(1, &[client("other", 1, 0)])), Ok(()));
+        assert_eq!(one(&access.renewed(1, &[client("shop", 1, 0)], &[])), Err(Code::RateLimited));
+        assert_eq!(one(&access.renewed(1, &[client("other", 1, 0)], &[])), Ok(()));
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     listen::{self, Bound, SocketError},
     platform::Hardening,
     report::Report,
+    sessions::Sessions,
     stack::Stack,
     store::StoreError,
     telemetry::{Dependency, Telemetry},
@@ -156,8 +157,10 @@ impl App {
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
         });
+        let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));
+        report.set_issuers(sessions.issuers());
         let http = Http {
-            access: Access::new(own_uid(), &config.clients, clock),
+            access: Access::new(own_uid(), &config.clients, sessions, clock),
             vault,
             report: Arc::clone(&report),
             limits: config.limits.clone(),
@@ -214,8 +217,10 @@ impl App {
 /// Puts a new configuration in force, as far as it can be while serving.
 fn reload(stack: &Stack, started_with: &Config, config: &Config) {
     let serving = stack.http();
+    let access = serving.access.renewed(own_uid(), &config.clients, &config.sessions);
+    serving.report.set_issuers(access.sessions().issuers());
     stack.replace(Http {
-        access: serving.access.with_clients(own_uid(), &config.clients),
+        access,
         vault: Arc::clone(&serving.vault),
         report: Arc::clone(&serving.report),
         limits: config.limits.clone(),

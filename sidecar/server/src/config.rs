@@ -33,8 +33,8 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Degrade, Format, Grants, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place, Storage, Sweep,
-    Verdict,
+    Degrade, Format, Grants, Issuer, Jwks, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place,
+    Storage, Sweep, Verdict,
 };
 
 use std::mem;
@@ -64,6 +64,8 @@ pub struct Config {
     pub grants: Grants,
     /// Who may do what; none for the sidecar's own user alone.
     pub clients: Vec<Client>,
+    /// Who makes the JWTs that prove sessions; none for sessions that are the caller's word.
+    pub sessions: Vec<Issuer>,
 }
 
 impl Config {
@@ -82,6 +84,7 @@ impl Config {
                 sweep: draft.sweep,
                 grants: draft.grants,
                 clients: items.iter().filter_map(|item| item.draft.client()).collect(),
+                sessions: items.iter().filter_map(|item| item.draft.issuer()).collect(),
             }),
             _ => Err(mistakes),
         }

@@ -52,7 +52,7 @@ impl Grpc {
         head: &Parts,
         body: Incoming,
     ) -> Result<Response<Reply>> {
-        let call = match admit(http, method, caller, &head.headers) {
+        let call = match admit(http, method, caller, &head.headers).await {
             Ok(call) => call,
             Err(failure) => {
                 discard(&head.headers, body);
@@ -74,7 +74,7 @@ impl Grpc {
 }
 
 /// Before a byte of the body is read.
-fn admit(http: &Http, method: Method, caller: Caller, headers: &HeaderMap) -> Result<Call> {
+async fn admit(http: &Http, method: Method, caller: Caller, headers: &HeaderMap) -> Result<Call> {
     if method == Method::Unknown {
         return Err(Failure::new(
             Code::MethodNotAllowed,
@@ -82,7 +82,7 @@ fn admit(http: &Http, method: Method, caller: Caller, headers: &HeaderMap) -> Re
         ));
     }
     method::check_subtype(headers)?;
-    http.admit(caller, method.operation(), headers)
+    http.admit(caller, method.operation(), headers).await
 }
 
 struct Verbs(Arc<Http>);

@@ -8,7 +8,11 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures_util::StreamExt;
-use hyper::{HeaderMap, body::Incoming, header::HeaderName};
+use hyper::{
+    HeaderMap,
+    body::Incoming,
+    header::{AUTHORIZATION, HeaderName},
+};
 use lunasec_api as api;
 use lunasec_api::{Code, Encoding};
 use lunasec_core::{
@@ -89,7 +93,7 @@ impl Http {
                 ));
             }
         };
-        let call = match self.admit(caller, operation, headers) {
+        let call = match self.admit(caller, operation, headers).await {
             Ok(call) => call,
             Err(failure) => {
                 discard(headers, body);
@@ -148,7 +152,7 @@ impl Http {
     }
 
     /// Before a byte of the body is read: who may not call must not cost anything.
-    pub(crate) fn admit(
+    pub(crate) async fn admit(
         &self,
         caller: Caller,
         operation: Operation,
@@ -175,7 +179,13 @@ impl Http {
             None => None,
         };
         let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
-        let session = one_header(headers, &SESSION)?.map(session).transpose()?;
+        let session = match operation {
+            policy::Operation::Status => None,
+            _ => {
+                let named = one_header(headers, &SESSION)?.map(session).transpose()?;
+                self.access.session(&guest, one_header(headers, &AUTHORIZATION)?, named).await?
+            }
+        };
         let purpose = one_header(headers, &PURPOSE)?.is_some();
         let needs = guest.client.needs(operation);
         needs.missing(session.is_some(), purpose).map_or(Ok(()), |it| Err(access::missing(it)))?;
@@ -185,7 +195,8 @@ impl Http {
             })?),
             None => None,
         };
-        Ok(Call { caller, guest, namespace, session, idempotency_key })
+        let bound = self.access.sessions().are_proven() && !guest.client.grant_any_session;
+        Ok(Call { caller, guest, namespace, session, bound, idempotency_key })
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Answer> {

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod listen;
 pub mod platform;
 pub mod report;
+pub mod sessions;
 pub mod stack;
 pub mod status;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use lunasec_api as api;
 use tokio::sync::watch;
 
@@ -11,6 +12,7 @@ use crate::{
     idempotency::Idempotency,
     keys::Keyring,
     platform::Hardening,
+    sessions::Issuer,
     telemetry::{Dependency, Telemetry},
 };
 
@@ -25,6 +27,7 @@ pub struct Report {
     hardening: Hardening,
     started: std::time::Duration,
     ready: watch::Sender<bool>,
+    issuers: ArcSwap<Vec<Arc<Issuer>>>,
 }
 
 impl Report {
@@ -38,7 +41,13 @@ impl Report {
         hardening: Hardening,
     ) -> Self {
         let (started, ready) = (clock.monotonic(), watch::Sender::new(true));
-        Self { keyring, idempotency, telemetry, clock, state, hardening, started, ready }
+        let issuers = ArcSwap::default();
+        Self { keyring, idempotency, telemetry, clock, state, hardening, started, ready, issuers }
+    }
+
+    /// Who makes JWTs from now on.
+    pub fn set_issuers(&self, issuers: &[Arc<Issuer>]) {
+        self.issuers.store(Arc::new(issuers.to_vec()));
     }
 
     /// No new work is taken.
@@ -83,6 +92,7 @@ impl Report {
                 keys,
                 state: self.state.as_deref().map(describe),
             },
+            issuers: self.issuers.load().iter().map(|issuer| describe_issuer(issuer)).collect(),
             caches: api::Caches {
                 data_keys: self.keyring.held_count() as u64,
                 idempotency_keys: self.idempotency.count(),
@@ -95,6 +105,20 @@ impl Report {
                 reason: self.hardening.memory_locked.err().map(Into::into),
             },
         }
+    }
+}
+
+fn describe_issuer(issuer: &Issuer) -> api::Issuer {
+    let (settings, keys) = (issuer.settings(), issuer.key_count());
+    let mut health = describe(issuer.dependency());
+    if health.state == api::DependencyState::Down && keys > 0 {
+        health.state = api::DependencyState::Degraded;
+    }
+    api::Issuer {
+        issuer: settings.issuer.clone(),
+        audience: settings.audience.clone(),
+        keys: keys as u64,
+        health,
     }
 }
 

@@ -4,6 +4,7 @@
 //! add. No label holds a token, a session, or anything that a caller chooses.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -76,18 +77,18 @@ struct OperationLabel {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct DependencyLabel {
-    dependency: &'static str,
+    dependency: Cow<'static, str>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct DependencyLabels {
-    dependency: &'static str,
+    dependency: Cow<'static, str>,
     operation: &'static str,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct DependencyResultLabels {
-    dependency: &'static str,
+    dependency: Cow<'static, str>,
     operation: &'static str,
     result: &'static str,
 }
@@ -189,7 +190,7 @@ impl Telemetry {
     }
 
     /// One more dependency.
-    pub fn dependency(&self, name: &'static str) -> Arc<Dependency> {
+    pub fn dependency(&self, name: impl Into<Cow<'static, str>>) -> Arc<Dependency> {
         Arc::new(Dependency::new(name, &self.families, Arc::clone(&self.clock)))
     }
 
@@ -284,8 +285,9 @@ impl Request {
 
 /// One dependency: its metrics, and what `/status` says of it.
 pub struct Dependency {
-    name: &'static str,
+    name: Cow<'static, str>,
     up: Gauge,
+    ups: Family<DependencyLabel, Gauge>,
     requests: Family<DependencyResultLabels, Counter>,
     seconds: Histograms<DependencyLabels>,
     clock: Arc<dyn Clock>,
@@ -322,14 +324,27 @@ impl Known {
     }
 }
 
+/// One that is not asked any more is neither up nor down.
+impl Drop for Dependency {
+    fn drop(&mut self) {
+        self.ups.remove(&DependencyLabel { dependency: self.name.clone() });
+    }
+}
+
 impl Dependency {
-    fn new(name: &'static str, families: &DependencyFamilies, clock: Arc<dyn Clock>) -> Self {
-        let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name });
+    fn new(
+        name: impl Into<Cow<'static, str>>,
+        families: &DependencyFamilies,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let name = name.into();
+        let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name.clone() });
         up.set(1);
         let known = Known { read: None, write: None, since: clock.now() };
         Self {
             name,
             up,
+            ups: families.up.clone(),
             requests: families.requests.clone(),
             seconds: families.seconds.clone(),
             clock,
@@ -346,7 +361,7 @@ impl Dependency {
     pub fn answered(&self, request: Request, result: &'static str, started: Duration) {
         self.count(request.operation, result, started);
         if self.note(request, None) {
-            let (dependency, operation) = (self.name, request.operation);
+            let (dependency, operation) = (&*self.name, request.operation);
             tracing::info!(dependency, operation, "a dependency does this again");
         }
     }
@@ -354,7 +369,7 @@ impl Dependency {
     /// Requests beyond the first that one step took.
     pub fn counted(&self, request: Request, requests: u64) {
         if requests > 0 {
-            let (dependency, operation) = (self.name, request.operation);
+            let (dependency, operation) = (self.name.clone(), request.operation);
             let labels = DependencyResultLabels { dependency, operation, result: "ok" };
             self.requests.get_or_create(&labels).inc_by(requests);
         }
@@ -364,7 +379,7 @@ impl Dependency {
     pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
         self.count(request.operation, result, started);
         if self.note(request, Some(result)) {
-            let (dependency, operation) = (self.name, request.operation);
+            let (dependency, operation) = (&*self.name, request.operation);
             tracing::error!(dependency, operation, cause, "a dependency fails");
         }
     }
@@ -375,9 +390,13 @@ impl Dependency {
     }
 
     fn count(&self, operation: &'static str, result: &'static str, started: Duration) {
-        let dependency = self.name;
+        let dependency = self.name.clone();
         self.requests
-            .get_or_create(&DependencyResultLabels { dependency, operation, result })
+            .get_or_create(&DependencyResultLabels {
+                dependency: dependency.clone(),
+                operation,
+                result,
+            })
             .inc();
         let elapsed = self.clock.monotonic().saturating_sub(started);
         self.seconds

@@ -46,6 +46,8 @@ pub struct Call {
     pub namespace: Namespace,
     /// The end user's session, where the caller tells it.
     pub session: Option<Session>,
+    /// Whether that is proven, and the only one that the call may name.
+    pub bound: bool,
     /// Makes a tokenize safe to retry.
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -84,6 +86,22 @@ impl Vault {
     /// The first step of every verb, so that none can be reached around the policy.
     fn authorize(&self, call: &Call, operation: Operation) -> Result<(), Failure> {
         call.guest.client.may(operation, &call.namespace).map_err(access::forbidden)
+    }
+
+    /// The same for a verb about a session.
+    fn authorize_for(
+        &self,
+        call: &Call,
+        operation: Operation,
+        session: &Session,
+    ) -> Result<(), Failure> {
+        self.authorize(call, operation)?;
+        match &call.session {
+            _ if !call.bound => Ok(()),
+            Some(proven) if proven == session => Ok(()),
+            Some(_) => Err(access::another_session()),
+            None => Err(access::unproven()),
+        }
     }
 
     fn subject(call: &Call, token: &Token, kind: Kind) -> Subject {

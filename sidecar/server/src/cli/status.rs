@@ -39,6 +39,7 @@ fn describe(status: &api::Status) -> String {
         dependency("storage", &dependencies.storage),
         dependency("keys", &dependencies.keys),
         dependencies.state.as_ref().map(|state| dependency("state", state)).unwrap_or_default(),
+        status.issuers.iter().map(issuer).collect(),
         format!("caches   {} data keys\n", caches.data_keys),
         format!("         {} idempotency keys\n", caches.idempotency_keys),
         format!("journal  {} pending\n", status.journal.pending),
@@ -58,6 +59,11 @@ fn process(process: &api::Process) -> String {
         words(process.core_dumps_off, "off", "possible"),
         words(process.untraceable, "untraceable", "traceable"),
     )
+}
+
+fn issuer(issuer: &api::Issuer) -> String {
+    let api::Issuer { issuer, audience, keys, health } = issuer;
+    format!("{}         {keys} keys of {issuer} for {audience}\n", dependency("jwks", health))
 }
 
 fn dependency(name: &str, dependency: &api::Dependency) -> String {

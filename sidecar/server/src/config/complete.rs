@@ -21,6 +21,7 @@ impl Reader {
             self.beside(section, field, other);
         }
         self.grant_times();
+        self.grants_to_any_session();
     }
 
     /// Reports a default that every grant without a time of its own would be refused for.

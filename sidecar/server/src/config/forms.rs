@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use hyper::Uri;
 use lunasec_core::ids::{InvalidNamespace, Namespace};
 
 use super::kinds::{Refusal, items, noted, refuse};
@@ -26,6 +27,10 @@ pub(super) enum Form {
     Client,
     /// Any words of one line.
     Words,
+    /// What a JWT's claim says, or is called.
+    Claimed,
+    /// Where an issuer's keys are.
+    Jwks,
 }
 
 impl Form {
@@ -40,6 +45,8 @@ impl Form {
             Self::Namespace => "^[a-z0-9][a-z0-9-]{0,62}$",
             Self::Client => "^[a-z0-9-]{1,63}$",
             Self::Words => r"^[^\x00-\x1f\x7f-\x9f]{1,100}$",
+            Self::Claimed => r"^[^\x00-\x1f\x7f-\x9f]{1,255}$",
+            Self::Jwks => r"^(https?://[^/?#@\s]+([/?][^#\s]*)?|[^:\x00]+)$",
         }
     }
 
@@ -53,7 +60,9 @@ impl Form {
             Self::KeyId => key_id(text),
             Self::Namespace => namespace(text),
             Self::Client => client(text),
-            Self::Words => one_line(text),
+            Self::Words => one_line(text, 100),
+            Self::Claimed => one_line(text, 255),
+            Self::Jwks => jwks(text),
         }
         .map(|()| text.trim_end_matches(if self == Self::Endpoint { "/" } else { "\0" }).to_owned())
     }
@@ -97,6 +106,11 @@ fn endpoint(text: &str) -> Result<(), Refusal> {
         return refuse("is not a URL");
     };
     let host = rest.strip_suffix('/').unwrap_or(rest);
+    secure(scheme, host, "whoever is on the way could read data keys")
+}
+
+/// A host, and the scheme that is fit to reach it.
+fn secure(scheme: &str, host: &str, else_what: &str) -> Result<(), Refusal> {
     let odd = |c: char| "/?#@\\".contains(c) || c.is_whitespace() || c.is_control();
     if host.is_empty() || host.contains(odd) {
         return refuse("is not just a host and a port");
@@ -105,7 +119,7 @@ fn endpoint(text: &str) -> Result<(), Refusal> {
         "https" => Ok(()),
         "http" if is_loopback(host) => Ok(()),
         "http" => noted(
-            "has no TLS and is not a loopback address: whoever is on the way could read data keys",
+            &format!("has no TLS and is not a loopback address: {else_what}"),
             ", or use https",
         ),
         _ => refuse("is neither http nor https"),
@@ -152,11 +166,27 @@ fn client(text: &str) -> Result<(), Refusal> {
     noted("is not a client's name", ": 1 to 63 of a-z, 0-9 and -")
 }
 
-fn one_line(text: &str) -> Result<(), Refusal> {
-    if (1..=100).contains(&text.chars().count()) && !text.contains(char::is_control) {
+fn one_line(text: &str, most: usize) -> Result<(), Refusal> {
+    if (1..=most).contains(&text.chars().count()) && !text.contains(char::is_control) {
         return Ok(());
     }
-    noted("is not one line of text", ": 1 to 100 characters")
+    noted("is not one line of text", ", and not a long one")
+}
+
+/// A URL, or a file.
+fn jwks(text: &str) -> Result<(), Refusal> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return match text {
+            "" => refuse("is empty"),
+            text if text.contains([':', '\0']) => refuse("is neither a URL nor a path"),
+            _ => Ok(()),
+        };
+    };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    if text.contains('#') || text.parse::<Uri>().is_err() {
+        return refuse("is not a URL that can be read");
+    }
+    secure(scheme, host, "whoever is on the way could put keys there")
 }
 
 /// `namespace=key`, with commas between them.
@@ -255,6 +285,41 @@ mod tests {
             ],
         );
         assert_eq!(Form::Endpoint.read("http://[::1]:1/").as_deref(), Ok("http://[::1]:1"));
+    }
+
+    #[test]
+    fn places_of_keys() {
+        good(
+            Form::Jwks,
+            &[
+                "https://id.example.com/jwks.json",
+                "https://id.example.com",
+                "https://id.example.com:8443/a/b?c=d",
+                "http://127.0.0.1:9000/keys",
+                "http://[::1]/keys",
+                "/etc/lunasec/jwks.json",
+                "jwks.json",
+            ],
+        );
+        bad(
+            Form::Jwks,
+            &[
+                "",
+                "http://id.example.com/jwks.json",
+                "http://127.0.0.1.example.com/keys",
+                "http://127.0.0.1@id.example.com/keys",
+                "https://user@id.example.com/keys",
+                "https://id.example.com/keys#first",
+                "https:///keys",
+                "https://id example.com/keys",
+                "ftp://127.0.0.1/keys",
+                "file:///etc/jwks.json",
+                "https:id.example.com",
+                "a\0b",
+            ],
+        );
+        good(Form::Claimed, &["sid", "https://id.example.com/claims/sid", &"é".repeat(255)]);
+        bad(Form::Claimed, &["", "a\nb", &"c".repeat(256)]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Sections that are there several times: what one of them lacks, and what is wrong between them.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem,
+};
 
 use lunasec_core::policy::{Client, Operation};
 
@@ -34,6 +37,7 @@ impl Reader {
         mine.iter().for_each(|item| self.lacks(item));
         self.names(&mine);
         self.clients(&mine);
+        self.issuers(&mine);
         self.items = items;
     }
 
@@ -105,6 +109,38 @@ impl Reader {
             }
             before.push((item, client));
         }
+    }
+
+    /// Reports issuers that are there twice: which of two would have the keys?
+    fn issuers(&mut self, items: &[&Item]) {
+        let mut first: BTreeMap<(String, String), &Place> = BTreeMap::new();
+        for item in items.iter().copied().filter(|item| item.is_good()) {
+            let Some(issuer) = item.draft.issuer() else { continue };
+            match first.entry((issuer.issuer, issuer.audience)) {
+                Entry::Vacant(free) => _ = free.insert(&item.place),
+                Entry::Occupied(taken) => {
+                    let what = format!(
+                        "this issuer and audience have another [[sessions]], at {}",
+                        taken.get()
+                    );
+                    self.mistake(item.place.clone(), what, "remove one of the two");
+                }
+            }
+        }
+    }
+
+    /// Reports clients that may grant to any session where any may do that.
+    pub(super) fn grants_to_any_session(&mut self) {
+        if self.sections.contains_key("sessions") || !self.is_certain("sessions") {
+            return;
+        }
+        let items = mem::take(&mut self.items);
+        for item in items.iter().filter(|item| item.draft.client.grant_any_session) {
+            let Some(place) = item.place_of("grant_any_session") else { continue };
+            let what = "clients.grant_any_session has no effect without [[sessions]]: any client may grant to any session";
+            self.mistake(place.clone(), what.to_owned(), "remove it, or write a [[sessions]]");
+        }
+        self.items = items;
     }
 
     fn shadowed(&mut self, item: &Item, client: &Client, first: &Item, earlier: &Client) {

@@ -189,7 +189,7 @@ fn meaning(field: &Field) -> String {
         Kind::Size { most, .. } => format!(" At most {}.", show_size(*most)),
         Kind::Count { most, .. } => format!(" At most {most}."),
         Kind::Entries { most, .. } => format!(" At most {most}."),
-        Kind::Time { most, .. } if field.section == "limits" => {
+        Kind::Time { most, .. } if ["limits", "sessions"].contains(&field.section) => {
             format!(" At most {}.", show_time(*most))
         }
         Kind::Time { least, .. } if !least.is_zero() => format!(" At least {}.", show_time(*least)),

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::Uri;
 use lunasec_core::{
     ids::Namespace,
     limits,
@@ -191,6 +192,30 @@ impl Default for Grants {
     }
 }
 
+/// Who makes JWTs that prove sessions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Issuer {
+    /// Their `iss`.
+    pub issuer: String,
+    /// One of their `aud`.
+    pub audience: String,
+    /// Where the public keys are.
+    pub jwks: Jwks,
+    /// The claim that names the session.
+    pub session_claim: String,
+    /// How far its clock may be from ours.
+    pub skew: Duration,
+}
+
+/// Where an issuer's public keys are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Jwks {
+    /// In a file.
+    File(PathBuf),
+    /// At a URL.
+    Url(Uri),
+}
+
 /// An enum whose every variant is one word of the file.
 macro_rules! words {
     ($(#[$about:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -297,8 +322,32 @@ pub(super) struct Draft {
     pub(super) grants: Grants,
     /// The one of a list of clients that is read.
     pub(super) client: ClientDraft,
+    /// The one of a list of issuers that is read.
+    pub(super) issuer: IssuerDraft,
     /// The one of a list of cases that is read.
     pub(super) case: CaseDraft,
+}
+
+/// An issuer while it is read.
+#[derive(Clone, Debug)]
+pub(super) struct IssuerDraft {
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) jwks: Option<String>,
+    pub(super) session_claim: Option<String>,
+    pub(super) skew: Duration,
+}
+
+impl Default for IssuerDraft {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audience: None,
+            jwks: None,
+            session_claim: Some("sid".into()),
+            skew: limits::JWT_SKEW,
+        }
+    }
 }
 
 /// A client while it is read.
@@ -374,6 +423,22 @@ impl Draft {
     /// The name of the one of a list that was read.
     pub(super) fn name(&self) -> Option<&str> {
         self.client.name.as_deref().or(self.case.name.as_deref())
+    }
+
+    /// The issuer that was read, if enough was said.
+    pub(super) fn issuer(&self) -> Option<Issuer> {
+        let issuer = self.issuer.clone();
+        let jwks = issuer.jwks?;
+        Some(Issuer {
+            issuer: issuer.issuer?,
+            audience: issuer.audience?,
+            jwks: match jwks.contains("://") {
+                true => Jwks::Url(jwks.parse().ok()?),
+                false => Jwks::File(jwks.into()),
+            },
+            session_claim: issuer.session_claim?,
+            skew: issuer.skew,
+        })
     }
 
     /// The client that was read, if enough was said.

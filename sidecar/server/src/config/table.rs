@@ -32,7 +32,6 @@ pub(super) static CONFIG: Table = Table {
     fields: FIELDS,
     later: &[
         ("cache", ""),
-        ("sessions", ""),
         ("audit", ""),
         ("degrade", "on_storage_outage"),
         ("degrade", "standby_key_file"),
@@ -55,6 +54,11 @@ const SECTIONS: &[Section] = &[
         name: "clients",
         times: Times::Any,
         about: "Who may do what. The first that fits the caller decides. With none, only the sidecar's own user may call.",
+    },
+    Section {
+        name: "sessions",
+        times: Times::Any,
+        about: "Who makes the JWTs that prove sessions. With none, `lunasec-session` is the caller's word.",
     },
 ];
 
@@ -399,6 +403,45 @@ const FIELDS: &[Field] = &[
         Need::Optional("600"),
         Kind::Rate(|d| &mut d.client.reveals_per_minute),
         "Values it may reveal, as many at once as in a minute. Without it, no bound.",
+    ),
+    field(
+        "sessions",
+        "issuer",
+        Need::Always("https://id.example.com"),
+        Kind::Name(Form::Claimed, |d| &mut d.issuer.issuer),
+        "Who makes the JWTs: their `iss`, to the letter.",
+    ),
+    field(
+        "sessions",
+        "audience",
+        Need::Always("shop"),
+        Kind::Name(Form::Claimed, |d| &mut d.issuer.audience),
+        "Whom they are made for: their `aud`, or one of it.",
+    ),
+    field(
+        "sessions",
+        "jwks",
+        Need::Always("https://id.example.com/jwks.json"),
+        Kind::Name(Form::Jwks, |d| &mut d.issuer.jwks),
+        "The issuer's public keys, a JWK Set: a URL, without TLS only at a loopback address, or a file.",
+    ),
+    field(
+        "sessions",
+        "session_claim",
+        Need::Default,
+        Kind::Name(Form::Claimed, |d| &mut d.issuer.session_claim),
+        "The claim that names the session.",
+    ),
+    field(
+        "sessions",
+        "skew",
+        Need::Default,
+        Kind::Time {
+            least: Duration::ZERO,
+            most: limits::JWT_SKEW_MOST,
+            at: |d| &mut d.issuer.skew,
+        },
+        "How far the issuer's clock may be from this machine's.",
     ),
 ];
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use lunasec_api::{Code, Item, ItemError, Problem, REQUEST_ID_HEADER};
 use serde::Serialize;
@@ -45,6 +45,10 @@ pub fn problem(failure: &Failure) -> Answer {
     let mut answer = bytes_answer(row.http, PROBLEM, problem_body(failure));
     if let Some(after) = status::retry_after_ms(failure) {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
+    }
+    if row.http == StatusCode::UNAUTHORIZED {
+        // RFC 9110 asks for it.
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
 }

@@ -47,6 +47,7 @@ fn the_defaults() {
         },
         log: Log { level: Level::Info, format: Format::Text },
         clients: Vec::new(),
+        sessions: Vec::new(),
         grants: Grants::default(),
         sweep: Sweep {
             expired_grace: limits::EXPIRED_GRACE,
@@ -102,6 +103,31 @@ fn the_clients_of_the_example_and_what_is_left_out() {
 }
 
 #[test]
+fn the_issuer_of_the_example_and_what_is_left_out() {
+    let expected = Issuer {
+        issuer: "https://id.example.com".into(),
+        audience: "shop".into(),
+        jwks: Jwks::Url("https://id.example.com/jwks.json".parse().unwrap()),
+        session_claim: "sid".into(),
+        skew: Duration::from_secs(60),
+    };
+    let [example]: [Issuer; 1] = parse(EXAMPLE, &[]).sessions.try_into().unwrap();
+    assert_eq!(example, expected);
+    let least = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
+    let least_read = parse(&format!("{LEAST}{least}"), &[]).sessions;
+    let least_expected = Issuer {
+        issuer: "i".into(),
+        audience: "a".into(),
+        jwks: Jwks::File("k.json".into()),
+        ..expected
+    };
+    assert_eq!(least_read, [least_expected]);
+    let all = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\nsession_claim = \"s\"\nskew = \"0s\"\n";
+    let [read]: [Issuer; 1] = parse(&format!("{LEAST}{all}"), &[]).sessions.try_into().unwrap();
+    assert_eq!((read.session_claim.as_str(), read.skew), ("s", Duration::ZERO));
+}
+
+#[test]
 fn every_field_of_a_client_is_read_into_its_own_place_and_in_order() {
     let text = r#"
         clients = [
@@ -138,7 +164,8 @@ fn every_field_of_a_client_is_read_into_its_own_place_and_in_order() {
             reveals_per_minute: NonZeroU32::new(1),
         },
     ];
-    assert_eq!(parse(&format!("{LEAST}{text}"), &[]).clients, expected);
+    let issuer = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
+    assert_eq!(parse(&format!("{LEAST}{text}{issuer}"), &[]).clients, expected);
     assert_eq!(parse(&format!("{LEAST}clients = []\n"), &[]).clients, []);
 }
 
@@ -249,6 +276,7 @@ fn every_field_is_read_into_its_own_place() {
         },
         log: Log { level: Level::Trace, format: Format::Json },
         clients: Vec::new(),
+        sessions: Vec::new(),
         grants: Grants::default(),
         sweep: Sweep { expired_grace: seconds(0), tombstone_grace: seconds(48 * 3600) },
     };

@@ -58,7 +58,7 @@ fn unknown_names() {
         [
             "f:3:1: there is no section [lisen] / did you mean [listen]?",
             "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
-            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [grants], [sweep], [[clients]]",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [grants], [sweep], [[clients]], [[sessions]]",
             "f:7:1: [log] has no field levle / did you mean level?",
             "f:8:1: [log] has no field socket / move it to [listen]",
             "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
@@ -195,7 +195,7 @@ fn what_later_versions_have() {
     let text = "[storage]\nkind = \"memory\"\n\
         [keys]\nkind = \"local\"\npath = \"k\"\n\
         [degrade]\non_storage_outage = \"journal\"\nstandby_key_file = \"f\"\n\
-        [cache]\nvalues = { max = \"64 MiB\" }\n[[sessions]]\nissuer = \"a\"\n[[sessions]]\n[audit]\n";
+        [cache]\nvalues = { max = \"64 MiB\" }\n[audit]\n";
     let field = |line: usize, name: &str| {
         format!("f:{line}:1: {name} is not in this version yet / remove it")
     };
@@ -203,8 +203,7 @@ fn what_later_versions_have() {
         field(7, "degrade.on_storage_outage"),
         field(8, "degrade.standby_key_file"),
         field(9, "[cache]"),
-        field(11, "[sessions]"),
-        field(14, "[audit]"),
+        field(11, "[audit]"),
     ];
     assert_eq!(mistakes(text), expected);
 }
@@ -447,8 +446,9 @@ fn two_clients_have_two_names() {
 #[test]
 fn what_a_client_says_to_no_effect() {
     let all = "require_grant = true\nrequire_purpose = true\ngrant_any_session = true";
+    let issuer = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
     assert_eq!(
-        more(&client("a", "uid = 1", "\"tokenize\"", all)),
+        more(&(client("a", "uid = 1", "\"tokenize\"", all) + issuer)),
         [
             "f:8:17: clients.require_grant has no effect without the operation detokenize or metadata or delete / remove it, or add detokenize or metadata or delete to operations",
             "f:9:19: clients.require_purpose has no effect without the operation detokenize / remove it, or add detokenize to operations",
@@ -461,9 +461,41 @@ fn what_a_client_says_to_no_effect() {
         ("\"detokenize\", \"grants\"", all),
         ("\"delete\"", "require_grant = true"),
     ] {
-        let text = format!("{LEAST}{}", client("a", "uid = 1", operations, more));
+        let text = format!("{LEAST}{}{issuer}", client("a", "uid = 1", operations, more));
         assert_eq!(Config::parse(&text, &[]).err(), None, "{operations}");
     }
+    let any = client("a", "uid = 1", "\"grants\"", "grant_any_session = true");
+    let what = "clients.grant_any_session has no effect without [[sessions]]: any client may grant to any session / remove it, or write a [[sessions]]";
+    assert_eq!(more(&any), [format!("f:8:21: {what}")]);
+}
+
+#[test]
+fn issuers() {
+    let issuer = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
+    assert_eq!(
+        more(&format!("{issuer}{issuer}")),
+        [
+            "f:7:1: this issuer and audience have another [[sessions]], at line 3 / remove one of the two"
+        ]
+    );
+    let two = format!("{LEAST}{issuer}{}", issuer.replace("\"a\"", "\"b\""));
+    assert_eq!(Config::parse(&two, &[]).map(|config| config.sessions.len()), Ok(2));
+    let bad = issuer.replace("k.json", "http://id.example.com/k.json") + "skew = \"10m\"\n";
+    assert_eq!(
+        more(&bad),
+        [
+            "f:6:8: sessions.jwks is \"http://id.example.com/k.json\", which has no TLS and is not a loopback address: whoever is on the way could put keys there / write jwks = \"https://id.example.com/jwks.json\", or use https",
+            "f:7:8: sessions.skew is \"10m\", which is more than the maximum, 5m / write skew = \"5m\" or less",
+        ]
+    );
+    assert_eq!(
+        more("[[sessions]]\n"),
+        [
+            "f:3:1: sessions.issuer is missing / write issuer = \"https://id.example.com\"",
+            "f:3:1: sessions.audience is missing / write audience = \"shop\"",
+            "f:3:1: sessions.jwks is missing / write jwks = \"https://id.example.com/jwks.json\"",
+        ]
+    );
 }
 
 #[test]

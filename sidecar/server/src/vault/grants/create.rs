@@ -48,7 +48,7 @@ impl Vault {
         tokens: &[Result<Token, Failure>],
         terms: &Terms,
     ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
-        self.authorize(call, Operation::Grants)?;
+        self.authorize_for(call, Operation::Grants, session)?;
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
         let (tag, generation) = self.session_for_grants(call, session, expires_at).await?;
         let tag = &tag;

@@ -36,7 +36,7 @@ impl Vault {
         call: &Call,
         session: &Session,
     ) -> Result<Revoked, Failure> {
-        self.authorize(call, Operation::Grants)?;
+        self.authorize_for(call, Operation::Grants, session)?;
         let mut first = None;
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_to_revoke(call, session).await?;
@@ -61,7 +61,7 @@ impl Vault {
         session: &Session,
         tokens: &[Token],
     ) -> Result<Revoked, Failure> {
-        self.authorize(call, Operation::Grants)?;
+        self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session_now(call, session).await?;
         let known = &known;
         // A token that stands there twice is counted once: it would only race with itself.

@@ -17,7 +17,7 @@ impl Vault {
         tokens: &[Result<Token, Failure>],
         action: Action,
     ) -> Result<Vec<Result<Verdict, Failure>>, Failure> {
-        self.authorize(call, Operation::Grants)?;
+        self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session(call, session).await?;
         let known = &known;
         let verify = |token| async move {

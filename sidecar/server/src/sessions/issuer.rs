@@ -1,0 +1,213 @@
+//! One issuer: its keys, read now and then on the side, and what it takes for a JWT of its own.
+//!
+//! The keys are read at the start and every five minutes; no request waits for that while there are
+//! some. When they cannot be read, the last good ones count for a day, and then none do: an issuer that
+//! took a key back must not be ignored for ever. A JWT whose key is unknown makes them be read at once,
+//! but not within ten seconds of the last time, whatever came of it: unknown names are free to make up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lunasec_api::Code;
+use lunasec_core::limits;
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    jwt::{Expected, Jwt, Refused},
+    keys::KeySet,
+    source::{Source, Trouble},
+};
+use crate::{
+    config,
+    failure::Failure,
+    telemetry::{Dependency, Request},
+};
+
+const READ: Request = Request::read("read");
+
+/// See the module.
+pub struct Issuer {
+    settings: config::Issuer,
+    reader: Arc<Reader>,
+    reading: AbortHandle,
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// Keys, and which of the sets that were read they are.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) keys: Arc<KeySet>,
+    pub(super) revision: u64,
+    read: Instant,
+}
+
+/// How far the reading is.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// Readings that have ended.
+    ended: u64,
+    /// When the last one did, unless another is under way.
+    idle_since: Option<Instant>,
+}
+
+struct Reader {
+    source: Box<dyn Source>,
+    dependency: Arc<Dependency>,
+    held: Mutex<Option<Held>>,
+    wanted: Notify,
+    progress: watch::Sender<Progress>,
+}
+
+impl Issuer {
+    /// Begins to read its keys.
+    pub fn new(
+        settings: config::Issuer,
+        source: Box<dyn Source>,
+        dependency: Arc<Dependency>,
+    ) -> Self {
+        let reader = Arc::new(Reader {
+            source,
+            dependency,
+            held: Mutex::default(),
+            wanted: Notify::new(),
+            progress: watch::Sender::default(),
+        });
+        let reading = tokio::spawn(Arc::clone(&reader).run()).abort_handle();
+        Self { settings, reader, reading }
+    }
+
+    /// As configured.
+    pub fn settings(&self) -> &config::Issuer {
+        &self.settings
+    }
+
+    /// How reading its keys goes.
+    pub fn dependency(&self) -> &Arc<Dependency> {
+        &self.reader.dependency
+    }
+
+    /// How many keys it has now.
+    pub fn key_count(&self) -> usize {
+        self.held().map_or(0, |held| held.keys.count())
+    }
+
+    /// Has its keys read again soon.
+    pub(super) fn refresh(&self) {
+        self.reader.wanted.notify_one();
+    }
+
+    /// Whether the JWT is one that this issuer, as it is configured, would have made.
+    pub(super) fn claims(&self, jwt: &Jwt<'_>) -> Result<(), Refused> {
+        if jwt.issuer() != Some(&self.settings.issuer) {
+            return Err(Refused::Issuer);
+        }
+        if jwt.is_for(&self.settings.audience) { Ok(()) } else { Err(Refused::Audience) }
+    }
+
+    pub(super) fn expected(&self) -> Expected<'_> {
+        Expected {
+            audience: &self.settings.audience,
+            session_claim: &self.settings.session_claim,
+            skew: self.settings.skew,
+        }
+    }
+
+    /// Its keys, while they may be believed.
+    pub(super) fn held(&self) -> Option<Held> {
+        let held = self.reader.held().clone();
+        held.filter(|held| held.read.elapsed() < limits::JWKS_AGE)
+    }
+
+    /// Its keys, read again if that may bring those that `enough` asks for.
+    pub(super) async fn keys(&self, enough: impl Fn(&KeySet) -> bool) -> Result<Held, Failure> {
+        if let Some(held) = self.held()
+            && enough(&held.keys)
+        {
+            return Ok(held);
+        }
+        self.reader.read_again().await;
+        self.held().ok_or_else(|| {
+            Failure::new(
+                Code::KeysUnavailable,
+                "the keys of the JWT's issuer cannot be read (sessions.jwks); try again later",
+            )
+        })
+    }
+}
+
+impl Reader {
+    /// Waits for the end of a reading that is under way, or begins one; unless the last is too near.
+    async fn read_again(&self) {
+        let mut progress = self.progress.subscribe();
+        let before = *progress.borrow_and_update();
+        match before.idle_since {
+            Some(since) if since.elapsed() < limits::JWKS_PAUSE => return,
+            Some(_) => self.wanted.notify_one(),
+            None => {}
+        }
+        // Its sender is in `self`: it cannot end.
+        let _ = progress.wait_for(|now| now.ended > before.ended).await;
+    }
+
+    async fn run(self: Arc<Self>) {
+        loop {
+            let next = if self.read().await { limits::JWKS_REFRESH } else { limits::JWKS_PAUSE };
+            let earliest = Instant::now() + limits::JWKS_PAUSE;
+            self.progress.send_modify(|progress| {
+                *progress =
+                    Progress { ended: progress.ended + 1, idle_since: Some(Instant::now()) };
+            });
+            tokio::select! {
+                () = sleep(next) => {}
+                () = self.wanted.notified() => sleep_until(earliest).await,
+            }
+            self.progress.send_modify(|progress| progress.idle_since = None);
+        }
+    }
+
+    /// Whether that brought keys.
+    async fn read(&self) -> bool {
+        let started = self.dependency.start();
+        let read = match timeout(limits::JWKS_TIME, self.source.read()).await {
+            Ok(read) => read,
+            Err(_) => Err(Trouble::new("timeout", "it took too long")),
+        };
+        let keys = read
+            .and_then(|text| KeySet::parse(&text).map_err(|error| Trouble::new("invalid", error)));
+        match keys {
+            Ok(keys) => {
+                self.dependency.answered(READ, "ok", started);
+                self.take(keys);
+                true
+            }
+            Err(trouble) => {
+                self.dependency.failed(READ, trouble.result, &trouble.cause, started);
+                false
+            }
+        }
+    }
+
+    /// A set that is as before stays the one that it was.
+    fn take(&self, keys: KeySet) {
+        let (read, mut held) = (Instant::now(), self.held());
+        *held = Some(match held.take() {
+            Some(before) if *before.keys == keys => Held { read, ..before },
+            before => {
+                let revision = before.map_or(0, |before| before.revision + 1);
+                Held { keys: Arc::new(keys), revision, read }
+            }
+        });
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,469 @@
+//! Sessions that only a JWT proves, through the release binary.
+
+use std::{fs, path::Path};
+
+use lunasec_tests::{
+    Answer, Grpc, Sidecar,
+    grpc::framed,
+    issuer::{JwksServer, Serving, Signer, base64url, claims, jwks, seconds},
+    sidecar::{eventually, lunasec},
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tonic::Code;
+
+const ISSUER: &str = "https://id.test";
+const AUDIENCE: &str = "shop";
+
+/// One client, the tests' own user, which needs grants.
+fn client(more: &str) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    let operations = r#"["tokenize", "detokenize", "metadata", "grants", "delete"]"#;
+    format!(
+        "[[clients]]\nname = \"shop\"\nuid = {uid}\nnamespaces = [\"default\"]\n\
+         operations = {operations}\nrequire_grant = true\n{more}\n"
+    )
+}
+
+fn issuer(jwks: &str) -> String {
+    format!("[[sessions]]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"{jwks}\"\n")
+}
+
+/// A sidecar that believes these keys.
+fn sidecar(signers: &[&Signer]) -> (Sidecar, JwksServer) {
+    let server = JwksServer::start(&jwks(signers));
+    (Sidecar::serve(&(client("") + &issuer(&server.url))), server)
+}
+
+fn session_of(session: &str) -> Value {
+    claims(ISSUER, AUDIENCE, session)
+}
+
+fn post(sidecar: &Sidecar, path: &str, jwt: &str, body: &Value) -> Answer {
+    let authorization = format!("Bearer {jwt}");
+    let headers = [("authorization", authorization.as_str())];
+    sidecar.connect().post_with(path, &headers, body.to_string().as_bytes())
+}
+
+fn reveal(sidecar: &Sidecar, jwt: &str, token: &str) -> Answer {
+    post(sidecar, "/v1/detokenize", jwt, &json!({ "token": token }))
+}
+
+/// A token that alice may reveal, as her JWT proves.
+fn granted(sidecar: &Sidecar, jwt: &str, value: &str) -> String {
+    let token = sidecar.tokenize(value);
+    let body = json!({ "session": "alice", "tokens": [token], "actions": ["detokenize", "metadata", "update", "delete"] });
+    let answer = post(sidecar, "/v1/grants/create", jwt, &body);
+    assert!(answer.json()["items"][0]["expires_at"].is_string(), "{}", answer.text());
+    token
+}
+
+#[test]
+fn a_jwt_of_each_algorithm_proves_its_own_session_and_no_other() {
+    let signers = Signer::each();
+    let (sidecar, _server) = sidecar(&signers.iter().collect::<Vec<_>>());
+    for signer in &signers {
+        let (alice, bob) = (signer.jwt(&session_of("alice")), signer.jwt(&session_of("bob")));
+        let token = granted(&sidecar, &alice, "value");
+        for _ in 0..2 {
+            assert_eq!(reveal(&sidecar, &alice, &token).json()["value"], "value");
+        }
+        let metadata = json!({ "token": token, "metadata": {} });
+        for (path, body) in [
+            ("/v1/detokenize", json!({ "token": token })),
+            ("/v1/metadata/get", json!({ "token": token })),
+            ("/v1/metadata/set", metadata),
+        ] {
+            let refused = post(&sidecar, path, &bob, &body);
+            assert_eq!((refused.status, refused.code().as_str()), (403, "grant_denied"), "{path}");
+        }
+        let tokens = json!({ "tokens": [token] });
+        for path in ["/v1/detokenize:batch", "/v1/delete"] {
+            let answer = post(&sidecar, path, &bob, &tokens).json();
+            assert_eq!(answer["items"][0]["error"]["code"], "grant_denied", "{path}");
+        }
+        assert_eq!(
+            post(&sidecar, "/v1/delete", &alice, &tokens).json()["items"][0]["deleted"],
+            true
+        );
+    }
+}
+
+/// Claims with one of them changed, or left out.
+fn with(name: &str, value: Value) -> Value {
+    let mut claims = session_of("alice");
+    match value {
+        Value::Null => _ = claims.as_object_mut().unwrap().remove(name),
+        value => claims[name] = value,
+    }
+    claims
+}
+
+/// What no sidecar may believe, beside a key that it does believe.
+fn forgeries(signer: &Signer, stranger: &Signer) -> Vec<(&'static str, String)> {
+    let good = session_of("alice");
+    let jwt = signer.jwt(&good);
+    let [header, body, signature]: [&str; 3] =
+        jwt.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let alg = |alg: &str| base64url(json!({ "alg": alg, "kid": signer.kid }).to_string());
+    let other = base64url(session_of("bob").to_string());
+    let with_header = |name: &str, value: Value| {
+        let mut header = signer.header();
+        header[name] = value;
+        signer.sign(&header, &good)
+    };
+    let public = signer.jwk().to_string();
+    let twice = good.to_string().replacen('{', "{\"sid\":\"bob\",", 1);
+    let now = seconds();
+    let text = |value: &str| json!(value);
+    vec![
+        ("nothing", String::new()),
+        ("not a JWT", "alice".into()),
+        ("two parts", format!("{header}.{body}")),
+        ("two signatures", format!("{jwt}.{signature}")),
+        (
+            "two signatures as JSON",
+            base64url(json!({ "payload": body, "signatures": [] }).to_string()),
+        ),
+        ("alg none", format!("{}.{body}.", alg("none"))),
+        ("alg None, signed", format!("{}.{body}.{signature}", alg("None"))),
+        ("no signature", format!("{header}.{body}.")),
+        ("HS256 with the public key", signer.confused(public.as_bytes(), &good)),
+        (
+            "HS256 with its parameter",
+            signer.confused(signer.jwk()["x"].as_str().unwrap_or("n").as_bytes(), &good),
+        ),
+        ("RS512", with_header("alg", text("RS512"))),
+        ("ES384", with_header("alg", text("ES384"))),
+        ("no alg", with_header("alg", Value::Null)),
+        ("another key's signature", stranger.sign(&signer.header(), &good)),
+        ("a key of its own", {
+            let mut header = signer.header();
+            header["jwk"] = stranger.jwk();
+            stranger.sign(&header, &good)
+        }),
+        ("an unknown kid", with_header("kid", text("unknown"))),
+        ("crit", with_header("crit", json!(["exp"]))),
+        ("an encrypted JWT", with_header("typ", text("JWE"))),
+        ("a logout token by its type", with_header("typ", text("logout+jwt"))),
+        ("a logout token by its events", signer.jwt(&with("events", json!({})))),
+        ("other claims", format!("{header}.{other}.{signature}")),
+        ("a changed signature", {
+            let mut bytes = signer.sign_bytes(format!("{header}.{body}").as_bytes());
+            bytes[10] ^= 1;
+            format!("{header}.{body}.{}", base64url(bytes))
+        }),
+        ("a padded signature", format!("{jwt}=")),
+        ("another issuer", signer.jwt(&with("iss", text("https://other.test")))),
+        ("an issuer with a slash", signer.jwt(&with("iss", text("https://id.test/")))),
+        ("issuers", signer.jwt(&with("iss", json!([ISSUER])))),
+        ("no issuer", signer.jwt(&with("iss", Value::Null))),
+        ("another audience", signer.jwt(&with("aud", text("bank")))),
+        ("other audiences", signer.jwt(&with("aud", json!(["bank", "shop2"])))),
+        ("no audience", signer.jwt(&with("aud", Value::Null))),
+        ("expired", signer.jwt(&with("exp", json!(now - 61)))),
+        ("no expiry", signer.jwt(&with("exp", Value::Null))),
+        ("expiry as text", signer.jwt(&with("exp", text("9999999999")))),
+        ("not yet", signer.jwt(&with("nbf", json!(now + 120)))),
+        ("from the future", signer.jwt(&with("iat", json!(now + 120)))),
+        ("a beginning that is none", signer.jwt(&with("nbf", json!(-1)))),
+        ("no session", signer.jwt(&with("sid", Value::Null))),
+        ("an empty session", signer.jwt(&with("sid", text("")))),
+        ("a long session", signer.jwt(&with("sid", text(&"s".repeat(1_025))))),
+        ("a number as session", signer.jwt(&with("sid", json!(7)))),
+        ("two sessions", signer.sign_text(&signer.header().to_string(), &twice)),
+        ("claims that are a list", signer.sign_text(&signer.header().to_string(), "[]")),
+    ]
+}
+
+#[test]
+fn no_forgery_proves_anything() {
+    let (signers, strangers) = (Signer::each(), [Signer::es256("p256"), Signer::eddsa("ed25519")]);
+    let (sidecar, _server) = sidecar(&signers.iter().collect::<Vec<_>>());
+    for signer in &signers {
+        let jwt = signer.jwt(&session_of("alice"));
+        let token = granted(&sidecar, &jwt, "value");
+        for stranger in &strangers {
+            for (what, forgery) in forgeries(signer, stranger) {
+                let refused = reveal(&sidecar, &forgery, &token);
+                let is = (refused.status, refused.code());
+                assert_eq!(is, (401, "unauthenticated".into()), "{}: {what}", signer.alg());
+                assert_eq!(refused.headers["www-authenticate"], "Bearer", "{what}");
+                let shown = forgery.len() > 8 && refused.text().contains(&forgery);
+                assert!(!shown, "{what} is shown: {}", refused.text());
+            }
+        }
+        assert_eq!(reveal(&sidecar, &jwt, &token).status, 200);
+    }
+    // Each of these is just good enough.
+    let (signer, now) = (&signers[2], seconds());
+    for (name, value) in [
+        ("exp", json!(now - 30)),
+        ("exp", json!(f64::from(u32::try_from(now).unwrap()) + 0.5)),
+        ("nbf", json!(now + 30)),
+        ("aud", json!(["bank", AUDIENCE])),
+    ] {
+        let token = granted(&sidecar, &signer.jwt(&session_of("alice")), "value");
+        let jwt = signer.jwt(&with(name, value.clone()));
+        assert_eq!(reveal(&sidecar, &jwt, &token).status, 200, "{name} {value}");
+    }
+}
+
+#[test]
+fn a_huge_jwt_is_refused_and_nobody_else_notices() {
+    let signer = Signer::eddsa("key");
+    let (sidecar, _server) = sidecar(&[&signer]);
+    let jwt = signer.jwt(&session_of("alice"));
+    let token = granted(&sidecar, &jwt, "value");
+    for bytes in [13 * 1024, 1 << 20] {
+        let huge = signer.jwt(&with("more", "x".repeat(bytes).into()));
+        let head = format!(
+            "POST /v1/detokenize HTTP/1.1\r\nhost: l\r\nauthorization: Bearer {huge}\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        let mut raw = sidecar.connect();
+        raw.send_what_goes(head);
+        let refused = raw.answer_or_close();
+        let status = refused.map_or(431, |refused| refused.status);
+        assert!([401, 431].contains(&status), "{bytes}: {status}");
+        assert_eq!(reveal(&sidecar, &jwt, &token).json()["value"], "value");
+    }
+}
+
+#[test]
+fn only_the_proven_session_can_be_named() {
+    let signer = Signer::es256("key");
+    let (sidecar, server) = sidecar(&[&signer]);
+    let jwt = signer.jwt(&session_of("alice"));
+    let token = granted(&sidecar, &jwt, "value");
+    let authorization = format!("Bearer {jwt}");
+    let ask = |headers: &[(&str, &str)], path: &str, body: &Value| {
+        let answer = sidecar.connect().post_with(path, headers, body.to_string().as_bytes());
+        (answer.status, if answer.status == 200 { "ok".into() } else { answer.code() })
+    };
+    let ok = (200, "ok".to_owned());
+    let forbidden = (403, "forbidden".to_owned());
+    let unauthenticated = (401, "unauthenticated".to_owned());
+    let (proof, named) = (("authorization", authorization.as_str()), "lunasec-session");
+    let one = json!({ "token": token });
+    let detokenize = "/v1/detokenize";
+    assert_eq!(ask(&[proof, (named, "alice")], detokenize, &one), ok);
+    assert_eq!(ask(&[proof, (named, "bob")], detokenize, &one), forbidden);
+    assert_eq!(ask(&[(named, "alice")], detokenize, &one), unauthenticated);
+    assert_eq!(ask(&[], detokenize, &one), unauthenticated);
+    let lower = authorization.replace("Bearer", "bearer");
+    assert_eq!(ask(&[("authorization", &lower)], detokenize, &one), ok);
+    for header in [jwt.clone(), format!("Basic {jwt}"), format!("Bearer{jwt}"), "Bearer".into()] {
+        assert_eq!(ask(&[("authorization", &header)], detokenize, &one), unauthenticated);
+    }
+    let twice = ask(&[proof, proof], detokenize, &one);
+    assert_eq!(twice, (400, "invalid_request".into()));
+    for path in ["/v1/grants/create", "/v1/grants/verify", "/v1/grants/revoke"] {
+        let of = |session: &str| json!({ "session": session, "tokens": [token] });
+        assert_eq!(ask(&[proof], path, &of("bob")), forbidden, "{path}");
+        assert_eq!(ask(&[], path, &of("alice")), unauthenticated, "{path}");
+        assert_eq!(ask(&[proof], path, &of("alice")), ok, "{path}");
+    }
+    let all = |session: &str| json!({ "session": session });
+    assert_eq!(ask(&[proof], "/v1/grants/revoke", &all("bob")), forbidden);
+    assert_eq!(ask(&[proof], "/v1/grants/revoke", &all("alice")), ok);
+    // Whoever may grant to any session needs no proof for that, but still speaks only as a proven one.
+    let trusted = client("grant_any_session = true") + &issuer(&server.url);
+    let sidecar = Sidecar::serve(&trusted);
+    let token = sidecar.tokenize("value");
+    let body = json!({ "session": "alice", "tokens": [token] });
+    assert_eq!(sidecar.post("/v1/grants/create", &body).status, 200);
+    assert_eq!(reveal(&sidecar, &jwt, &token).json()["value"], "value");
+    let bob = signer.jwt(&session_of("bob"));
+    assert_eq!(reveal(&sidecar, &bob, &token).code(), "grant_denied");
+    // What it names beside a proof does not take the proof's place.
+    let bearer = format!("Bearer {bob}");
+    let headers = [("authorization", bearer.as_str()), (named, "alice")];
+    let body = json!({ "token": token }).to_string();
+    let both = sidecar.connect().post_with(detokenize, &headers, body.as_bytes());
+    assert_eq!(both.code(), "grant_denied");
+    let headers = [(named, "alice")];
+    let alone = sidecar.connect().post_with(detokenize, &headers, body.as_bytes());
+    assert_eq!(alone.code(), "unauthenticated");
+}
+
+#[test]
+fn each_issuer_answers_for_itself_alone() {
+    let (ours, theirs) = (Signer::es256("key"), Signer::es256("key"));
+    let (one, other) = (JwksServer::start(&jwks(&[&ours])), JwksServer::start(&jwks(&[&theirs])));
+    let second = format!(
+        "[[sessions]]\nissuer = \"https://two.test\"\naudience = \"bank\"\njwks = \"{}\"\nsession_claim = \"https://two.test/session\"\nskew = \"0s\"\n",
+        other.url
+    );
+    let sidecar = Sidecar::serve(&(client("") + &issuer(&one.url) + &second));
+    let jwt = ours.jwt(&session_of("alice"));
+    let token = granted(&sidecar, &jwt, "value");
+    let mut claims = claims("https://two.test", "bank", "bob");
+    claims["https://two.test/session"] = "alice".into();
+    assert_eq!(reveal(&sidecar, &theirs.jwt(&claims), &token).json()["value"], "value");
+    assert_eq!(reveal(&sidecar, &ours.jwt(&claims), &token).code(), "unauthenticated");
+    assert_eq!(
+        reveal(&sidecar, &theirs.jwt(&session_of("alice")), &token).code(),
+        "unauthenticated"
+    );
+    claims["exp"] = (seconds() - 1).into();
+    assert_eq!(reveal(&sidecar, &theirs.jwt(&claims), &token).code(), "unauthenticated");
+    claims["exp"] = (seconds() + 60).into();
+    claims["aud"] = AUDIENCE.into();
+    assert_eq!(reveal(&sidecar, &theirs.jwt(&claims), &token).code(), "unauthenticated");
+}
+
+#[test]
+fn new_keys_are_found_and_old_ones_go_though_unknown_names_are_free() {
+    let (old, new) = (Signer::eddsa("old"), Signer::eddsa("new"));
+    let (sidecar, server) = sidecar(&[&old]);
+    let jwt = old.jwt(&session_of("alice"));
+    let token = granted(&sidecar, &jwt, "value");
+    let read = server.requests();
+    for at in 0..200 {
+        let stranger = Signer::eddsa(&format!("key {at}"));
+        let refused = reveal(&sidecar, &stranger.jwt(&session_of("alice")), &token);
+        assert_eq!(refused.code(), "unauthenticated");
+    }
+    assert!(server.requests() <= read + 2, "{} readings", server.requests() - read);
+    server.serve(Serving::Text(jwks(&[&new])));
+    let rotated = new.jwt(&session_of("alice"));
+    eventually("the new key counts", || reveal(&sidecar, &rotated, &token).status == 200);
+    // It was proven before; what proved it is gone.
+    assert_eq!(reveal(&sidecar, &jwt, &token).code(), "unauthenticated");
+}
+
+fn issuers(sidecar: &Sidecar) -> Value {
+    let text = sidecar.connect();
+    let mut raw = text;
+    raw.send("GET /v1/status HTTP/1.1\r\nhost: l\r\n\r\n").unwrap();
+    raw.answer().unwrap().json()["issuers"].clone()
+}
+
+#[test]
+fn without_keys_there_is_no_verdict_and_with_old_ones_there_is() {
+    let signer = Signer::eddsa("key");
+    let jwt = signer.jwt(&session_of("alice"));
+    let server = JwksServer::start("");
+    for (serving, reason) in [
+        (Serving::Text(String::new()), "invalid"),
+        (Serving::Text(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.into()), "invalid"),
+        (Serving::Text(format!("{}{}", jwks(&[&signer]), " ".repeat(256 * 1024))), "too_large"),
+        (Serving::Status(500, vec![]), "refused"),
+        (Serving::Status(302, vec![("location", server.url.clone())]), "refused"),
+        (Serving::Silence, "timeout"),
+    ] {
+        server.serve(serving);
+        let sidecar = Sidecar::serve(&(client("") + &issuer(&server.url)));
+        let before = server.requests();
+        let refused = reveal(&sidecar, &jwt, &sidecar.tokenize("value"));
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (503, "keys_unavailable"),
+            "{reason}"
+        );
+        assert_eq!(refused.json()["retryable"], true);
+        assert!(server.requests() <= before + 1);
+        let found = issuers(&sidecar);
+        assert_eq!(found[0]["state"], "down", "{found}");
+        assert_eq!(found[0]["reason"], format!("reads fail: {reason}"));
+        let series = format!("lunasec_dependency_up{{dependency=\"jwks {ISSUER}\"}}");
+        assert!(sidecar.metrics().contains(&format!("{series} 0")), "{series}");
+    }
+    server.serve(Serving::Text(jwks(&[&signer])));
+    let sidecar = Sidecar::serve(&(client("") + &issuer(&server.url)));
+    let token = granted(&sidecar, &jwt, "value");
+    assert_eq!(issuers(&sidecar)[0]["state"], "up");
+    assert_eq!(issuers(&sidecar)[0]["keys"], 1);
+    server.serve(Serving::Status(503, vec![]));
+    // An unknown key has them read.
+    let stranger = Signer::eddsa("unknown").jwt(&session_of("alice"));
+    eventually("the outage is seen", || {
+        assert_eq!(reveal(&sidecar, &stranger, &token).code(), "unauthenticated");
+        issuers(&sidecar)[0]["state"] == "degraded"
+    });
+    assert_eq!(reveal(&sidecar, &jwt, &token).json()["value"], "value");
+    let status = lunasec().args(["status", "--socket"]).arg(sidecar.socket()).output().unwrap();
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("jwks     degraded"), "{text}");
+    assert!(text.contains("1 keys of https://id.test for shop"), "{text}");
+}
+
+#[test]
+fn keys_in_a_file_and_another_issuer_after_a_reload() {
+    let (signer, next) = (Signer::rs256("key"), Signer::es256("next"));
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (directory.path().join("one.json"), directory.path().join("two.json"));
+    fs::write(&one, jwks(&[&signer])).unwrap();
+    fs::write(&two, jwks(&[&next])).unwrap();
+    let of = |file: &Path| client("") + &issuer(&file.display().to_string());
+    let mut sidecar = Sidecar::serve_in(directory.path(), &of(&one));
+    let (old, new) = (signer.jwt(&session_of("alice")), next.jwt(&session_of("alice")));
+    let token = granted(&sidecar, &old, "value");
+    assert_eq!(reveal(&sidecar, &new, &token).code(), "unauthenticated");
+    Sidecar::configure(directory.path(), &of(&two));
+    sidecar.signal(Signal::HUP);
+    sidecar.wait_for_line(|line| line.contains("read again and is in force")).unwrap();
+    assert_eq!(reveal(&sidecar, &new, &token).json()["value"], "value");
+    assert_eq!(reveal(&sidecar, &old, &token).code(), "unauthenticated");
+    // Without issuers a name is enough again, and a JWT is refused instead of being overlooked.
+    Sidecar::configure(directory.path(), &client(""));
+    sidecar.signal(Signal::HUP);
+    sidecar.wait_for_line(|line| line.contains("read again and is in force")).unwrap();
+    let refused = reveal(&sidecar, &new, &token);
+    assert_eq!(refused.code(), "unauthenticated");
+    assert!(refused.text().contains("[[sessions]]"), "{}", refused.text());
+    let headers = [("lunasec-session", "alice")];
+    let body = json!({ "token": token }).to_string();
+    let named = sidecar.connect().post_with("/v1/detokenize", &headers, body.as_bytes());
+    assert_eq!(named.json()["value"], "value");
+    assert!(!sidecar.metrics().contains("dependency=\"jwks https://id.test\"} 1"));
+}
+
+#[test]
+fn a_jwt_is_in_no_log() {
+    let signer = Signer::eddsa("key");
+    let server = JwksServer::start(&jwks(&[&signer]));
+    let more = client("") + &issuer(&server.url) + "[log]\nlevel = \"trace\"\n";
+    let sidecar = Sidecar::serve(&more);
+    let jwt = signer.jwt(&session_of("alice-s-session"));
+    let forged = Signer::eddsa("key").jwt(&session_of("alice-s-session"));
+    let token = sidecar.tokenize("value");
+    assert_eq!(reveal(&sidecar, &jwt, &token).code(), "grant_denied");
+    assert_eq!(reveal(&sidecar, &forged, &token).code(), "unauthenticated");
+    let log = sidecar.log();
+    assert!(log.contains("request refused"), "nothing is logged at that level");
+    for secret in [&jwt, &forged, "alice-s-session"] {
+        assert!(!log.contains(secret) && !log.contains(&secret[..secret.len() / 2]), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn over_grpc_too() {
+    let signer = Signer::es256("key");
+    let (sidecar, _server) = sidecar(&[&signer]);
+    let (alice, bob) = (signer.jwt(&session_of("alice")), signer.jwt(&session_of("bob")));
+    let token = granted(&sidecar, &alice, "value");
+    let forged = Signer::es256("key").jwt(&session_of("alice"));
+    let mut grpc = Grpc::connect(sidecar.socket()).await;
+    for (jwt, session, code, reason) in [
+        (&alice, None, Code::Ok, None::<&str>),
+        (&bob, None, Code::PermissionDenied, Some("grant_denied")),
+        (&forged, None, Code::Unauthenticated, Some("unauthenticated")),
+        (&alice, Some("bob"), Code::PermissionDenied, Some("forbidden")),
+    ] {
+        let authorization = format!("Bearer {jwt}");
+        let mut head = Grpc::head("Detokenize").header("authorization", authorization);
+        if let Some(session) = session {
+            head = head.header("lunasec-session", session);
+        }
+        let request = lunasec_api::grpc::DetokenizeRequest { token: token.clone() };
+        let answer = grpc.send(head, framed(&request)).await;
+        match reason {
+            Some(reason) => assert_eq!(answer.failure(), (code, reason.into(), false)),
+            None => {
+                let revealed: lunasec_api::grpc::DetokenizeResponse = answer.message();
+                assert_eq!(&revealed.value[..], b"value");
+            }
+        }
+    }
+}
