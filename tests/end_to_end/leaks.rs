@@ -24,12 +24,8 @@ impl Planted {
         Self { value, metadata, key, session, purpose, tokens: Vec::new() }
     }
 
-    fn headers(&self) -> [(&str, &str); 3] {
-        [
-            ("lunasec-session", &self.session),
-            ("lunasec-purpose", &self.purpose),
-            ("authorization", &self.session),
-        ]
+    fn headers(&self) -> [(&str, &str); 2] {
+        [("lunasec-session", &self.session), ("lunasec-purpose", &self.purpose)]
     }
 
     /// Tokenizes in every way there is.
@@ -100,6 +96,12 @@ impl Planted {
                 self.is_not_in("an error", &answer.text());
             }
         }
+        // Nobody is configured who could prove it.
+        let body = json!({ "token": token }).to_string();
+        let proof = [("authorization", self.session.as_str())];
+        let answer = connection.post_with("/v1/detokenize", &proof, body.as_bytes());
+        assert_eq!(answer.status, 401, "{}", answer.text());
+        self.is_not_in("an error", &answer.text());
         let query = format!("/v1/status?{token}");
         connection.send(head("GET", &query, &[("host", "localhost")])).unwrap();
         connection.answer().unwrap();

@@ -17,7 +17,6 @@ async fn nothing_that_is_said_repeats_what_a_call_carried() {
             .header("idempotency-key", key.as_str())
             .header("lunasec-session", session.as_str())
             .header("lunasec-purpose", session.as_str())
-            .header("authorization", session.as_str())
     };
     let request = api::TokenizeRequest {
         value: value.clone().into_bytes().into(),
@@ -55,6 +54,7 @@ async fn nothing_that_is_said_repeats_what_a_call_carried() {
         grpc.send(head(&token), asked(&token)).await,
         grpc.send(head("CreateGrants"), framed(&twice)).await,
         grpc.send(head("RevokeGrants"), framed(&revoked)).await,
+        grpc.send(head("Detokenize").header("authorization", &session), asked(&token)).await,
         grpc.send(head("Detokenize").header("lunasec-namespace", "No Name"), asked(&token)).await,
         grpc.send(head("Tokenize").header("grpc-timeout", value.as_str()), framed(&request)).await,
     ];
