@@ -23,6 +23,7 @@ use lunasec_tests::{
 mod adversaries;
 mod histories;
 mod required;
+mod staleness;
 
 const MS: Duration = Duration::from_millis(1);
 const REVEAL: [Action; 1] = [Action::Detokenize];
