@@ -4,15 +4,13 @@ use std::{fs, path::Path};
 
 use lunasec_tests::{
     Sidecar,
+    apart::{grant, revoke},
     aws::{Cloud, Engine, wait},
     sidecar::{eventually, random_hex},
 };
 use serde_json::{Value, json};
 
-use super::{
-    contract,
-    grants::{grant, revoke, verdicts},
-};
+use super::{contract, grants::verdicts};
 
 mod connect;
 mod credentials;

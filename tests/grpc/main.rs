@@ -8,6 +8,7 @@
     reason = "in a test, a panic is the report, and time is the machine's"
 )]
 
+mod apart;
 mod clients;
 mod connections;
 mod contract;

@@ -9,6 +9,7 @@
     reason = "in a test, a panic is the report, and time is the machine's"
 )]
 
+pub mod apart;
 pub mod aws;
 pub mod backend;
 pub mod conformance;
