@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use lunasec_tests::Sidecar;
+use lunasec_tests::{Sidecar, apart::strict};
 
 /// The folder of this file.
 fn sources() -> PathBuf {
@@ -75,9 +75,9 @@ fn python_with_grpc_core() {
     protoc.args(["-m", "grpc_tools.protoc", "-I"]).arg(protos());
     protoc.args([out("python_out"), out("grpc_python_out")]).arg("lunasec/v1/tokenizer.proto");
     run("protoc", &mut protoc);
-    let sidecar = Sidecar::dev();
+    let (sidecar, asks) = (Sidecar::dev(), Sidecar::serve(&strict()));
     let mut client = python();
-    client.arg(sources().join("python/client.py")).arg(sidecar.socket());
+    client.arg(sources().join("python/client.py")).args([sidecar.socket(), asks.socket()]);
     client.env("PYTHONPATH", generated.path()).env("PYTHONDONTWRITEBYTECODE", "1");
     let printed = run("the Python client", &mut client);
     assert!(printed.contains("python: all as it should be"), "{printed}");
@@ -97,9 +97,9 @@ fn node_with_grpc_js() {
     // Modules are found from where the program lies.
     let program = home.join("client.js");
     fs::copy(sources().join("node/client.js"), &program).unwrap();
-    let sidecar = Sidecar::dev();
+    let (sidecar, asks) = (Sidecar::dev(), Sidecar::serve(&strict()));
     let mut client = Command::new("node");
-    client.arg(program).arg(sidecar.socket()).arg(protos());
+    client.arg(program).args([sidecar.socket(), asks.socket(), &protos()]);
     let printed = run("the Node client", &mut client);
     assert!(printed.contains("node: all as it should be"), "{printed}");
 }
@@ -112,7 +112,8 @@ fn grpc_go() {
     let mut build = Command::new("go");
     build.args(["build", "-mod=readonly", "-o"]).arg(&program).arg(".");
     run("go build", build.current_dir(sources().join("go")));
-    let sidecar = Sidecar::dev();
-    let printed = run("the Go client", Command::new(program).arg(sidecar.socket()));
+    let (sidecar, asks) = (Sidecar::dev(), Sidecar::serve(&strict()));
+    let sockets = [sidecar.socket(), asks.socket()];
+    let printed = run("the Go client", Command::new(program).args(sockets));
     assert!(printed.contains("go: all as it should be"), "{printed}");
 }

@@ -1,4 +1,5 @@
-// Command client is grpc-go as a client of the sidecar. Its argument is the socket's path.
+// Command client is grpc-go as a client of the sidecar. Its arguments are the socket's path, and that of
+// a sidecar which asks for grants.
 //
 // It knows nothing of the contract but what reflection tells it. It ends with 0 if everything was as
 // it should be, and otherwise says what was not.
@@ -179,6 +180,45 @@ func (c client) metadata() {
 	refused(err, codes.Aborted, "conflict")
 }
 
+// grants, where the policy asks for one: what a session may do, it may until that is taken back.
+func (c client) grants() {
+	given := must(c.call(soon(), "Tokenize", fields{"value": []byte("alice's")}))
+	token := get(given, "token").String()
+	alice, bob := rand.Text(), rand.Text()
+	about := func(session string) fields { return fields{"tokens": []string{token}, "session": session} }
+	c.denied(token, alice)
+	created := get(must(c.call(soon(), "CreateGrants", about(alice))), "items").List().Get(0).Message()
+	until := get(get(created, "granted").Message(), "expires_at").Message()
+	check(until.IsValid(), "%s", text(created))
+	verified := get(must(c.call(soon(), "VerifyGrants", about(alice))), "items").List().Get(0).Message()
+	valid := get(verified, "valid_until").Message()
+	check(proto.Equal(valid.Interface(), until.Interface()), "%s after %s", text(verified), text(created))
+	revealed := must(c.call(of(alice), "Detokenize", fields{"token": token}))
+	check(string(get(revealed, "value").Bytes()) == "alice's", "another value came back")
+	c.denied(token, bob)
+	_, err := c.call(soon(), "Detokenize", fields{"token": token})
+	refused(err, codes.Unauthenticated, "unauthenticated")
+	revoked := must(c.call(soon(), "RevokeGrants", about(alice)))
+	check(get(revoked, "revoked").Uint() == 1, "%s", text(revoked))
+	c.denied(token, alice)
+}
+
+// of is in the name of a session.
+func of(session string) context.Context {
+	return metadata.AppendToOutgoingContext(soon(), "lunasec-session", session)
+}
+
+// denied checks that a session may not reveal a token, by asking and by trying.
+func (c client) denied(token, session string) {
+	request := fields{"tokens": []string{token}, "session": session}
+	item := get(must(c.call(soon(), "VerifyGrants", request)), "items").List().Get(0).Message()
+	refusal := item.Descriptor().Fields().ByName("refusal")
+	name := refusal.Enum().Values().ByNumber(item.Get(refusal).Enum()).Name()
+	check(name == "REFUSAL_DENIED", "%s", text(item))
+	_, err := c.call(of(session), "Detokenize", fields{"token": token})
+	refused(err, codes.PermissionDenied, "grant_denied")
+}
+
 func (c client) deletes() {
 	token := c.token([]byte("v"))
 	items := get(must(c.call(soon(), "Delete", fields{"tokens": []string{token}})), "items").List()
@@ -280,14 +320,20 @@ func reflect(connection *grpc.ClientConn) protoreflect.MethodDescriptors {
 	return found.Services().ByName("Tokenizer").Methods()
 }
 
+func connect(socket string) *grpc.ClientConn {
+	return must(grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials())))
+}
+
 func main() {
 	log.SetFlags(0)
-	connection := must(grpc.NewClient("unix:"+os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials())))
+	connection, asks := connect(os.Args[1]), connect(os.Args[2])
 	defer connection.Close()
+	defer asks.Close()
 	c := client{connection, reflect(connection)}
 	c.values()
 	c.batches()
 	c.metadata()
+	client{asks, reflect(asks)}.grants()
 	c.deletes()
 	c.headers()
 	c.refusals()

@@ -1,4 +1,5 @@
-// grpc-js as a client of the sidecar. Arguments: the socket's path, and where the proto files are.
+// grpc-js as a client of the sidecar. Arguments: the socket's path, that of a sidecar which asks for
+// grants, and where the proto files are.
 //
 // Ends with 0 if everything was as it should be, and with an error that says what was not.
 
@@ -8,7 +9,7 @@ import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 import protobuf from "protobufjs";
 
-const [socket, protos] = process.argv.slice(2);
+const [socket, asks, protos] = process.argv.slice(2);
 const SERVICE = "lunasec.v1.Tokenizer";
 const TOKEN = /^lunasec-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const UNKNOWN = "lunasec-00112233-4455-4677-8899-aabbccddeeff";
@@ -100,6 +101,33 @@ async function metadata() {
   const update = { token, metadata: '{"n": 2}', if_version: 1 };
   assert.equal((await call("SetMetadata", update)).version, 2);
   await refused(grpc.status.ABORTED, "conflict", "SetMetadata", update);
+}
+
+// Where the policy asks for a grant: what a session may do, it may until that is taken back.
+async function grants() {
+  const by = new Tokenizer(`unix:${asks}`, grpc.credentials.createInsecure());
+  const ask = (method, request, headers = {}) => call(method, request, headers, soon(), by);
+  const { token } = await ask("Tokenize", { value: Buffer.from("alice's") });
+  const [alice, bob] = [randomBytes(8).toString("hex"), randomBytes(8).toString("hex")];
+  const verify = async (session) => (await ask("VerifyGrants", { tokens: [token], session })).items[0];
+  const isDenied = async (session) => {
+    const { outcome, refusal } = await verify(session);
+    assert.deepEqual([outcome, refusal], ["refusal", "REFUSAL_DENIED"]);
+    const headers = { "lunasec-session": session };
+    await refused(grpc.status.PERMISSION_DENIED, "grant_denied", "Detokenize", { token }, headers, by);
+  };
+  await isDenied(alice);
+  const expires_in = { seconds: 3600 };
+  const [{ granted }] = (await ask("CreateGrants", { tokens: [token], session: alice, expires_in })).items;
+  assert.equal(granted.durability, "DURABILITY_STORED");
+  assert.deepEqual((await verify(alice)).valid_until, granted.expires_at);
+  const revealed = await ask("Detokenize", { token }, { "lunasec-session": alice });
+  assert.equal(revealed.value.toString(), "alice's");
+  await isDenied(bob);
+  await refused(grpc.status.UNAUTHENTICATED, "unauthenticated", "Detokenize", { token }, {}, by);
+  assert.equal((await ask("RevokeGrants", { tokens: [token], session: alice })).revoked, 1);
+  await isDenied(alice);
+  by.close();
 }
 
 async function deletes() {
@@ -194,6 +222,7 @@ async function unknownMethod() {
 await values();
 await batches();
 await metadata();
+await grants();
 await deletes();
 await headers();
 await refusals();

@@ -1,4 +1,5 @@
-"""grpc-core, through grpcio, as a client of the sidecar. Arguments: the socket's path.
+"""grpc-core, through grpcio, as a client of the sidecar. Arguments: the socket's path, and that of
+a sidecar which asks for grants.
 
 Ends with 0 if everything was as it should be, and with a traceback that says what was not.
 """
@@ -152,6 +153,39 @@ def grants(stub):
     refused(invalid, "invalid_token", stub.RevokeGrants, some)
 
 
+def sessions(stub):
+    """Where the policy asks for a grant: what a session may do, it may until that is taken back."""
+    token = stub.Tokenize(pb.TokenizeRequest(value=b"alice's"), timeout=PATIENCE).token
+    alice, bob = os.urandom(8).hex(), os.urandom(8).hex()
+    asked, denied = pb.DetokenizeRequest(token=token), grpc.StatusCode.PERMISSION_DENIED
+
+    def refusal(session):
+        request = pb.VerifyGrantsRequest(tokens=[token], session=session)
+        item = stub.VerifyGrants(request, timeout=PATIENCE).items[0]
+        return None if item.WhichOneof("outcome") == "valid_until" else item.refusal
+
+    def of(session):
+        return (("lunasec-session", session),)
+
+    def is_denied(session):
+        same(refusal(session), pb.REFUSAL_DENIED)
+        refused(denied, "grant_denied", stub.Detokenize, asked, metadata=of(session))
+
+    is_denied(alice)
+    granted = stub.CreateGrants(
+        pb.CreateGrantsRequest(tokens=[token], session=alice), timeout=PATIENCE
+    )
+    same(granted.items[0].WhichOneof("outcome"), "granted")
+    same(refusal(alice), None)
+    revealed = stub.Detokenize(asked, timeout=PATIENCE, metadata=of(alice))
+    same(revealed.value, b"alice's")
+    is_denied(bob)
+    refused(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated", stub.Detokenize, asked)
+    revoke = pb.RevokeGrantsRequest(tokens=[token], session=alice)
+    same(stub.RevokeGrants(revoke, timeout=PATIENCE).revoked, 1)
+    is_denied(alice)
+
+
 def deletes(stub):
     token = stub.Tokenize(pb.TokenizeRequest(value=b"v"), timeout=PATIENCE).token
     request = pb.DeleteRequest(tokens=[token, UNKNOWN, "no token"])
@@ -282,7 +316,7 @@ def path_as_authority(socket):
             raise AssertionError("a path was taken for an authority: tell the documentation")
 
 
-def main(socket):
+def main(socket, asks):
     with open_channel(socket) as channel:
         stub = stubs.TokenizerStub(channel)
         values(stub)
@@ -297,10 +331,12 @@ def main(socket):
         status(stub)
         health(channel)
         reflection(channel)
+    with open_channel(asks) as channel:
+        sessions(stubs.TokenizerStub(channel))
     default_authority(socket)
     path_as_authority(socket)
     print("python: all as it should be")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
