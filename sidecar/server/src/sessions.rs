@@ -21,7 +21,7 @@ mod keys;
 mod source;
 
 pub use issuer::Issuer;
-pub use jwt::{Claims, Expected, Jwt, Refused};
+pub use jwt::{Claims, Jwt, Refused};
 pub use keys::{InvalidKeySet, KeySet};
 pub use source::{Source, Trouble, source};
 
@@ -119,7 +119,7 @@ impl Sessions {
         let jwt = Jwt::parse(text).map_err(refused)?;
         let (issuer, made_it) = self.made_by(&jwt).map_err(refused)?;
         let held = made_it.keys(|keys| jwt.has_key_in(keys)).await?;
-        let claims = jwt.prove(&held.keys, &made_it.expected()).map_err(refused)?;
+        let claims = jwt.prove(&held.keys, made_it.settings()).map_err(refused)?;
         // What has expired would only push out what has not.
         if claims.check(self.clock.now()) != Err(Refused::Expired) {
             let proven = Proven { issuer, revision: held.revision, claims: claims.clone() };
@@ -132,7 +132,7 @@ impl Sessions {
     fn made_by(&self, jwt: &Jwt<'_>) -> Result<(usize, &Arc<Issuer>), Refused> {
         let mut refused = Refused::Issuer;
         for (at, issuer) in self.issuers.iter().enumerate() {
-            match issuer.claims(jwt) {
+            match jwt.is_from(issuer.settings()) {
                 Ok(()) => return Ok((at, issuer)),
                 Err(Refused::Audience) => refused = Refused::Audience,
                 Err(_) => {}

@@ -60,8 +60,8 @@ impl Form {
             Self::KeyId => key_id(text),
             Self::Namespace => namespace(text),
             Self::Client => client(text),
-            Self::Words => one_line(text, 100),
-            Self::Claimed => one_line(text, 255),
+            Self::Words => one_line(text, 100, ": 1 to 100 characters"),
+            Self::Claimed => one_line(text, 255, ": 1 to 255 characters"),
             Self::Jwks => jwks(text),
         }
         .map(|()| text.trim_end_matches(if self == Self::Endpoint { "/" } else { "\0" }).to_owned())
@@ -166,11 +166,11 @@ fn client(text: &str) -> Result<(), Refusal> {
     noted("is not a client's name", ": 1 to 63 of a-z, 0-9 and -")
 }
 
-fn one_line(text: &str, most: usize) -> Result<(), Refusal> {
+fn one_line(text: &str, most: usize, note: &'static str) -> Result<(), Refusal> {
     if (1..=most).contains(&text.chars().count()) && !text.contains(char::is_control) {
         return Ok(());
     }
-    noted("is not one line of text", ", and not a long one")
+    noted("is not one line of text", note)
 }
 
 /// A URL, or a file.

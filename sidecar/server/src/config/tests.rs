@@ -10,6 +10,9 @@ use super::*;
 /// The least that is valid.
 const LEAST: &str = "storage.kind = \"memory\"\nkeys = { kind = \"local\", path = \"k\" }\n";
 
+/// The least that says who proves sessions.
+const ISSUER: &str = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
+
 /// The documented file.
 const EXAMPLE: &str = include_str!("example.toml");
 

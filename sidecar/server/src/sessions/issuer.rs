@@ -1,4 +1,4 @@
-//! One issuer: its keys, read now and then on the side, and what it takes for a JWT of its own.
+//! One issuer, and its keys, which are read now and then on the side.
 //!
 //! The keys are read at the start and every five minutes; no request waits for that while there are
 //! some. When they cannot be read, the last good ones count for a day, and then none do: an issuer that
@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{
-    jwt::{Expected, Jwt, Refused},
     keys::KeySet,
     source::{Source, Trouble},
 };
@@ -102,22 +101,6 @@ impl Issuer {
     /// Has its keys read again soon.
     pub(super) fn refresh(&self) {
         self.reader.wanted.notify_one();
-    }
-
-    /// Whether the JWT is one that this issuer, as it is configured, would have made.
-    pub(super) fn claims(&self, jwt: &Jwt<'_>) -> Result<(), Refused> {
-        if jwt.issuer() != Some(&self.settings.issuer) {
-            return Err(Refused::Issuer);
-        }
-        if jwt.is_for(&self.settings.audience) { Ok(()) } else { Err(Refused::Audience) }
-    }
-
-    pub(super) fn expected(&self) -> Expected<'_> {
-        Expected {
-            audience: &self.settings.audience,
-            session_claim: &self.settings.session_claim,
-            skew: self.settings.skew,
-        }
     }
 
     /// Its keys, while they may be believed.

@@ -15,6 +15,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::{key::Algorithm, keys::KeySet};
+use crate::config;
 
 /// A JWT of which nothing is believed yet.
 pub struct Jwt<'a> {
@@ -91,16 +92,6 @@ impl Claims {
     }
 }
 
-/// What is expected of a JWT.
-pub struct Expected<'a> {
-    /// Whom it must be made for.
-    pub audience: &'a str,
-    /// Which claim names the session.
-    pub session_claim: &'a str,
-    /// How far the issuer's clock may be from ours.
-    pub skew: Duration,
-}
-
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -136,13 +127,15 @@ impl<'a> Jwt<'a> {
         Ok(Self { signed, signature, algorithm, key_id: header.kid, claims })
     }
 
-    /// Who says to have made it.
-    pub fn issuer(&self) -> Option<&str> {
-        self.claims.get("iss")?.as_str()
+    /// Whether it says that this issuer made it, for its audience.
+    pub fn is_from(&self, issuer: &config::Issuer) -> Result<(), Refused> {
+        if self.claims.get("iss").and_then(Value::as_str) != Some(&issuer.issuer) {
+            return Err(Refused::Issuer);
+        }
+        if self.is_for(&issuer.audience) { Ok(()) } else { Err(Refused::Audience) }
     }
 
-    /// Whether it is made for that audience.
-    pub fn is_for(&self, audience: &str) -> bool {
+    fn is_for(&self, audience: &str) -> bool {
         match self.claims.get("aud") {
             Some(Value::String(one)) => one == audience,
             Some(Value::Array(all)) => all.iter().any(|one| one.as_str() == Some(audience)),
@@ -155,23 +148,21 @@ impl<'a> Jwt<'a> {
         keys.matching(self.key_id.as_deref(), self.algorithm).next().is_some()
     }
 
-    /// What it says, if it is signed by one of these keys and is as expected. Whoever made it is settled
-    /// before anything else of it counts.
-    pub fn prove(&self, keys: &KeySet, expected: &Expected<'_>) -> Result<Claims, Refused> {
-        if !self.has_key_in(keys) {
+    /// What it says, if it is signed by one of the issuer's keys and is as it should be. Whoever made it is
+    /// settled before anything else of it counts.
+    pub fn prove(&self, keys: &KeySet, issuer: &config::Issuer) -> Result<Claims, Refused> {
+        let mut keys = keys.matching(self.key_id.as_deref(), self.algorithm).peekable();
+        if keys.peek().is_none() {
             return Err(Refused::Key);
         }
-        let mut keys = keys.matching(self.key_id.as_deref(), self.algorithm);
         if !keys.any(|key| key.signed(self.signed.as_bytes(), &self.signature)) {
             return Err(Refused::Signature);
         }
-        if !self.is_for(expected.audience) {
-            return Err(Refused::Audience);
-        }
-        let skew = u64::try_from(expected.skew.as_millis()).unwrap_or_default();
+        self.is_from(issuer)?;
+        let skew = u64::try_from(issuer.skew.as_millis()).unwrap_or_default();
         let expires = self.time("exp")?.ok_or(Refused::Time)?;
         let begins = self.time("nbf")?.max(self.time("iat")?).unwrap_or_default();
-        let session = self.claims.get(expected.session_claim).and_then(Value::as_str);
+        let session = self.claims.get(&issuer.session_claim).and_then(Value::as_str);
         Ok(Claims {
             session: session.and_then(|text| Session::parse(text).ok()).ok_or(Refused::Session)?,
             from: begins.saturating_sub(skew),

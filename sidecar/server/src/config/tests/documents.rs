@@ -113,8 +113,7 @@ fn the_issuer_of_the_example_and_what_is_left_out() {
     };
     let [example]: [Issuer; 1] = parse(EXAMPLE, &[]).sessions.try_into().unwrap();
     assert_eq!(example, expected);
-    let least = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
-    let least_read = parse(&format!("{LEAST}{least}"), &[]).sessions;
+    let least_read = parse(&format!("{LEAST}{ISSUER}"), &[]).sessions;
     let least_expected = Issuer {
         issuer: "i".into(),
         audience: "a".into(),
@@ -122,8 +121,9 @@ fn the_issuer_of_the_example_and_what_is_left_out() {
         ..expected
     };
     assert_eq!(least_read, [least_expected]);
-    let all = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\nsession_claim = \"s\"\nskew = \"0s\"\n";
-    let [read]: [Issuer; 1] = parse(&format!("{LEAST}{all}"), &[]).sessions.try_into().unwrap();
+    let more = "session_claim = \"s\"\nskew = \"0s\"\n";
+    let [read]: [Issuer; 1] =
+        parse(&format!("{LEAST}{ISSUER}{more}"), &[]).sessions.try_into().unwrap();
     assert_eq!((read.session_claim.as_str(), read.skew), ("s", Duration::ZERO));
 }
 
@@ -164,8 +164,7 @@ fn every_field_of_a_client_is_read_into_its_own_place_and_in_order() {
             reveals_per_minute: NonZeroU32::new(1),
         },
     ];
-    let issuer = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
-    assert_eq!(parse(&format!("{LEAST}{text}{issuer}"), &[]).clients, expected);
+    assert_eq!(parse(&format!("{LEAST}{text}{ISSUER}"), &[]).clients, expected);
     assert_eq!(parse(&format!("{LEAST}clients = []\n"), &[]).clients, []);
 }
 

@@ -446,9 +446,8 @@ fn two_clients_have_two_names() {
 #[test]
 fn what_a_client_says_to_no_effect() {
     let all = "require_grant = true\nrequire_purpose = true\ngrant_any_session = true";
-    let issuer = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
     assert_eq!(
-        more(&(client("a", "uid = 1", "\"tokenize\"", all) + issuer)),
+        more(&(client("a", "uid = 1", "\"tokenize\"", all) + ISSUER)),
         [
             "f:8:17: clients.require_grant has no effect without the operation detokenize or metadata or delete / remove it, or add detokenize or metadata or delete to operations",
             "f:9:19: clients.require_purpose has no effect without the operation detokenize / remove it, or add detokenize to operations",
@@ -461,7 +460,7 @@ fn what_a_client_says_to_no_effect() {
         ("\"detokenize\", \"grants\"", all),
         ("\"delete\"", "require_grant = true"),
     ] {
-        let text = format!("{LEAST}{}{issuer}", client("a", "uid = 1", operations, more));
+        let text = format!("{LEAST}{}{ISSUER}", client("a", "uid = 1", operations, more));
         assert_eq!(Config::parse(&text, &[]).err(), None, "{operations}");
     }
     let any = client("a", "uid = 1", "\"grants\"", "grant_any_session = true");
@@ -471,16 +470,15 @@ fn what_a_client_says_to_no_effect() {
 
 #[test]
 fn issuers() {
-    let issuer = "[[sessions]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"k.json\"\n";
     assert_eq!(
-        more(&format!("{issuer}{issuer}")),
+        more(&format!("{ISSUER}{ISSUER}")),
         [
             "f:7:1: this issuer and audience have another [[sessions]], at line 3 / remove one of the two"
         ]
     );
-    let two = format!("{LEAST}{issuer}{}", issuer.replace("\"a\"", "\"b\""));
+    let two = format!("{LEAST}{ISSUER}{}", ISSUER.replace("\"a\"", "\"b\""));
     assert_eq!(Config::parse(&two, &[]).map(|config| config.sessions.len()), Ok(2));
-    let bad = issuer.replace("k.json", "http://id.example.com/k.json") + "skew = \"10m\"\n";
+    let bad = ISSUER.replace("k.json", "http://id.example.com/k.json") + "skew = \"10m\"\n";
     assert_eq!(
         more(&bad),
         [
