@@ -14,6 +14,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tonic::Code;
 
+mod tls;
+
 const ISSUER: &str = "https://id.test";
 const AUDIENCE: &str = "shop";
 
@@ -458,4 +460,36 @@ async fn over_grpc_too() {
             }
         }
     }
+}
+
+#[test]
+fn check_connect_says_how_the_keys_of_each_issuer_are() {
+    let signer = Signer::es256("key");
+    let (good, bad) = (JwksServer::start(&jwks(&[&signer])), JwksServer::start("{}"));
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing.json");
+    let check = |urls: &[&str]| {
+        let issuers = urls
+            .iter()
+            .enumerate()
+            .map(|(at, url)| issuer(url).replace(ISSUER, &format!("{ISSUER}/{at}")));
+        Sidecar::configure(directory.path(), &(strict() + &issuers.collect::<String>()));
+        let config = directory.path().join("lunasec.toml");
+        let output =
+            lunasec().args(["check", "--connect", "--config"]).arg(config).output().unwrap();
+        let words = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), words)
+    };
+    let (code, words) = check(&[&good.url]);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(words.contains(&format!("{ISSUER}/0: 1 of use at {}", good.url)), "{words}");
+    let (code, words) = check(&[&good.url, &bad.url, missing.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{words}");
+    let lines: Vec<_> = words.lines().filter(|line| line.starts_with("WRONG")).collect();
+    assert_eq!(lines.len(), 2, "{words}");
+    assert!(
+        lines[0].contains("it is not a JWK Set") && lines[0].contains("sessions.jwks"),
+        "{words}"
+    );
+    assert!(lines[1].contains("No such file"), "{words}");
 }

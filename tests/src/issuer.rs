@@ -24,6 +24,8 @@ use ring::{
 use rsa::{Generate, PrivateKey, pkcs1::EncodeRsaPrivateKey, traits::PublicKeyParts};
 use serde_json::{Value, json};
 
+use crate::authority::Identity;
+
 /// A key that signs.
 pub struct Signer {
     /// Its name in the set.
@@ -192,15 +194,29 @@ pub struct JwksServer {
 impl JwksServer {
     /// Begins to serve.
     pub fn start(text: &str) -> Self {
+        Self::listen("http", text, |stream| stream)
+    }
+
+    /// The same over TLS.
+    pub fn start_tls(text: &str, identity: Identity) -> Self {
+        Self::listen("https", text, move |stream| identity.accept(stream))
+    }
+
+    fn listen<S: Read + Write>(
+        scheme: &str,
+        text: &str,
+        accept: impl Fn(TcpStream) -> S + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let url = format!("{scheme}://{}/jwks.json", listener.local_addr().unwrap());
         let serving = Arc::new(Mutex::new(Serving::Text(text.into())));
         let requests = Arc::new(AtomicUsize::new(0));
         let (what, count) = (Arc::clone(&serving), Arc::clone(&requests));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (what, count) = (Arc::clone(&what), Arc::clone(&count));
-                thread::spawn(move || answer(stream.unwrap(), &what, &count));
+                let accept = accept.clone();
+                thread::spawn(move || answer(accept(stream.unwrap()), &what, &count));
             }
         });
         Self { url, serving, requests }
@@ -217,11 +233,14 @@ impl JwksServer {
     }
 }
 
-fn answer(mut stream: TcpStream, serving: &Mutex<Serving>, count: &AtomicUsize) {
+fn answer(mut stream: impl Read + Write, serving: &Mutex<Serving>, count: &AtomicUsize) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
         head.push(byte[0]);
+    }
+    if !head.ends_with(b"\r\n\r\n") {
+        return;
     }
     count.fetch_add(1, Ordering::SeqCst);
     let serving = serving.lock().unwrap().clone();
@@ -240,5 +259,5 @@ fn answer(mut stream: TcpStream, serving: &Mutex<Serving>, count: &AtomicUsize) 
             format!("HTTP/1.1 {status} Refused\r\n{headers}content-length: 0\r\n\r\n")
         }
     };
-    let _ = stream.write_all(answer.as_bytes());
+    let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
 }

@@ -10,6 +10,7 @@
 )]
 
 pub mod apart;
+pub mod authority;
 pub mod aws;
 pub mod backend;
 pub mod conformance;

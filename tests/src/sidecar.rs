@@ -202,9 +202,15 @@ impl Sidecar {
 
     /// The same in a directory that may hold a store already.
     pub fn serve_in(directory: &Path, extra: &str) -> Self {
+        Self::serve_with(directory, extra, &[])
+    }
+
+    /// The same under environment variables.
+    pub fn serve_with(directory: &Path, extra: &str, variables: &[(&str, &str)]) -> Self {
         let socket = directory.join("lunasec.sock");
         Self::configure(directory, extra);
         let mut command = lunasec();
+        command.envs(variables.iter().copied());
         command.args(["serve", "--config"]).arg(directory.join("lunasec.toml"));
         Self::spawn(command, directory, socket).unwrap_or_else(|(status, log)| {
             panic!("the sidecar ended with {status} instead of starting:\n{log}")

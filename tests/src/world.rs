@@ -26,7 +26,7 @@ use lunasec_sidecar::{
     keyed::KeyedLocks,
     keys::{Keyring, Settings},
     store::{Ages, Cached, Heads, Name, Object, Store, StoreError, Timed, Version},
-    vault::{Call, NewValue, Turns, Vault},
+    vault::{Call, Memory, NewValue, Turns, Vault},
 };
 
 use crate::Backend;
@@ -268,6 +268,7 @@ impl World {
             idempotency: Arc::new(idempotency),
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
+            memory: Memory::new([7; 16]),
         };
         Self { vault, clock, store, backend: None }
     }

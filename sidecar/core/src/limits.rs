@@ -133,6 +133,12 @@ pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
 /// For finding credentials.
 pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 
+/// Sessions whose place and state are remembered.
+pub const SESSIONS_OPENED: usize = 4_096;
+/// Grants, and values that they are for, whose place and end are remembered, at about 400 bytes each.
+pub const GRANTS_OPENED: usize = 16_384;
+/// Bytes of an object up to which what it opened to is remembered.
+pub const OPENED_BYTES: usize = 512;
 /// Bytes of sealed objects that are remembered.
 pub const CACHE_BYTES: usize = 64 * MIB;
 /// How long another sidecar's delete of a value may go unseen.

@@ -31,7 +31,7 @@ use crate::{
     stack::Stack,
     store::StoreError,
     telemetry::{Dependency, Telemetry},
-    vault::{Graces, Turns, Vault},
+    vault::{Graces, Memory, Turns, Vault},
 };
 
 mod open;
@@ -148,6 +148,7 @@ impl App {
             hardening,
         ));
         let first_id = u64::from_be_bytes(random(&*entropy)?);
+        let memory = Memory::new(random(&*entropy)?);
         let vault = Arc::new(Vault {
             store,
             keyring,
@@ -156,6 +157,7 @@ impl App {
             idempotency,
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
+            memory,
         });
         let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));
         report.set_issuers(sessions.issuers());

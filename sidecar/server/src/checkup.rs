@@ -5,10 +5,12 @@ use std::fmt;
 
 use crate::aws::{Kind, Trouble};
 
+mod issuers;
 mod keys;
 mod lifecycle;
 mod s3;
 
+pub use issuers::check_issuers;
 pub use keys::check_keys;
 pub use s3::check_s3;
 

@@ -119,7 +119,7 @@ impl Verbs {
         let request: api::BatchDetokenizeRequest = message::list(body.bytes())?;
         self.0.check_items(request.tokens.len())?;
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
-        let mut revealed = self.0.vault.detokenize_batch(call, &tokens)?;
+        let mut revealed = self.0.vault.detokenize_batch(call, &tokens).await?;
         let full = full();
         let item = |text: &String, outcome| api::DetokenizeItem {
             token: text.clone(),

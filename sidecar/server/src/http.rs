@@ -239,7 +239,7 @@ impl Http {
         let request = json::parse::<api::TokensRequest<'_>>(body)?;
         self.check_items(request.tokens.len())?;
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
-        let mut revealed = self.vault.detokenize_batch(call, &tokens)?;
+        let mut revealed = self.vault.detokenize_batch(call, &tokens).await?;
         let texts = request.tokens.iter().map(|text| &**text);
         let mut items = answer::Items::new(self.limits.batch_bytes, &self.budget, texts)?;
         for text in &request.tokens {

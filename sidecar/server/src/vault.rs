@@ -30,7 +30,7 @@ mod sweep;
 mod tokenize;
 
 pub use detokenize::{Revealed, Turns};
-pub use grants::{Granted, Revoked, Terms, Verdict};
+pub use grants::{Granted, Memory, Revoked, Terms, Verdict};
 pub use metadata::{Described, Written};
 pub use sweep::{Graces, sweep_page};
 pub use tokenize::{Given, NewValue};
@@ -68,6 +68,8 @@ pub struct Vault {
     pub attempts: KeyedLocks<crate::idempotency::EntryName>,
     /// Bounds what batches hold in the clear.
     pub turns: Turns,
+    /// What sessions and grants opened to.
+    pub memory: Memory,
 }
 
 /// A record as it lies in the store, opened.
@@ -141,13 +143,17 @@ impl Vault {
     /// Reads a record that must be alive.
     async fn read_live(&self, subject: &Subject) -> Result<Found, Failure> {
         let found = self.read(subject).await?.ok_or_else(Failure::not_found)?;
-        if found.header().tombstone {
-            return Err(Failure::not_found());
-        }
-        if found.header().expired(self.clock.now()) {
-            return Err(Failure::expired());
-        }
+        self.live(found.header())?;
         Ok(found)
+    }
+
+    /// Whether what has this header is alive.
+    fn live(&self, header: &Header) -> Result<(), Failure> {
+        match header {
+            header if header.tombstone => Err(Failure::not_found()),
+            header if header.expired(self.clock.now()) => Err(Failure::expired()),
+            _ => Ok(()),
+        }
     }
 
     /// Seals a record under the namespace's current key.

@@ -17,6 +17,7 @@
 mod batch;
 mod cloud;
 mod echo;
+mod grants;
 mod load;
 mod process;
 mod rates;
@@ -29,6 +30,7 @@ fn main() {
     match arguments.next().as_deref() {
         // The floor runs as a process of its own, like what it is compared with.
         Some("echo") => echo::serve(arguments.next().expect("a socket").as_ref()),
+        Some("grants") => grants::measure(7).iter().for_each(|row| println!("{row}")),
         Some("--rounds") => {
             report(arguments.next().and_then(|n| n.parse().ok()).expect("a number"))
         }
@@ -45,7 +47,8 @@ fn report(rounds: usize) {
         println!("{row}");
     }
     println!("{}", batch::measure(rounds));
-    for row in start::measure(rounds).into_iter().chain(cloud::measure()) {
+    let rest = start::measure(rounds).into_iter().chain(cloud::measure());
+    for row in rest.chain(grants::measure(rounds)) {
         println!("{row}");
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     row,
 };
 
-const SERVER_CORE: usize = 0;
-const LOAD_CORE: usize = 1;
+pub(crate) const SERVER_CORE: usize = 0;
+pub(crate) const LOAD_CORE: usize = 1;
 const ROUND: Duration = Duration::from_millis(1_500);
 
 /// Both servers, and what they are asked.
@@ -27,9 +27,9 @@ struct Pair {
 }
 
 /// Rate and CPU of one server in one round.
-struct Taken {
-    rate: f64,
-    cpu_per_request: f64,
+pub(crate) struct Taken {
+    pub(crate) rate: f64,
+    pub(crate) cpu_per_request: f64,
 }
 
 pub(crate) fn measure(rounds: usize) -> Vec<String> {
@@ -62,8 +62,9 @@ impl Pair {
     fn rates(&self, rounds: usize, connections: usize, wait: Wait) -> [String; 2] {
         let (mut ratios, mut added) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let floor = self.take(&self.echo, self.echo_process.pid(), connections, wait);
-            let ours = self.take(self.sidecar.socket(), self.sidecar.pid(), connections, wait);
+            let (echo, sidecar) = (&self.echo_process, &self.sidecar);
+            let floor = take(&self.echo, echo.pid(), &self.request, connections, wait);
+            let ours = take(sidecar.socket(), sidecar.pid(), &self.request, connections, wait);
             ratios.push(ours.rate / floor.rate);
             added.push(ours.cpu_per_request - floor.cpu_per_request);
         }
@@ -73,14 +74,6 @@ impl Pair {
         let rate = format!("detokenize in memory ÷ hyper echo, {load}");
         let cpu = format!("server CPU added per request, {load}");
         [row(&rate, &ratio, "≥ 0.65", "≥ 0.80"), row(&cpu, &added, "≤ 2 µs", "≤ 1 µs")]
-    }
-
-    fn take(&self, socket: &Path, pid: u32, connections: usize, wait: Wait) -> Taken {
-        let before = process::cpu_time(pid);
-        let round = load::run(socket, &self.request, connections, ROUND, wait);
-        let used = process::cpu_time(pid) - before;
-        let cpu_per_request = used.as_secs_f64() * 1e6 / round.requests as f64;
-        Taken { rate: round.rate(), cpu_per_request }
     }
 
     fn latency(&self, rounds: usize) -> String {
@@ -93,4 +86,19 @@ impl Pair {
         let added = format!("{:.1} µs", median(added.collect()));
         row("p99 added at c=1", &added, "≤ 15 µs", "≤ 5 µs")
     }
+}
+
+/// One round of one server.
+pub(crate) fn take(
+    socket: &Path,
+    pid: u32,
+    request: &[u8],
+    connections: usize,
+    wait: Wait,
+) -> Taken {
+    let before = process::cpu_time(pid);
+    let round = load::run(socket, request, connections, ROUND, wait);
+    let used = process::cpu_time(pid) - before;
+    let cpu_per_request = used.as_secs_f64() * 1e6 / round.requests as f64;
+    Taken { rate: round.rate(), cpu_per_request }
 }

@@ -45,7 +45,13 @@ impl Hands {
         let (token, other) = (world.tokenize("value").await, world.tokenize("other").await);
         world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
         world.grant(&bob, &token, &[Action::Metadata], HOUR).await.unwrap();
-        Self { world, alice, bob, token, other }
+        let hands = Self { world, alice, bob, token, other };
+        // What was believed once is remembered, and must not count for anything else.
+        assert_eq!(hands.alices().await, VALID);
+        assert_eq!(hands.verdict(&hands.bob, &hands.token, Action::Metadata).await, VALID);
+        assert_eq!(hands.verdict(&hands.bob, &hands.token, Action::Detokenize).await, DENIED);
+        assert_eq!(hands.verdict(&hands.alice, &hands.other, Action::Detokenize).await, DENIED);
+        hands
     }
 
     async fn tag(&self, session: &Session) -> SessionTag {
@@ -165,6 +171,34 @@ async fn an_edited_grant_is_corrupted_and_can_be_revoked_and_given_anew() {
     hands.put(&name, whole.slice(..whole.len() - 1)).await;
     assert_eq!(hands.world.revoke(&hands.alice, &[&hands.token]).await, Ok(0));
     assert_eq!(hands.alices().await, DENIED);
+}
+
+#[tokio::test]
+async fn an_edited_value_is_corrupted_though_it_was_alive_before() {
+    let hands = Hands::new().await;
+    for length in [1, 400, 5_000] {
+        let token = hands.world.tokenize_for(&"v".repeat(length), 2 * HOUR).await;
+        hands.world.grant(&hands.alice, &token, &REVEAL, HOUR).await.unwrap();
+        let value = Subject::new(token.clone(), Namespace::default(), Kind::Value, &[]);
+        let name = Name::record(&Namespace::default(), &value.locator());
+        let whole = hands.read(&name).await;
+        for _ in 0..2 {
+            assert_eq!(hands.verdict(&hands.alice, &token, Action::Detokenize).await, VALID);
+        }
+        // Its end, and the last byte of its tag.
+        for at in [19, whole.len() - 1] {
+            let mut edited = whole.to_vec();
+            edited[at] ^= 1;
+            hands.put(&name, edited).await;
+            let found = hands.verdict(&hands.alice, &token, Action::Detokenize).await;
+            assert_eq!(found, CORRUPTED, "{length}: {at}");
+        }
+        hands.put(&name, whole).await;
+        assert_eq!(hands.verdict(&hands.alice, &token, Action::Detokenize).await, VALID);
+        hands.remove(&name).await;
+        let found = hands.world.verdict(&hands.alice, &token, Action::Detokenize).await;
+        assert_eq!(found, Err(Code::NotFound));
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,23 @@
 //! Where the policy asks for a grant: what one user's session was granted is of no use to another's.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::StreamExt;
 use lunasec_api::Code;
-use lunasec_core::{grant::Action, ids::Session, policy::Client, token::Token};
+use lunasec_core::{
+    grant::Action,
+    ids::{Namespace, Session},
+    limits,
+    policy::Client,
+    token::Token,
+};
 use lunasec_sidecar::{
     failure::Failure,
-    vault::{Call, NewValue},
+    store::{Name, Store},
+    vault::{Call, NewValue, Verdict},
 };
 use lunasec_tests::{
-    World,
+    Backend, World,
     grants::session,
     world::{HOUR, call, new_value},
 };
@@ -29,7 +36,7 @@ async fn refusals(world: &World, session: Option<&Session>, token: &Token) -> Ve
     }
     let (call, vault) = (strict(session), &world.vault);
     let tokens = [Ok(token.clone())];
-    let batch = match vault.detokenize_batch(&call, &tokens) {
+    let batch = match vault.detokenize_batch(&call, &tokens).await {
         Ok(mut items) => code(items.next().await.unwrap()),
         Err(failure) => Some(failure.code),
     };
@@ -125,4 +132,90 @@ async fn a_client_that_needs_no_grant_has_no_use_for_one() {
     let call = Call { session: Some(session("bob")), ..call() };
     let revealed = world.vault.detokenize(&call, &token).await.unwrap();
     assert_eq!(revealed.expose(), b"value");
+}
+
+/// The session of a list is asked for once: a record for each token and action, and one object more.
+#[tokio::test]
+async fn a_list_asks_for_its_session_once() {
+    const TOKENS: usize = 20;
+    let world = World::in_memory();
+    let (alice, call) = (session("alice"), strict(Some(&session("alice"))));
+    let mut tokens = Vec::new();
+    for at in 0..TOKENS {
+        let token = world.tokenize(&format!("value {at}")).await;
+        world.grant(&alice, &token, &Action::ALL, HOUR).await.unwrap();
+        tokens.push(Ok(token));
+    }
+    let reads = || world.store.gets.load(Ordering::SeqCst);
+    let before = reads();
+    let revealed = world.vault.detokenize_batch(&call, &tokens).await.unwrap();
+    assert!(revealed.all(async |item| item.is_ok()).await);
+    assert_eq!(reads() - before, 1 + 2 * TOKENS, "a grant and a value each");
+    let before = reads();
+    let deleted = world.vault.delete(&call, &tokens).await.unwrap();
+    assert!(deleted.iter().all(Result::is_ok));
+    assert_eq!(reads() - before, 1 + 3 * TOKENS, "a grant, a value and metadata each");
+}
+
+/// What is remembered of sessions and grants is of their own namespace, session, token and action, and
+/// outlives the key that it was derived under only as long as that is the same.
+#[tokio::test]
+async fn what_is_remembered_of_one_counts_for_no_other() {
+    let world = World::in_memory();
+    let alice = session("alice");
+    let (token, other) = (world.tokenize("value").await, world.tokenize("other").await);
+    let end = world.grant(&alice, &token, &[Action::Detokenize], limits::KEY_AGE + 2 * HOUR).await;
+    let shop = Namespace::parse("shop").unwrap();
+    let there = Call { namespace: shop.clone(), ..strict(Some(&alice)) };
+    let its = world.vault.tokenize(&there, new_value("there")).await.unwrap().token;
+    for _ in 0..2 {
+        let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
+        assert_eq!(verdict, end.map(Verdict::Valid));
+        for action in [Action::Metadata, Action::Update, Action::Delete] {
+            let verdict = world.verdict(&alice, &token, action).await;
+            assert_eq!(verdict, Ok(Verdict::Denied), "{action:?}");
+        }
+        for other in [session("alic"), session("alice2"), session("bob")] {
+            let verdict = world.verdict(&other, &token, Action::Detokenize).await;
+            assert_eq!(verdict, Ok(Verdict::Denied));
+        }
+        let verdict = world.verdict(&alice, &other, Action::Detokenize).await;
+        assert_eq!(verdict, Ok(Verdict::Denied));
+        let refused = world.vault.detokenize(&there, &its).await.err().map(|failure| failure.code);
+        assert_eq!(refused, Some(Code::GrantDenied));
+        let refused =
+            world.vault.detokenize(&there, &token).await.err().map(|failure| failure.code);
+        assert_eq!(refused, Some(Code::NotFound));
+        let listed = [Ok(token.clone())];
+        let verify = world.vault.grants_verify(&there, &alice, &listed, Action::Detokenize);
+        let refused = verify.await.unwrap().pop().unwrap().err().map(|failure| failure.code);
+        assert_eq!(refused, Some(Code::NotFound));
+        // The index key is unwrapped anew.
+        world.clock.pass(limits::KEY_AGE + HOUR);
+    }
+}
+
+/// As after a backup was restored under running sidecars: both go over to the key that is there.
+#[tokio::test]
+async fn sidecars_agree_on_sessions_after_their_key_was_replaced() {
+    let backend = Backend::memory();
+    let (here, there) = (World::on(&backend), World::on(&backend));
+    let (alice, token) = (session("alice"), here.tokenize("value").await);
+    here.grant(&alice, &token, &[Action::Detokenize], limits::KEY_AGE * 2).await.unwrap();
+    let valid = |verdict| matches!(verdict, Ok(Verdict::Valid(_)));
+    for world in [&here, &there] {
+        assert!(valid(world.verdict(&alice, &token, Action::Detokenize).await));
+    }
+    let name = Name::index_key(&Namespace::default());
+    let key = here.store.get(&name).await.unwrap().unwrap();
+    assert!(here.store.remove_if(&name, &key.version).await.unwrap());
+    for world in [&here, &there] {
+        world.clock.pass(limits::KEY_AGE + HOUR);
+        let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
+        assert_eq!(verdict, Ok(Verdict::Denied));
+    }
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    for world in [&here, &there] {
+        assert!(valid(world.verdict(&alice, &token, Action::Detokenize).await));
+    }
 }

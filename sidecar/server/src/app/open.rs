@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Keys, KmsKeys, Storage},
     env::{Clock, Entropy},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
-    store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
+    store::{self, Ages, EmbeddedStore, MemoryStore, Name, S3Store, Store},
     telemetry::Telemetry,
 };
 
@@ -58,17 +58,22 @@ impl Opener {
             Storage::Embedded { path } => {
                 prepare_directory(path)?;
                 let store = store::Timed::new(EmbeddedStore::open(path)?, limits::STORAGE_TIME);
-                Arc::new(store::Measured::new(store, dependency()))
+                // A value is on this machine already; grants are asked for beside each.
+                let ages = Ages { value: None, ..Ages::default() };
+                self.remembering(store::Measured::new(store, dependency()), ages)
             }
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
                 let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
-                let clock = Arc::clone(&self.clock);
-                let ages = store::Ages::default();
-                Arc::new(store::Cached::new(retried, clock, ages, limits::CACHE_BYTES))
+                self.remembering(retried, Ages::default())
             }
         })
+    }
+
+    fn remembering(&self, store: impl Store + 'static, ages: Ages) -> Arc<dyn Store> {
+        let clock = Arc::clone(&self.clock);
+        Arc::new(store::Cached::new(store, clock, ages, limits::CACHE_BYTES))
     }
 
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be

@@ -15,7 +15,7 @@ pub(super) struct Check {
     /// The configuration
     #[arg(long, default_value = "lunasec.toml")]
     config: PathBuf,
-    /// Also do with the bucket and the keys what a sidecar does, and say what is wrong with them
+    /// Also do with the bucket, the keys and the issuers what a sidecar does, and say what is wrong with them
     #[arg(long, conflicts_with_all = ["schema", "reference"])]
     connect: bool,
     /// Print the JSON Schema of the configuration, for editors

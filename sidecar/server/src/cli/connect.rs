@@ -1,4 +1,5 @@
-//! `lunasec check --connect`: whether the bucket and the keys of a configuration are as they should be.
+//! `lunasec check --connect`: whether the bucket, the keys and the issuers of a configuration are as they
+//! should be.
 
 use std::process::ExitCode;
 
@@ -13,7 +14,9 @@ use crate::{
 pub(super) async fn connect(config: &Config) -> Outcome {
     let findings = findings(config).await?;
     if findings.is_empty() {
-        print("nothing to connect to: storage and keys are files of this machine\n")?;
+        let words = "nothing to connect to: storage and keys are files of this machine, and there are no \
+                     issuers\n";
+        print(words)?;
     }
     for finding in &findings {
         print(&format!("{finding}\n"))?;
@@ -30,14 +33,16 @@ pub(super) async fn connect(config: &Config) -> Outcome {
 async fn findings(config: &Config) -> Result<Vec<Finding>, Stop> {
     let opener = open::opener(config);
     let failed = |error| Stop::new(START, error);
-    let mut findings = Vec::new();
+    let mut findings = checkup::check_issuers(&config.sessions).await;
+    let mut bucket_answers = false;
     if let Storage::S3(place) = &config.storage {
         let aws = opener.aws(&place.region).await;
         let (clock, entropy) = (SystemClock::default(), SystemEntropy::default());
-        findings.extend(checkup::check_s3(aws, place, &clock, &entropy).await);
+        let found = checkup::check_s3(aws, place, &clock, &entropy).await;
+        bucket_answers = found.first().is_some_and(|bucket| bucket.state == State::Well);
+        findings.extend(found);
     }
     let Keys::Kms(keys) = &config.keys else { return Ok(findings) };
-    let bucket_answers = findings.first().is_some_and(|bucket| bucket.state == State::Well);
     // An embedded store is its sidecar's alone.
     if bucket_answers {
         let store = opener.store().await.map_err(failed)?;

@@ -12,18 +12,18 @@ use lunasec_core::limits;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
-use super::{
-    keys::KeySet,
-    source::{Source, Trouble},
-};
+use super::{keys::KeySet, source::Source};
 use crate::{
     config,
     failure::Failure,
     telemetry::{Dependency, Request},
 };
+
+#[cfg(test)]
+mod tests;
 
 const READ: Request = Request::read("read");
 
@@ -159,13 +159,7 @@ impl Reader {
     /// Whether that brought keys.
     async fn read(&self) -> bool {
         let started = self.dependency.start();
-        let read = match timeout(limits::JWKS_TIME, self.source.read()).await {
-            Ok(read) => read,
-            Err(_) => Err(Trouble::new("timeout", "it took too long")),
-        };
-        let keys = read
-            .and_then(|text| KeySet::parse(&text).map_err(|error| Trouble::new("invalid", error)));
-        match keys {
+        match self.source.keys().await {
             Ok(keys) => {
                 self.dependency.answered(READ, "ok", started);
                 self.take(keys);

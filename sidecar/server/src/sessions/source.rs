@@ -13,8 +13,9 @@ use hyper_util::{
 };
 use lunasec_core::limits;
 use rustls::crypto::ring;
-use tokio::io::AsyncReadExt;
+use tokio::{io::AsyncReadExt, time::timeout};
 
+use super::keys::KeySet;
 use crate::config::Jwks;
 
 /// Why keys could not be read: in a word that is safe to show, and at length for the log.
@@ -39,6 +40,14 @@ impl Trouble {
 pub trait Source: Send + Sync {
     /// Reads it anew.
     async fn read(&self) -> Result<Bytes, Trouble>;
+
+    /// The keys in it, read in time.
+    async fn keys(&self) -> Result<KeySet, Trouble> {
+        let Ok(text) = timeout(limits::JWKS_TIME, self.read()).await else {
+            return Err(Trouble::new("timeout", "it took too long"));
+        };
+        KeySet::parse(&text?).map_err(|error| Trouble::new("invalid", error))
+    }
 }
 
 /// Where that is.

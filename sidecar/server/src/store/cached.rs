@@ -25,8 +25,8 @@ use crate::{env::Clock, keyed::KeyedLocks};
 /// How long what is remembered may be believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ages {
-    /// The value of a token.
-    pub value: Duration,
+    /// The value of a token; none where it is read as fast as it is remembered.
+    pub value: Option<Duration>,
     /// A grant, and a session.
     pub grant: Duration,
     /// That there is nothing.
@@ -36,7 +36,7 @@ pub struct Ages {
 impl Default for Ages {
     fn default() -> Self {
         Self {
-            value: limits::CACHED_VALUE_AGE,
+            value: Some(limits::CACHED_VALUE_AGE),
             grant: limits::CACHED_GRANT_AGE,
             nothing: limits::CACHED_NOTHING_AGE,
         }
@@ -54,7 +54,7 @@ impl Ages {
         }
         let Some(object) = object else { return Some(self.nothing) };
         match Header::parse(&object.bytes).ok()?.kind {
-            Kind::Value => Some(self.value),
+            Kind::Value => self.value,
             Kind::Grant => Some(self.grant),
             Kind::Metadata | Kind::Audit => None,
         }

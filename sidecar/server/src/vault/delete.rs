@@ -9,7 +9,7 @@ use lunasec_core::{
     envelope::Stamp, grant::Action, limits, policy::Operation, record::Kind, token::Token,
 };
 
-use super::{Call, Vault};
+use super::{Call, Vault, grants::Standing};
 use crate::{failure::Failure, store::StoreError};
 
 impl Vault {
@@ -30,8 +30,9 @@ impl Vault {
                 Err(_) => at,
             })
             .collect();
+        let standing = &self.standing(call).await;
         let items = tokens.iter().enumerate().map(async |(at, token)| match token {
-            Ok(token) if places[at] == at => Some(self.delete_one(call, token).await),
+            Ok(token) if places[at] == at => Some(self.delete_one(call, standing, token).await),
             Ok(_) => None,
             Err(failure) => Some(Err(failure.clone())),
         });
@@ -40,8 +41,13 @@ impl Vault {
         Ok(places.iter().filter_map(result).collect())
     }
 
-    async fn delete_one(&self, call: &Call, token: &Token) -> Result<Durability, Failure> {
-        self.require_grant(call, token, Action::Delete).await?;
+    async fn delete_one(
+        &self,
+        call: &Call,
+        standing: &Standing,
+        token: &Token,
+    ) -> Result<Durability, Failure> {
+        self.require_grant(call, standing, token, Action::Delete).await?;
         // The value first: from then on the token is gone, whatever becomes of the rest.
         for kind in [Kind::Value, Kind::Metadata] {
             self.bury(call, token, kind).await?;

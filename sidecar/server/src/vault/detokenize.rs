@@ -8,7 +8,7 @@ use lunasec_core::{grant::Action, limits, policy::Operation, record::Kind, token
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use super::{Call, Vault, tokenize::encoding_byte};
+use super::{Call, Vault, grants::Standing, tokenize::encoding_byte};
 use crate::failure::Failure;
 
 /// How many values of batches may be open at once, over all requests: without a bound, forty batches
@@ -64,30 +64,36 @@ impl Vault {
     /// Reveals one value.
     pub async fn detokenize(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
         self.authorize(call, Operation::Detokenize)?;
-        self.reveal(call, token).await
+        self.reveal(call, &self.standing(call).await, token).await
     }
 
     /// Reveals many, in order, a few at a time; each item succeeds or fails by itself.
-    pub fn detokenize_batch<'a>(
+    pub async fn detokenize_batch<'a>(
         &'a self,
         call: &'a Call,
         tokens: &'a [Result<Token, Failure>],
     ) -> Result<impl Stream<Item = Result<Revealed, Failure>> + Unpin + 'a, Failure> {
         self.authorize(call, Operation::Detokenize)?;
-        let items = tokens.iter().map(move |token| async move {
-            match token {
-                Ok(token) => {
-                    let _turn = self.turns.take().await;
-                    self.reveal(call, token).await.map(|value| Revealed { _turn, ..value })
-                }
-                Err(failure) => Err(failure.clone()),
+        let standing = Arc::new(self.standing(call).await);
+        let items = tokens.iter().map(move |token| {
+            let standing = Arc::clone(&standing);
+            async move {
+                let token = token.as_ref().map_err(Clone::clone)?;
+                let _turn = self.turns.take().await;
+                let revealed = self.reveal(call, &standing, token).await;
+                revealed.map(|value| Revealed { _turn, ..value })
             }
         });
         Ok(stream::iter(items).buffered(limits::BATCH_CONCURRENCY))
     }
 
-    async fn reveal(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
-        self.require_grant(call, token, Action::Detokenize).await?;
+    async fn reveal(
+        &self,
+        call: &Call,
+        standing: &Standing,
+        token: &Token,
+    ) -> Result<Revealed, Failure> {
+        self.require_grant(call, standing, token, Action::Detokenize).await?;
         call.guest.reveal(self.clock.monotonic())?;
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         Revealed::new(found.opened.plaintext)

@@ -1,18 +1,18 @@
 //! Grants: what a session may do with a token, and until when. How they lie in the store is in
 //! [`lunasec_core::grant`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use lunasec_api::Code;
 use lunasec_core::{
-    derive::{SessionTag, session_tag},
+    derive::SessionTag,
     envelope::Subject,
     grant::{self, Action, Generation, SessionState},
     ids::{Millis, Session},
     limits,
     policy::Missing,
-    record::Kind,
+    record::{Header, Kind},
     token::Token,
 };
 
@@ -21,14 +21,17 @@ use crate::{
     access,
     env::random,
     failure::Failure,
-    store::{Name, Object, StoreError, Version},
+    store::{Object, StoreError, Version},
 };
 
 mod create;
+mod memory;
 mod revoke;
 mod verify;
 
 pub use create::{Granted, Terms};
+pub use memory::Memory;
+use memory::{Place, SessionPlace};
 pub use revoke::Revoked;
 
 /// What a session may do with a token that exists.
@@ -43,8 +46,8 @@ pub enum Verdict {
 }
 
 /// A session as storage knows it.
-struct Known {
-    tag: SessionTag,
+pub(super) struct Known {
+    place: Arc<SessionPlace>,
     /// None where nothing lies that opens.
     state: Option<SessionState>,
     /// None where nothing lies.
@@ -55,23 +58,60 @@ impl Known {
     fn generation(&self) -> Option<Generation> {
         Some(self.state?.generation)
     }
+
+    fn tag(&self) -> &SessionTag {
+        &self.place.tag
+    }
 }
 
+/// A grant as its record says.
+#[derive(Clone, Copy)]
+struct Held {
+    /// What it was made under; none for one that was taken back.
+    generation: Option<Generation>,
+    expires_at: Option<Millis>,
+}
+
+impl From<&Found> for Held {
+    fn from(found: &Found) -> Self {
+        let header = found.header();
+        let generation =
+            Generation::from_slice(&found.opened.plaintext).filter(|_| !header.tombstone);
+        Self { generation, expires_at: header.expires_at }
+    }
+}
+
+impl Held {
+    /// When it ends; none for one that was taken back, or made under another generation.
+    fn expiry(&self, generation: Generation) -> Option<Millis> {
+        self.expires_at.filter(|_| self.generation == Some(generation))
+    }
+}
+
+/// The session that a request's grants must be of; none where the policy asks for no grants.
+pub(super) type Standing = Result<Option<Known>, Failure>;
+
 impl Vault {
+    /// What [`Vault::require_grant`] needs to know once for a request, however many tokens it names.
+    pub(super) async fn standing(&self, call: &Call) -> Standing {
+        if !call.guest.client.require_grant {
+            return Ok(None);
+        }
+        let session = call.session.as_ref().ok_or_else(|| access::missing(Missing::Session))?;
+        self.session(call, session).await.map(Some)
+    }
+
     /// Refuses what the policy makes depend on a grant and the caller's session has none for. A token
     /// that does not exist is told from one that is not granted.
     pub(super) async fn require_grant(
         &self,
         call: &Call,
+        standing: &Standing,
         token: &Token,
         action: Action,
     ) -> Result<(), Failure> {
-        if !call.guest.client.require_grant {
-            return Ok(());
-        }
-        let session = call.session.as_ref().ok_or_else(|| access::missing(Missing::Session))?;
-        let known = self.session(call, session).await?;
-        let verdict = self.verdict(call, &known, token, action).await?;
+        let Some(known) = standing.as_ref().map_err(Clone::clone)? else { return Ok(()) };
+        let verdict = self.verdict(call, known, token, action).await?;
         if let Verdict::Valid(_) = verdict {
             return Ok(());
         }
@@ -92,20 +132,58 @@ impl Vault {
         action: Action,
     ) -> Result<Verdict, Failure> {
         let Some(generation) = known.generation() else { return Ok(Verdict::Denied) };
-        let subject = grant_subject(call, token, &known.tag, action);
-        let Some(found) = self.read(&subject).await? else { return Ok(Verdict::Denied) };
-        Ok(match expiry(&found, generation) {
+        let Some(held) = self.held(call, known, token, action).await? else {
+            return Ok(Verdict::Denied);
+        };
+        Ok(match held.expiry(generation) {
             None => Verdict::Denied,
             Some(at) if at <= self.clock.now() => Verdict::Expired,
             Some(at) => Verdict::Valid(at),
         })
     }
 
-    /// Whether a token of a list is alive. Its value is opened for that, so it waits for its turn. Not for
-    /// whoever has a turn already.
-    async fn exists(&self, call: &Call, token: &Token) -> Result<(), Failure> {
+    /// The record of a grant; opened only if it has other bytes than the last time.
+    async fn held(
+        &self,
+        call: &Call,
+        known: &Known,
+        token: &Token,
+        action: Action,
+    ) -> Result<Option<Held>, Failure> {
+        let subject = || grant_subject(call, token, known.tag(), action);
+        let place = self.memory.grant(&known.place, token, action, subject);
+        let Some(object) = self.store.get(&place.name).await? else { return Ok(None) };
+        if let Some(held) = place.opened.recall(&object.bytes) {
+            return Ok(Some(held));
+        }
+        let bytes = object.bytes.clone();
+        let held = self.open(&subject(), Some(object)).await?.as_ref().map(Held::from);
+        if let Some(held) = held {
+            place.opened.learn(&bytes, held);
+        }
+        Ok(held)
+    }
+
+    /// Whether a token of a list is alive. Where its value has to be opened for that, it waits for its turn.
+    /// Not for whoever has a turn already.
+    async fn exists(
+        &self,
+        call: &Call,
+        place: &Place<Header>,
+        token: &Token,
+    ) -> Result<(), Failure> {
         let _turn = self.turns.take().await;
-        self.read_live(&Self::subject(call, token, Kind::Value)).await.map(|_| ())
+        let Some(object) = self.store.get(&place.name).await? else {
+            return Err(Failure::not_found());
+        };
+        if let Some(header) = place.opened.recall(&object.bytes) {
+            return self.live(&header);
+        }
+        let bytes = object.bytes.clone();
+        let subject = Self::subject(call, token, Kind::Value);
+        let found = self.open(&subject, Some(object)).await?.ok_or_else(Failure::not_found)?;
+        place.opened.learn(&bytes, *found.header());
+        self.live(found.header())
     }
 
     /// What lies there now, whatever is remembered. What does not open can still be replaced.
@@ -123,39 +201,47 @@ impl Vault {
     }
 
     async fn session(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
-        let (tag, name) = self.session_name(call, session).await?;
-        let object = self.store.get(&name).await?;
-        self.known(call, tag, object).await
+        let place = self.session_place(call, session).await?;
+        let object = self.store.get(&place.name).await?;
+        self.known(call, place, object).await
     }
 
     /// The same, whatever is remembered.
     async fn session_now(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
-        let (tag, name) = self.session_name(call, session).await?;
-        let object = self.store.get_now(&name).await?;
-        self.known(call, tag, object).await
+        let place = self.session_place(call, session).await?;
+        let object = self.store.get_now(&place.name).await?;
+        self.known(call, place, object).await
     }
 
-    async fn session_name(
+    async fn session_place(
         &self,
         call: &Call,
         session: &Session,
-    ) -> Result<(SessionTag, Name), Failure> {
+    ) -> Result<Arc<SessionPlace>, Failure> {
         let index = self.keyring.index(&call.namespace).await?;
-        let tag = session_tag(&index, &call.namespace, session);
-        Ok((tag, Name::session(&call.namespace, &tag)))
+        Ok(self.memory.session(&index, &call.namespace, session))
     }
 
     async fn known(
         &self,
         call: &Call,
-        tag: SessionTag,
+        place: Arc<SessionPlace>,
         object: Option<Object>,
     ) -> Result<Known, Failure> {
-        let Some(object) = object else { return Ok(Known { tag, state: None, version: None }) };
-        let index = self.keyring.index(&call.namespace).await?;
-        let state = SessionState::open(&index, &call.namespace, &tag, &object.bytes)
-            .map_err(Failure::corrupted)?;
-        Ok(Known { tag, state: Some(state), version: Some(object.version) })
+        let Some(Object { bytes, version }) = object else {
+            return Ok(Known { place, state: None, version: None });
+        };
+        let state = match place.opened.recall(&bytes) {
+            Some(state) => state,
+            None => {
+                let index = self.keyring.index(&call.namespace).await?;
+                let state = SessionState::open(&index, &call.namespace, &place.tag, &bytes)
+                    .map_err(Failure::corrupted)?;
+                place.opened.learn(&bytes, state);
+                state
+            }
+        };
+        Ok(Known { place, state: Some(state), version: Some(version) })
     }
 
     /// Whether nobody else wrote it meanwhile.
@@ -166,11 +252,11 @@ impl Vault {
         state: &SessionState,
     ) -> Result<bool, Failure> {
         let index = self.keyring.index(&call.namespace).await?;
-        let name = Name::session(&call.namespace, &known.tag);
-        let bytes = state.seal(&index, &call.namespace, &known.tag).into();
+        let name = &known.place.name;
+        let bytes = state.seal(&index, &call.namespace, known.tag()).into();
         let written = match &known.version {
-            Some(version) => self.store.put_if(&name, bytes, version).await,
-            None => self.store.put_new(&name, bytes).await,
+            Some(version) => self.store.put_if(name, bytes, version).await,
+            None => self.store.put_new(name, bytes).await,
         };
         match written {
             Ok(_) => Ok(true),
@@ -182,27 +268,30 @@ impl Vault {
     fn generation(&self) -> Result<Generation, Failure> {
         Ok(Generation(random(&*self.entropy)?))
     }
-}
 
-/// Answers each token of a list. One that stands there twice is asked about once: it would only race
-/// with itself.
-async fn each<'a, T: Clone, F: Future<Output = Result<T, Failure>>>(
-    call: &Call,
-    tokens: &'a [Result<Token, Failure>],
-    ask: impl Fn(&'a Token) -> F,
-) -> Vec<Result<T, Failure>> {
-    let (mut asked, mut first) = (Vec::new(), HashMap::new());
-    let places = tokens.iter().map(|token| {
-        let token = token.as_ref().map_err(Clone::clone)?;
-        let name = Vault::subject(call, token, Kind::Value).locator();
-        Ok(*first.entry(name).or_insert_with(|| {
-            asked.push(ask(token));
-            asked.len() - 1
-        }))
-    });
-    let places: Vec<Result<usize, Failure>> = places.collect();
-    let answers = together(asked).await;
-    places.into_iter().map(|place| answers[place?].clone()).collect()
+    /// Answers each token of a list, which is about one session. One that stands there twice is asked about
+    /// once: it would only race with itself.
+    async fn each<'a, T: Clone, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        call: &Call,
+        session: &SessionPlace,
+        tokens: &'a [Result<Token, Failure>],
+        ask: impl Fn(&'a Token, Arc<Place<Header>>) -> F,
+    ) -> Vec<Result<T, Failure>> {
+        let (mut asked, mut first) = (Vec::new(), HashMap::new());
+        let places = tokens.iter().map(|token| {
+            let token = token.as_ref().map_err(Clone::clone)?;
+            let subject = || Self::subject(call, token, Kind::Value);
+            let place = self.memory.value(session, token, subject);
+            Ok(*first.entry(place.name.clone()).or_insert_with(|| {
+                asked.push(ask(token, place));
+                asked.len() - 1
+            }))
+        });
+        let places: Vec<Result<usize, Failure>> = places.collect();
+        let answers = together(asked).await;
+        places.into_iter().map(|place| answers[place?].clone()).collect()
+    }
 }
 
 /// The items of a list, a few at a time, in order. Collected before, because a future that holds the
@@ -222,16 +311,6 @@ struct ToReplace {
 fn grant_subject(call: &Call, token: &Token, tag: &SessionTag, action: Action) -> Subject {
     let extra = grant::extra(tag, action);
     Subject::new(token.clone(), call.namespace.clone(), Kind::Grant, &extra)
-}
-
-/// When a grant ends; none for one that was taken back, or made under another generation.
-fn expiry(found: &Found, generation: Generation) -> Option<Millis> {
-    found.header().expires_at.filter(|_| made_under(found) == Some(generation))
-}
-
-/// The generation that a grant was made under; none for one that was taken back.
-fn made_under(found: &Found) -> Option<Generation> {
-    Generation::from_slice(&found.opened.plaintext).filter(|_| !found.header().tombstone)
 }
 
 fn contended() -> Failure {

@@ -40,7 +40,8 @@ impl Vault {
     /// Reads a token's metadata.
     pub async fn metadata_get(&self, call: &Call, token: &Token) -> Result<Described, Failure> {
         self.authorize(call, Operation::Metadata)?;
-        self.require_grant(call, token, Action::Metadata).await?;
+        let standing = self.standing(call).await;
+        self.require_grant(call, &standing, token, Action::Metadata).await?;
         let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         let (created_at, expires_at) = (value.header().created_at, value.header().expires_at);
         let found = self.read(&Self::subject(call, token, Kind::Metadata)).await?;
@@ -57,7 +58,8 @@ impl Vault {
         if_version: Option<u64>,
     ) -> Result<Written, Failure> {
         self.authorize(call, Operation::Metadata)?;
-        self.require_grant(call, token, Action::Update).await?;
+        let standing = self.standing(call).await;
+        self.require_grant(call, &standing, token, Action::Update).await?;
         let subject = Self::subject(call, token, Kind::Metadata);
         for _ in 0..limits::WRITE_ATTEMPTS {
             // Read anew each time: what was written meanwhile may have been a delete.

@@ -1,19 +1,19 @@
 //! Create: a record for each token and action, under the session's generation.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lunasec_api::Durability;
 use lunasec_core::{
-    derive::SessionTag,
     envelope::Subject,
     grant::{Action, Generation, SessionState},
     ids::{Millis, Session},
     limits,
     policy::Operation,
+    record::Header,
     token::Token,
 };
 
-use super::{contended, each, expiry, grant_subject, made_under};
+use super::{Held, Place, SessionPlace, contended, grant_subject};
 use crate::{
     failure::Failure,
     store::StoreError,
@@ -50,10 +50,10 @@ impl Vault {
     ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
-        let (tag, generation) = self.session_for_grants(call, session, expires_at).await?;
-        let tag = &tag;
-        let grant = |token| async move {
-            self.exists(call, token).await?;
+        let (place, generation) = self.session_for_grants(call, session, expires_at).await?;
+        let tag = &place.tag;
+        let grant = |token, value: Arc<Place<Header>>| async move {
+            self.exists(call, &value, token).await?;
             let mut granted = Millis::MAX;
             for action in &terms.actions {
                 let subject = grant_subject(call, token, tag, *action);
@@ -62,7 +62,7 @@ impl Vault {
             }
             Ok(Granted { expires_at: granted, durability: self.durability() })
         };
-        Ok(each(call, tokens, grant).await)
+        Ok(self.each(call, &place, tokens, grant).await)
     }
 
     /// Writes one grant, or leaves a longer one as it is; when it ends.
@@ -85,15 +85,16 @@ impl Vault {
             }
             // Mostly there is none yet, so it is looked for only now.
             let found = self.read_for_writing(subject).await?;
-            let live = found.live.as_ref();
-            if let Some(at) = live.and_then(|found| expiry(found, generation))
+            let live = found.live.as_ref().map(Held::from);
+            if let Some(at) = live.and_then(|held| held.expiry(generation))
                 && at >= expires_at
             {
                 return Ok(at);
             }
             // Of two generations one is over. If it is this one, everything was taken back meanwhile, and
             // what was granted since stays: it is as if this grant had been written before that.
-            let other = live.and_then(made_under).is_some_and(|other| other != generation);
+            let made_under = live.and_then(|held| held.generation);
+            let other = made_under.is_some_and(|other| other != generation);
             if other && self.session_now(call, session).await?.generation() != Some(generation) {
                 return Ok(expires_at);
             }
@@ -108,12 +109,12 @@ impl Vault {
         call: &Call,
         session: &Session,
         expires_at: Millis,
-    ) -> Result<(SessionTag, Generation), Failure> {
+    ) -> Result<(Arc<SessionPlace>, Generation), Failure> {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_now(call, session).await?;
             let generation = match &known.state {
                 Some(state) if state.until >= expires_at => {
-                    return Ok((known.tag, state.generation));
+                    return Ok((known.place, state.generation));
                 }
                 Some(state) => state.generation,
                 None => self.generation()?,
@@ -122,7 +123,7 @@ impl Vault {
             let until = expires_at.saturating_add(millis(limits::SESSION_AHEAD));
             let state = SessionState { generation, until };
             if self.write_session(call, &known, &state).await? {
-                return Ok((known.tag, generation));
+                return Ok((known.place, generation));
             }
         }
         Err(contended())

@@ -13,7 +13,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Known, contended, expiry, grant_subject, together};
+use super::{Held, Known, contended, grant_subject, together};
 use crate::{
     failure::Failure,
     store::StoreError,
@@ -70,7 +70,7 @@ impl Vault {
         let items = tokens.iter().filter(once).map(|token| async move {
             let mut any = false;
             for action in Action::ALL {
-                let subject = grant_subject(call, token, &known.tag, action);
+                let subject = grant_subject(call, token, known.tag(), action);
                 any |= self.revoke(&subject, known.generation()).await?;
             }
             Ok::<_, Failure>(any)
@@ -85,9 +85,9 @@ impl Vault {
     async fn session_to_revoke(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
         match self.session_now(call, session).await {
             Err(failure) if failure.code == Code::Corrupted => {
-                let (tag, name) = self.session_name(call, session).await?;
-                let version = self.store.get_now(&name).await?.map(|object| object.version);
-                Ok(Known { tag, state: None, version })
+                let place = self.session_place(call, session).await?;
+                let version = self.store.get_now(&place.name).await?.map(|object| object.version);
+                Ok(Known { place, state: None, version })
             }
             known => known,
         }
@@ -109,7 +109,8 @@ impl Vault {
             if found.live.as_ref().is_some_and(|found| found.header().tombstone) {
                 return Ok(false);
             }
-            let ends = found.live.zip(generation).and_then(|(found, now)| expiry(&found, now));
+            let ends = found.live.zip(generation);
+            let ends = ends.and_then(|(found, now)| Held::from(&found).expiry(now));
             let now = self.clock.now();
             // As long as the grant would have been kept, so that a sweep takes it with the others.
             let stamp = Stamp { tombstone: true, created_at: now, expires_at: ends };

@@ -1,8 +1,10 @@
 //! Verify: what a session may do with tokens that exist.
 
-use lunasec_core::{grant::Action, ids::Session, policy::Operation, token::Token};
+use std::sync::Arc;
 
-use super::{Verdict, each};
+use lunasec_core::{grant::Action, ids::Session, policy::Operation, record::Header, token::Token};
+
+use super::{Place, Verdict};
 use crate::{
     failure::Failure,
     vault::{Call, Vault},
@@ -20,11 +22,11 @@ impl Vault {
         self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session(call, session).await?;
         let known = &known;
-        let verify = |token| async move {
+        let verify = |token, value: Arc<Place<Header>>| async move {
             let verdict = self.verdict(call, known, token, action).await?;
-            self.exists(call, token).await?;
+            self.exists(call, &value, token).await?;
             Ok(verdict)
         };
-        Ok(each(call, tokens, verify).await)
+        Ok(self.each(call, &known.place, tokens, verify).await)
     }
 }

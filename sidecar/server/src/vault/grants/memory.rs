@@ -1,0 +1,169 @@
+//! Where sessions, grants and the values they are for lie, and what they opened to (of values, their
+//! headers alone): a grant that is warm costs no derivation and no decryption.
+//!
+//! What an object opened to counts for the very same bytes alone, and the store is asked for those each
+//! time: how long a grant may be believed is decided there. Entries are found by digests under a secret of
+//! this process, so that tokens and sessions are not in memory for longer than their requests.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use lunasec_core::{
+    derive::{self, SessionTag},
+    envelope::Subject,
+    grant::{Action, SessionState},
+    ids::{Namespace, Session},
+    limits,
+    record::Header,
+    secret::DataKey,
+    token::Token,
+};
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::Held;
+use crate::store::Name;
+
+/// What an object opened to, and the object's bytes.
+pub(super) struct Opened<T>(Mutex<Option<(Box<[u8]>, T)>>);
+
+impl<T> Default for Opened<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Copy> Opened<T> {
+    /// What these bytes opened to, if they are the last that were.
+    pub(super) fn recall(&self, bytes: &[u8]) -> Option<T> {
+        let held = self.held();
+        let (same, opened) = held.as_ref()?;
+        (**same == *bytes).then_some(*opened)
+    }
+
+    /// In the place of what was there. Large values would take more memory than their opening is worth.
+    pub(super) fn learn(&self, bytes: &[u8], opened: T) {
+        let fits = bytes.len() <= limits::OPENED_BYTES;
+        *self.held() = fits.then(|| (bytes.into(), opened));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<(Box<[u8]>, T)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's place.
+pub(super) struct SessionPlace {
+    /// Stands for the session in the digests of its grants.
+    id: u64,
+    /// What its tag was derived under.
+    index: Arc<DataKey>,
+    pub(super) tag: SessionTag,
+    pub(super) name: Name,
+    pub(super) opened: Opened<SessionState>,
+}
+
+/// A record's place.
+pub(super) struct Place<T> {
+    pub(super) name: Name,
+    pub(super) opened: Opened<T>,
+}
+
+/// See the module.
+pub struct Memory {
+    secret: [u8; 16],
+    next_id: AtomicU64,
+    sessions: Cache<[u8; 32], Arc<SessionPlace>>,
+    grants: Cache<[u8; 32], Arc<Place<Held>>>,
+    values: Cache<[u8; 32], Arc<Place<Header>>>,
+}
+
+impl Memory {
+    /// Knows nothing yet.
+    pub fn new(secret: [u8; 16]) -> Self {
+        Self {
+            secret,
+            next_id: AtomicU64::new(0),
+            sessions: Cache::new(limits::SESSIONS_OPENED),
+            grants: Cache::new(limits::GRANTS_OPENED),
+            values: Cache::new(limits::GRANTS_OPENED),
+        }
+    }
+
+    /// The place of a session under this index key.
+    pub(super) fn session(
+        &self,
+        index: &Arc<DataKey>,
+        namespace: &Namespace,
+        session: &Session,
+    ) -> Arc<SessionPlace> {
+        let namespace_text = namespace.as_str().as_bytes();
+        let length = [namespace_text.len() as u8];
+        let digest = self.digest(&[&length, namespace_text, session.expose().as_bytes()]);
+        let known = self.sessions.get(&digest);
+        // The same key in another place was unwrapped anew, and may be another.
+        if let Some(place) = known.filter(|place| Arc::ptr_eq(&place.index, index)) {
+            return place;
+        }
+        let tag = derive::session_tag(index, namespace, session);
+        let place = Arc::new(SessionPlace {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            index: Arc::clone(index),
+            tag,
+            name: Name::session(namespace, &tag),
+            opened: Opened::default(),
+        });
+        self.sessions.insert(digest, Arc::clone(&place));
+        place
+    }
+
+    /// The place of a session's grant of this, whose subject is made where it is not known.
+    pub(super) fn grant(
+        &self,
+        session: &SessionPlace,
+        token: &Token,
+        action: Action,
+        subject: impl FnOnce() -> Subject,
+    ) -> Arc<Place<Held>> {
+        let digest = self.digest(&[&session.id.to_be_bytes(), &[action as u8], token.expose()]);
+        find(&self.grants, digest, subject)
+    }
+
+    /// The place of a token's value, for those who ask for a session whether there is one.
+    pub(super) fn value(
+        &self,
+        session: &SessionPlace,
+        token: &Token,
+        subject: impl FnOnce() -> Subject,
+    ) -> Arc<Place<Header>> {
+        let digest = self.digest(&[&session.id.to_be_bytes(), token.expose()]);
+        find(&self.values, digest, subject)
+    }
+
+    /// Of fields whose lengths are fixed, or said, but for the last. It never leaves this process, so a
+    /// secret before them is enough.
+    fn digest(&self, fields: &[&[u8]]) -> [u8; 32] {
+        let mut digest = Sha256::new_with_prefix(self.secret);
+        for field in fields {
+            digest.update(field);
+        }
+        digest.finalize().into()
+    }
+}
+
+fn find<T>(
+    places: &Cache<[u8; 32], Arc<Place<T>>>,
+    digest: [u8; 32],
+    subject: impl FnOnce() -> Subject,
+) -> Arc<Place<T>> {
+    if let Some(place) = places.get(&digest) {
+        return place;
+    }
+    let subject = subject();
+    let name = Name::record(subject.namespace(), &subject.locator());
+    let place = Arc::new(Place { name, opened: Opened::default() });
+    places.insert(digest, Arc::clone(&place));
+    place
+}
