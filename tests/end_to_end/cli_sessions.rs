@@ -316,10 +316,14 @@ fn what_no_header_can_hold_is_a_mistake_in_the_arguments() {
         refused(&User::by_variable(&odd), "a session is 1 to 1,024 bytes");
     }
     refused(&User::default().with(&["--purpose", ""]), "the purpose cannot be sent");
+    let purpose = |bytes: usize| User::default().with(&["--purpose", &"marker".repeat(bytes / 6)]);
+    refused(&purpose(15 * 1_024), "shorten them");
+    refused(&purpose(100 * 1_024), "shorten them");
     let mut odd = lunasec();
     odd.arg("tokenize").env("LUNASEC_SESSION", OsStr::from_bytes(b"\xffmarker"));
     assert_refused(&odd.output().unwrap(), 2, &["UTF-8"], &["marker"]);
     assert_eq!(sidecar.stored_records(), 0);
+    succeed(&purpose(14 * 1_024).ask(&sidecar, "tokenize", b"value"));
 }
 
 #[test]

@@ -8,6 +8,10 @@ use lunasec_api as api;
 
 use crate::Error;
 
+/// What all of it may have together, an idempotency key aside. A head of more than 16 KiB is refused
+/// without a word of why.
+const BYTES: usize = 14 * 1024;
+
 /// Never printed: it may hold a session or a JWT.
 #[derive(Default)]
 pub(crate) struct Context {
@@ -20,19 +24,22 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn headers(&self, idempotency_key: Option<&str>) -> Result<HeaderMap, Error> {
         let said = [
-            ("namespace", api::NAMESPACE_HEADER, self.namespace.as_deref()),
-            ("session", api::SESSION_HEADER, self.session.as_deref()),
-            ("purpose", api::PURPOSE_HEADER, self.purpose.as_deref()),
-            ("idempotency key", api::IDEMPOTENCY_HEADER, idempotency_key),
+            ("namespace", HeaderName::from_static(api::NAMESPACE_HEADER), "", &self.namespace),
+            ("session", HeaderName::from_static(api::SESSION_HEADER), "", &self.session),
+            ("JWT", AUTHORIZATION, "Bearer ", &self.jwt),
+            ("purpose", HeaderName::from_static(api::PURPOSE_HEADER), "", &self.purpose),
         ];
         let mut headers = HeaderMap::new();
-        for (what, name, text) in said {
+        for (what, name, scheme, text) in said {
             if let Some(text) = text {
-                headers.insert(HeaderName::from_static(name), value(what, "", text)?);
+                headers.insert(name, value(what, scheme, text)?);
             }
         }
-        if let Some(jwt) = &self.jwt {
-            headers.insert(AUTHORIZATION, value("JWT", "Bearer ", jwt)?);
+        if headers.values().map(HeaderValue::len).sum::<usize>() > BYTES {
+            return Err(Error::TooLong);
+        }
+        if let Some(key) = idempotency_key {
+            headers.insert(api::IDEMPOTENCY_HEADER, value("idempotency key", "", key)?);
         }
         Ok(headers)
     }
@@ -78,6 +85,18 @@ mod tests {
                 assert!(!said.contains("rker") && !error.retryable(), "{text:?}: {said}");
             }
         }
+    }
+
+    #[test]
+    fn together_it_fits_into_a_head() {
+        let context = |purpose| Context {
+            session: Some("s".repeat(1_024)),
+            purpose: Some("p".repeat(purpose)),
+            ..Context::default()
+        };
+        assert_eq!(context(BYTES - 1_024).headers(Some("key")).unwrap().len(), 3);
+        let too_long = context(BYTES - 1_023).headers(None).unwrap_err();
+        assert!(matches!(too_long, Error::TooLong) && !too_long.retryable());
     }
 
     #[test]
