@@ -252,7 +252,7 @@ fn without_a_sidecar_it_says_so_and_leaves_nothing() {
     assert!(!path("out.csv").exists());
 }
 
-fn feed(mut command: Command, input: &[u8]) -> Output {
+pub(crate) fn feed(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

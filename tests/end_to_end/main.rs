@@ -11,6 +11,7 @@
 mod access;
 mod aws;
 mod bad_input;
+mod cli_sessions;
 mod config;
 mod connections;
 mod contract;

@@ -19,17 +19,17 @@ mod tls;
 const ISSUER: &str = "https://id.test";
 const AUDIENCE: &str = "shop";
 
-fn issuer(jwks: &str) -> String {
+pub(crate) fn issuer(jwks: &str) -> String {
     format!("[[sessions]]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"{jwks}\"\n")
 }
 
 /// A sidecar that believes these keys.
-fn sidecar(signers: &[&Signer]) -> (Sidecar, JwksServer) {
+pub(crate) fn sidecar(signers: &[&Signer]) -> (Sidecar, JwksServer) {
     let server = JwksServer::start(&jwks(signers));
     (Sidecar::serve(&(strict() + &issuer(&server.url))), server)
 }
 
-fn session_of(session: &str) -> Value {
+pub(crate) fn session_of(session: &str) -> Value {
     claims(ISSUER, AUDIENCE, session)
 }
 

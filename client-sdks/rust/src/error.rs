@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! Error
+//! ├── Unsendable    no header can hold what is said     name it otherwise; nothing was sent
+//! ├── TooLong       nor that much of it                 shorten it; nothing was sent
 //! ├── Unreachable   no sidecar at the socket            try again later
 //! ├── TimedOut      it did not answer in time           retry with the same idempotency key
 //! ├── Broken        the connection broke in an answer   retry with the same idempotency key
@@ -16,6 +18,21 @@ use lunasec_api as api;
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No header can hold what is said beside the body. Nothing was sent.
+    #[error(
+        "the {what} cannot be sent: a header holds printable ASCII, at least one character, and no \
+         space at either end"
+    )]
+    Unsendable {
+        /// What it is.
+        what: &'static str,
+    },
+    /// More is said beside the body than a request's head can hold. Nothing was sent.
+    #[error(
+        "namespace, session, JWT and purpose are longer than 14 KiB together, which is more than a \
+         request can say beside its body; shorten them"
+    )]
+    TooLong,
     /// No sidecar at the socket.
     #[error("no sidecar answers at {}: {source}; start one, or set LUNASEC_SOCKET", socket.display())]
     Unreachable {
@@ -44,7 +61,7 @@ impl Error {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut | Self::Broken(_) => true,
-            Self::Protocol(_) => false,
+            Self::Unsendable { .. } | Self::TooLong | Self::Protocol(_) => false,
             Self::Api(error) => error.retryable,
         }
     }

@@ -8,12 +8,14 @@
 //! # Ok(()) }
 //! ```
 
+mod context;
 mod error;
 mod transport;
 mod value;
 
 use std::{borrow::Cow, path::PathBuf};
 
+use context::Context;
 pub use error::{ApiError, Error};
 pub use lunasec_api as api;
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,7 +25,7 @@ pub use value::Value;
 /// A handle to one sidecar: one connection, kept alive and made anew when it breaks.
 pub struct Client {
     transport: Transport,
-    namespace: Option<String>,
+    context: Context,
 }
 
 /// What each item of a batch became.
@@ -32,7 +34,7 @@ pub type Items<T> = Vec<Result<T, ApiError>>;
 impl Client {
     /// Talks to the sidecar at `socket`. Connects on first use.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { transport: Transport::new(socket.into()), namespace: None }
+        Self { transport: Transport::new(socket.into()), context: Context::default() }
     }
 
     /// Talks to the sidecar at `LUNASEC_SOCKET`, or at its default path.
@@ -44,8 +46,36 @@ impl Client {
     /// Works in a namespace other than the caller's default.
     #[must_use]
     pub fn in_namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
+        self.context.namespace = Some(namespace.into());
         self
+    }
+
+    /// Speaks for an end user's session, which the policy may ask for. Where the sidecar has issuers,
+    /// it counts only beside a JWT that proves it.
+    #[must_use]
+    pub fn for_session(mut self, session: impl Into<String>) -> Self {
+        self.context.session = Some(session.into());
+        self
+    }
+
+    /// Speaks for the session that this JWT proves.
+    #[must_use]
+    pub fn with_bearer(mut self, jwt: impl Into<String>) -> Self {
+        self.context.jwt = Some(jwt.into());
+        self
+    }
+
+    /// Says what values are revealed for, which the policy may ask for.
+    #[must_use]
+    pub fn for_purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.context.purpose = Some(purpose.into());
+        self
+    }
+
+    /// Refuses what no header can hold before there is a call; each call refuses it too.
+    pub fn checked(self) -> Result<Self, Error> {
+        self.context.headers(None)?;
+        Ok(self)
     }
 
     /// Tokenizes one value.
@@ -117,8 +147,7 @@ impl Client {
         body: &B,
         idempotency_key: Option<&str>,
     ) -> Result<A, Error> {
-        let namespace = self.namespace.as_deref();
-        self.transport.post(route, body, namespace, idempotency_key).await
+        self.transport.post(route, self.context.headers(idempotency_key)?, body).await
     }
 }
 

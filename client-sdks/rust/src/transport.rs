@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method, Request, Response,
+    HeaderMap, Method, Request, Response,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
     header::{CONTENT_TYPE, HOST},
@@ -33,9 +33,8 @@ impl Transport {
     pub(crate) async fn post<B: Serialize, A: DeserializeOwned>(
         &self,
         route: &'static str,
+        headers: HeaderMap,
         body: &B,
-        namespace: Option<&str>,
-        idempotency_key: Option<&str>,
     ) -> Result<A, Error> {
         let body = serde_json::to_vec(body).map_err(|error| Error::Protocol(error.to_string()))?;
         let mut request = Request::builder()
@@ -43,11 +42,9 @@ impl Transport {
             .uri(route)
             .header(HOST, "localhost")
             .header(CONTENT_TYPE, "application/json");
-        if let Some(namespace) = namespace {
-            request = request.header(api::NAMESPACE_HEADER, namespace);
-        }
-        if let Some(key) = idempotency_key {
-            request = request.header(api::IDEMPOTENCY_HEADER, key);
+        // There is none only in a request that `call` refuses.
+        if let Some(all) = request.headers_mut() {
+            all.extend(headers);
         }
         self.call(request, body).await
     }

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod connect;
+mod context;
 mod dev;
 pub mod files;
 mod keys;

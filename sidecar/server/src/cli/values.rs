@@ -13,7 +13,8 @@ use lunasec_client::{ApiError, Client, Error};
 use lunasec_core::limits;
 
 use super::{
-    FAILED, Outcome, SocketArgument, Stop, USAGE,
+    FAILED, Outcome, Stop, USAGE,
+    context::{Context, Spoken},
     files::{
         self, Bar, Batches, CallError, Cell, Direction, FileError, Format, ItemError, Options,
         Source, Summary, Target,
@@ -29,10 +30,7 @@ const BATCH_BYTES: usize = limits::BATCH_BYTES / 2;
 #[derive(clap::Args)]
 pub(super) struct Values {
     #[command(flatten)]
-    sidecar: SocketArgument,
-    /// The namespace, instead of `default`
-    #[arg(long)]
-    namespace: Option<String>,
+    context: Context,
     /// The file to read; - for standard input
     #[arg(long, short, default_value = "-")]
     input: PathBuf,
@@ -69,14 +67,11 @@ enum FormatArgument {
 
 impl Values {
     pub(super) async fn run(self, direction: Direction) -> Outcome {
-        let mut client = Client::new(&self.sidecar.socket);
-        if let Some(namespace) = &self.namespace {
-            client = client.in_namespace(namespace);
-        }
+        let Spoken { client, session } = self.context.speak()?;
         if self.columns.is_empty() {
             return self.one(direction, &client).await;
         }
-        let options = self.options(direction)?;
+        let options = self.options(direction, session)?;
         let entropy = SystemEntropy::default();
         let mut failed = false;
         let mut fill = |out: &mut [u8]| failed |= entropy.fill(out).is_err();
@@ -95,7 +90,7 @@ impl Values {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn options(&self, direction: Direction) -> Result<Options, Stop> {
+    fn options(&self, direction: Direction, session: Option<[u8; 32]>) -> Result<Options, Stop> {
         let is_dash = |path: &PathBuf| path.as_os_str() == "-";
         let delimiter = match self.delimiter.map(u8::try_from).transpose() {
             Ok(delimiter) => delimiter,
@@ -103,9 +98,9 @@ impl Values {
         };
         Ok(Options {
             direction,
-            sidecar: std::path::absolute(&self.sidecar.socket)
-                .unwrap_or_else(|_| self.sidecar.socket.clone()),
-            namespace: self.namespace.clone(),
+            sidecar: self.context.socket(),
+            namespace: self.context.namespace(),
+            session,
             input: match &self.input {
                 path if is_dash(path) => Source::Stdin,
                 path => Source::Path(path.clone()),

@@ -135,6 +135,8 @@ impl Checkpoint {
             Some("it went the other way")
         } else if self.job.sidecar != job.sidecar || self.job.namespace != job.namespace {
             Some("it was at another socket or in another namespace")
+        } else if self.job.session != job.session {
+            Some("it was for another session or with another JWT")
         } else if self.job != *job {
             Some("its columns or other options differ")
         } else {

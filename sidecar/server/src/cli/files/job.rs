@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Direction, FileError, Format, Options, Source,
+    checkpoint::hex,
     shape::{Fault, Place},
 };
 
@@ -18,6 +19,8 @@ pub(super) struct Job {
     /// A token means nothing at another sidecar's store or in another namespace.
     pub(super) sidecar: PathBuf,
     pub(super) namespace: Option<String>,
+    /// What one user was shown is not for another's run to go on with. A digest.
+    pub(super) session: Option<String>,
     pub(super) format: Format,
     pub(super) delimiter: u8,
     pub(super) columns: Vec<String>,
@@ -45,6 +48,7 @@ impl Job {
             direction: options.direction,
             sidecar: options.sidecar.clone(),
             namespace: options.namespace.clone(),
+            session: options.session.map(|digest| hex(&digest)),
             format,
             delimiter,
             columns: options.columns.clone(),

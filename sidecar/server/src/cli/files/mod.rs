@@ -162,6 +162,8 @@ pub struct Options {
     pub sidecar: PathBuf,
     /// Where the values are.
     pub namespace: Option<String>,
+    /// For whose session: a digest, for the progress file must not show it.
+    pub session: Option<[u8; 32]>,
     /// From where.
     pub input: Source,
     /// To where.

@@ -153,10 +153,11 @@ fn a_stopped_run_is_resumed_after_its_last_batch() {
 #[test]
 fn another_run_is_not_taken_up() {
     type Change = fn(&mut Options);
-    let cases: [(Change, &str); 3] = [
+    let cases: [(Change, &str); 4] = [
         (|options| options.columns = vec!["a".to_owned()], "columns or other options differ"),
         (|options| options.batch_items = 2, "columns or other options differ"),
         (|options| options.direction = Direction::Detokenize, "it went the other way"),
+        (|options| options.session = Some([8; 32]), "for another session or with another JWT"),
     ];
     for (change, why) in cases {
         let place = Place::new();

@@ -77,6 +77,7 @@ fn options(direction: Direction, format: Format, columns: &[&str]) -> Options {
         direction,
         sidecar: "lunasec.sock".into(),
         namespace: None,
+        session: None,
         input: Source::Stdin,
         output: Target::Stdout,
         columns: columns.iter().map(ToString::to_string).collect(),
