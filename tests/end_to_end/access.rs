@@ -9,6 +9,7 @@ use std::{
 use lunasec_api::grpc as api;
 use lunasec_tests::{
     Grpc, Raw, Sidecar,
+    grpc::framed,
     raw::stream_as,
     sidecar::{lunasec, unknown_token},
 };
@@ -222,6 +223,37 @@ async fn the_same_over_grpc() {
     let (_, reason, retryable) = limited.failure();
     assert_eq!((reason.as_str(), retryable), ("rate_limited", true));
     assert!((1..=30_000).contains(&limited.retry_after().unwrap()));
+}
+
+#[tokio::test]
+async fn a_purpose_that_says_nothing_is_none() {
+    let (_directory, sidecar) = serve(&(CLIENTS.to_owned() + "require_purpose = true\n"));
+    let token = token(&mut shop(&sidecar));
+    let body = json!({ "token": token }).to_string();
+    let stream = stream_as(sidecar.socket(), STRANGER, STAFF, &[DOOR]);
+    stream.set_nonblocking(true).unwrap();
+    let mut grpc = Grpc::over(tokio::net::UnixStream::from_std(stream).unwrap()).await;
+    for (said, refused) in
+        [(None, true), (Some(""), true), (Some("  "), true), (Some("refund"), false)]
+    {
+        let mut headers = vec![("lunasec-namespace", "shop")];
+        headers.extend(said.map(|said| ("lunasec-purpose", said)));
+        let answer = staff(&sidecar).post_with("/v1/detokenize", &headers, body.as_bytes());
+        let expected = if refused { "invalid_request" } else { "none" };
+        assert_eq!(if answer.status == 200 { "none".into() } else { answer.code() }, expected);
+        let mut head = Grpc::head("Detokenize");
+        for (name, value) in headers {
+            head = head.header(name, value);
+        }
+        let request = framed(&api::DetokenizeRequest { token: token.clone() });
+        let answer = grpc.send(head, request).await;
+        if refused {
+            assert_eq!(answer.failure(), (Code::InvalidArgument, "invalid_request".into(), false));
+        } else {
+            let revealed: api::DetokenizeResponse = answer.message();
+            assert_eq!(&revealed.value[..], b"v");
+        }
+    }
 }
 
 #[test]

@@ -186,7 +186,7 @@ impl Http {
                 self.access.session(&guest, one_header(headers, &AUTHORIZATION)?, named).await?
             }
         };
-        let purpose = one_header(headers, &PURPOSE)?.is_some();
+        let purpose = one_header(headers, &PURPOSE)?.is_some_and(|said| !said.trim().is_empty());
         let needs = guest.client.needs(operation);
         needs.missing(session.is_some(), purpose).map_or(Ok(()), |it| Err(access::missing(it)))?;
         let idempotency_key = match one_header(headers, &IDEMPOTENCY)? {
