@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
-    process::Output,
+    process::{Command, Output},
 };
 
 use lunasec_api::grpc as api;
@@ -223,6 +223,49 @@ async fn the_same_over_grpc() {
     let (_, reason, retryable) = limited.failure();
     assert_eq!((reason.as_str(), retryable), ("rate_limited", true));
     assert!((1..=30_000).contains(&limited.retry_after().unwrap()));
+}
+
+/// What is not there is not revealed, and uses up nothing.
+#[test]
+fn only_what_is_revealed_counts() {
+    let (_directory, sidecar) = serve(&two_reveals());
+    let mut raw = shop(&sidecar);
+    let token = token(&mut raw);
+    for _ in 0..5 {
+        let unknown = json!({ "token": unknown_token() });
+        assert_eq!(code(&mut raw, "detokenize", None, &unknown), "not_found");
+    }
+    let body = json!({ "token": token });
+    for expected in ["none", "none", "rate_limited"] {
+        assert_eq!(code(&mut raw, "detokenize", None, &body), expected);
+    }
+}
+
+/// In a user namespace everybody who is not in it is shown under one number: that is nobody's.
+#[test]
+fn who_has_no_number_in_the_sidecars_namespace_is_nobody() {
+    let shown: u32 =
+        fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap().trim().parse().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
+    let clients = CLIENTS.replace("uid = 20001", &format!("uid = {shown}"));
+    let clients = clients.replace("gid = 20002", &format!("gid = {shown}"))
+        + "[[clients]]\nname = \"root\"\nuid = 0\nnamespaces = [\"shop\"]\noperations = [\"tokenize\"]\n";
+    Sidecar::configure(directory.path(), &clients);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(lunasec().get_program());
+    command.args(["serve", "--config"]).arg(directory.path().join("lunasec.toml"));
+    let socket = directory.path().join("lunasec.sock");
+    let sidecar = Sidecar::spawn(command, directory.path(), socket)
+        .unwrap_or_else(|(status, log)| panic!("ended with {status}:\n{log}"));
+    fs::set_permissions(sidecar.socket(), Permissions::from_mode(0o666)).unwrap();
+    token(&mut sidecar.connect());
+    for (uid, gid) in [(SHOP, STAFF), (shown, shown), (STRANGER, 0)] {
+        let mut raw = Raw::over(stream_as(sidecar.socket(), uid, gid, &[]));
+        let refused = raw.post("/v1/tokenize", &json!({ "value": "v" }));
+        assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{uid} {gid}");
+        assert!(refused.text().contains("user namespace"), "{}", refused.text());
+    }
 }
 
 #[tokio::test]

@@ -305,9 +305,9 @@ fn what_no_header_can_hold_is_a_mistake_in_the_arguments() {
         assert_refused(&file, 2, &[why], &["marker"]);
         assert_eq!(directory.path().read_dir().unwrap().count(), 1, "something is left");
     };
-    for odd in ["marker\n", " marker", "marker ", "a\tmarker", "marker\r\na: b", "m\u{e9}marker"] {
-        refused(&User::by_argument(odd), "the session cannot be sent");
-        refused(&User::by_variable(odd), "the session cannot be sent");
+    for odd in ["marker\n", " marker", "marker ", "a\tmarker", "marker\r\na: b", "\u{a0}marker"] {
+        refused(&User::by_argument(odd), "a session is 1 to 1,024 bytes of text without control");
+        refused(&User::by_variable(odd), "a session is 1 to 1,024 bytes of text without control");
         refused(&User::default().with(&["--purpose", odd]), "the purpose cannot be sent");
         refused(&User::default().with(&["--namespace", odd]), "the namespace cannot be sent");
     }

@@ -5,6 +5,7 @@ use std::fs;
 use lunasec_tests::{
     Sidecar,
     apart::{self, grant, revoke},
+    aws::{Cloud, Engine, wait},
     sidecar::random_hex,
 };
 use serde_json::{Value, json};
@@ -116,4 +117,30 @@ fn a_grant_that_is_over_says_so() {
 #[test]
 fn nor_through_a_second_sidecar_on_s3() {
     apart::nor_through_a_second_sidecar_on_s3(tries);
+}
+
+#[test]
+fn a_hundred_tokens_verified_again_are_one_call_and_no_request_to_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let cloud = wait(Cloud::new(Engine::Moto));
+    for sidecar in [Sidecar::dev(), cloud.sidecar(directory.path(), "")] {
+        let tokens: Vec<_> = (0..100).map(|at| sidecar.tokenize(&format!("value {at}"))).collect();
+        let list: Vec<_> = tokens.iter().map(String::as_str).collect();
+        grant(&sidecar, "alice", &list);
+        let body = json!({ "session": "alice", "tokens": tokens });
+        let verify = || {
+            let answer = sidecar.post("/v1/grants/verify", &body).json();
+            let items = answer["items"].as_array().unwrap();
+            assert!(items.len() == 100 && items.iter().all(|item| item["valid"] == true));
+        };
+        verify();
+        let (before, asked) = (sidecar.dependency_requests(&["\"storage\""]), calls(&sidecar));
+        verify();
+        assert_eq!(sidecar.dependency_requests(&["\"storage\""]), before);
+        assert_eq!(calls(&sidecar), asked + 1);
+    }
+}
+
+fn calls(sidecar: &Sidecar) -> u64 {
+    sidecar.metric("lunasec_requests_total{operation=\"grants_verify\",code=\"ok\"}") as u64
 }

@@ -109,7 +109,8 @@ fn every_answer_is_counted() {
     }
     let get = [("dependency", "storage"), ("operation", "get")];
     let answered: f64 = metrics.sum("lunasec_dependency_requests_total", &get);
-    assert!(answered >= 4.0, "{answered}");
+    // The keys and what is not there; its own value it knows.
+    assert!(answered >= 2.0, "{answered}");
     let timed = metrics.value("lunasec_dependency_request_duration_seconds_count", &get);
     assert_eq!(timed, answered);
     assert!(metrics.sum("lunasec_dependency_requests_total", &[("dependency", "keys")]) >= 1.0);

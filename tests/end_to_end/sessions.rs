@@ -1,13 +1,13 @@
 //! Sessions that only a JWT proves, through the release binary.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::atomic::Ordering, thread};
 
 use lunasec_tests::{
-    Answer, Grpc, Sidecar,
+    Answer, Grpc, Raw, Sidecar,
     apart::strict,
     grpc::framed,
     issuer::{JwksServer, Serving, Signer, base64url, claims, jwks, seconds},
-    raw::head,
+    raw::{head, request},
     sidecar::{eventually, lunasec},
 };
 use rustix::process::Signal;
@@ -93,6 +93,19 @@ fn with(name: &str, value: Value) -> Value {
     claims
 }
 
+/// Headers that no other reader may read otherwise.
+fn headers(signer: &Signer) -> Vec<(&'static str, String)> {
+    let (plain, good) = (signer.header().to_string(), session_of("alice").to_string());
+    let with = |more: &str| signer.sign_text(&plain.replacen('{', more, 1), &good);
+    let list = json!([signer.alg(), signer.kid, null, null]).to_string();
+    vec![
+        ("crit", with("{\"crit\":[\"exp\"],")),
+        ("crit that is null", with("{\"crit\":null,")),
+        ("a header in which a name stands twice", with("{\"alg\":\"none\",")),
+        ("a header that is a list", signer.sign_text(&list, &good)),
+    ]
+}
+
 /// What no sidecar may believe, beside a key that it does believe.
 fn forgeries(signer: &Signer, stranger: &Signer) -> Vec<(&'static str, String)> {
     let good = session_of("alice");
@@ -138,7 +151,6 @@ fn forgeries(signer: &Signer, stranger: &Signer) -> Vec<(&'static str, String)> 
             stranger.sign(&header, &good)
         }),
         ("an unknown kid", with_header("kid", text("unknown"))),
-        ("crit", with_header("crit", json!(["exp"]))),
         ("an encrypted JWT", with_header("typ", text("JWE"))),
         ("a logout token by its type", with_header("typ", text("logout+jwt"))),
         ("a logout token by its events", signer.jwt(&with("events", json!({})))),
@@ -179,7 +191,7 @@ fn no_forgery_proves_anything() {
         let jwt = signer.jwt(&session_of("alice"));
         let token = granted(&sidecar, &jwt, "value");
         for stranger in &strangers {
-            for (what, forgery) in forgeries(signer, stranger) {
+            for (what, forgery) in forgeries(signer, stranger).into_iter().chain(headers(signer)) {
                 let refused = reveal(&sidecar, &forgery, &token);
                 let is = (refused.status, refused.code());
                 assert_eq!(is, (401, "unauthenticated".into()), "{}: {what}", signer.alg());
@@ -343,7 +355,8 @@ fn without_keys_there_is_no_verdict_and_with_old_ones_there_is() {
     let server = JwksServer::start("");
     for (serving, reason) in [
         (Serving::Text(String::new()), "invalid"),
-        (Serving::Text(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.into()), "invalid"),
+        (Serving::Text(format!("[{}]", jwks(&[&signer]))), "invalid"),
+        (Serving::Text(r#"{"keys":{}}"#.into()), "invalid"),
         (Serving::Text(format!("{}{}", jwks(&[&signer]), " ".repeat(256 * 1024))), "too_large"),
         (Serving::Status(500, vec![]), "refused"),
         (Serving::Status(302, vec![("location", server.url.clone())]), "refused"),
@@ -383,6 +396,113 @@ fn without_keys_there_is_no_verdict_and_with_old_ones_there_is() {
     let text = String::from_utf8(status.stdout).unwrap();
     assert!(text.contains("jwks     degraded"), "{text}");
     assert!(text.contains("1 keys of https://id.test for shop"), "{text}");
+}
+
+/// Sets that are as they should be, and hold no key that proves anything: that is no outage.
+#[test]
+fn a_set_without_keys_of_use_proves_nothing_and_says_so() {
+    let signer = Signer::eddsa("key");
+    let jwt = signer.jwt(&session_of("alice"));
+    let (n, e) = (base64url([0xff; 128]), base64url([1, 0, 1]));
+    let small = json!({ "kty": "RSA", "n": n, "e": e, "kid": "key" });
+    let one =
+        json!({ "kty": "RSA", "n": base64url([0xff; 256]), "e": base64url([1]), "kid": "key" });
+    let mut other_use = signer.jwk();
+    other_use["use"] = "enc".into();
+    let mut other_alg = signer.jwk();
+    other_alg["alg"] = "RS256".into();
+    let x = signer.jwk()["x"].clone();
+    let array = json!(["OKP", "key", null, null, null, "Ed25519", null, null, x, null]);
+    let secret = json!({ "kty": "oct", "k": base64url("secret"), "kid": "key" });
+    for key in [Value::Null, small, one, other_use, other_alg, array, secret] {
+        let keys = if key.is_null() { json!([]) } else { json!([key]) };
+        let server = JwksServer::start(&json!({ "keys": keys }).to_string());
+        let sidecar = Sidecar::serve(&(strict() + &issuer(&server.url)));
+        let refused = reveal(&sidecar, &jwt, &sidecar.tokenize("value"));
+        assert_eq!((refused.status, refused.code().as_str()), (401, "unauthenticated"), "{keys}");
+        assert!(refused.text().contains("no such key"), "{}", refused.text());
+        let found = issuers(&sidecar);
+        assert_eq!(found[0]["reason"], "reads fail: no_key", "{keys}: {found}");
+        assert_eq!(found[0]["keys"], 0);
+    }
+}
+
+/// The name that RFC 9864 gives the one curve.
+#[test]
+fn eddsa_has_a_second_name() {
+    let signer = Signer::eddsa("key");
+    let (sidecar, _server) = sidecar(&[&signer]);
+    let header = json!({ "alg": "Ed25519", "kid": "key" });
+    let jwt = signer.sign(&header, &session_of("alice"));
+    let token = granted(&sidecar, &jwt, "value");
+    assert_eq!(reveal(&sidecar, &jwt, &token).json()["value"], "value");
+}
+
+/// A session is the same one in a header, in a body and in a claim, or it is none.
+#[test]
+fn a_session_has_one_spelling() {
+    let signer = Signer::eddsa("key");
+    let proving = sidecar(&[&signer]);
+    let sidecar = Sidecar::serve(&strict());
+    let token = sidecar.tokenize("value");
+    let create = |session: &str| {
+        let body = json!({ "session": session, "tokens": [token] });
+        sidecar.post("/v1/grants/create", &body)
+    };
+    let body = json!({ "token": token }).to_string();
+    let reveal_as = |session: &str| {
+        let headers = [("lunasec-session", session)];
+        sidecar.connect().post_with("/v1/detokenize", &headers, body.as_bytes())
+    };
+    for session in ["alice ", " alice", "al\nice", "al\0ice", "\u{7f}", "alice\u{a0}", ""] {
+        assert_eq!(create(session).code(), "invalid_request", "{session:?}");
+        let jwt = signer.jwt(&session_of(session));
+        let refused = reveal(&proving.0, &jwt, &token);
+        assert_eq!(refused.code(), "unauthenticated", "{session:?}");
+        assert!(refused.text().contains("no session"), "{}", refused.text());
+    }
+    for session in ["alice", "al ice", "al\u{ed}ce", "\u{1f916}"] {
+        assert_eq!(reveal_as(session).code(), "grant_denied", "{session:?}");
+        assert_eq!(create(session).status, 200, "{session:?}");
+        assert_eq!(reveal_as(session).json()["value"], "value", "{session:?}");
+    }
+    // HTTP takes the spaces off, and then it is alice's.
+    assert_eq!(reveal_as(" alice ").json()["value"], "value");
+}
+
+/// An end user who makes up names of keys must not keep out those whose keys are known.
+#[test]
+fn unknown_keys_do_not_fill_the_sidecar_while_an_issuer_hangs() {
+    let signer = Signer::eddsa("key");
+    let server = JwksServer::start(&jwks(&[&signer]));
+    let limits = "[limits]\nrequests = 40\n";
+    let sidecar = Sidecar::serve(&(strict() + &issuer(&server.url) + limits));
+    let jwt = signer.jwt(&session_of("alice"));
+    let token = granted(&sidecar, &jwt, "value");
+    server.serve(Serving::Silence);
+    let stranger = Signer::eddsa("unknown").jwt(&session_of("alice"));
+    let authorization = format!("Bearer {stranger}");
+    let headers = [("authorization", authorization.as_str())];
+    let body = json!({ "token": token }).to_string();
+    let unknown = request("/v1/detokenize", &headers, body.as_bytes());
+    let (before, socket) = (server.requests(), sidecar.socket().to_owned());
+    let (under_way, asks) = (server.counter(), unknown.clone());
+    let asking = thread::spawn(move || {
+        let mut raw = Raw::connect(&socket);
+        while under_way.load(Ordering::SeqCst) == before {
+            raw.send(&asks).unwrap();
+            raw.answer().unwrap();
+        }
+    });
+    eventually("the keys are read again", || server.requests() > before);
+    let mut waiting: Vec<_> = (0..40).map(|_| sidecar.connect()).collect();
+    for raw in &mut waiting {
+        raw.send(&unknown).unwrap();
+    }
+    for _ in 0..20 {
+        assert_eq!(reveal(&sidecar, &jwt, &token).json()["value"], "value");
+    }
+    asking.join().unwrap();
 }
 
 #[test]
@@ -485,7 +605,7 @@ fn check_connect_says_how_the_keys_of_each_issuer_are() {
     };
     let (code, words) = check(&[&good.url]);
     assert_eq!(code, Some(0), "{words}");
-    assert!(words.contains(&format!("{ISSUER}/0: 1 of use at {}", good.url)), "{words}");
+    assert!(words.contains(&format!("{ISSUER}/0: {}: 1 of use", good.url)), "{words}");
     let (code, words) = check(&[&good.url, &bad.url, missing.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{words}");
     let lines: Vec<_> = words.lines().filter(|line| line.starts_with("WRONG")).collect();

@@ -48,8 +48,8 @@ async fn verify(
 }
 
 async fn revoke(grpc: &mut Grpc, session: &str, tokens: &[&str]) -> Option<u32> {
-    let tokens = tokens.iter().copied().map(Into::into).collect();
-    let request = api::RevokeGrantsRequest { tokens, session: session.into() };
+    let (all, tokens) = (tokens.is_empty(), tokens.iter().copied().map(Into::into).collect());
+    let request = api::RevokeGrantsRequest { tokens, session: session.into(), all };
     let answer = grpc.call("RevokeGrants", &request).await;
     let revoked = answer.message::<api::RevokeGrantsResponse>();
     assert!(revoked.durability() == api::Durability::Stored);
@@ -151,9 +151,9 @@ fn bad_requests(token: &str) -> Vec<Bad> {
         let (tokens, session) = (vec![token.to_owned(); tokens], session.into());
         (what, "VerifyGrants", framed(&api::VerifyGrantsRequest { tokens, session, action }))
     };
-    let revoke = |what, session: &str, tokens: usize| {
+    let revoke = |what, session: &str, tokens: usize, all| {
         let (tokens, session) = (vec![token.to_owned(); tokens], session.into());
-        (what, "RevokeGrants", framed(&api::RevokeGrantsRequest { tokens, session }))
+        (what, "RevokeGrants", framed(&api::RevokeGrantsRequest { tokens, session, all }))
     };
     let long = "s".repeat(1_025);
     vec![
@@ -174,9 +174,12 @@ fn bad_requests(token: &str) -> Vec<Bad> {
         verify("too many tokens", 1, "session", 1_001),
         verify("no session", 1, "", 1),
         verify("a long session", 1, &long, 1),
-        revoke("too many tokens", "session", 1_001),
-        revoke("no session", "", 0),
-        revoke("a long session", &long, 1),
+        revoke("too many tokens", "session", 1_001, false),
+        revoke("no session", "", 0, true),
+        revoke("a long session", &long, 1, false),
+        revoke("neither tokens nor all", "session", 0, false),
+        revoke("both tokens and all", "session", 1, true),
+        revoke("a space at the end", "session ", 1, false),
     ]
 }
 
@@ -193,13 +196,13 @@ async fn what_cannot_be_granted_is_a_clear_refusal() {
     }
     // One that is no token takes nothing back.
     let tokens = vec![token.clone(), "4111".into()];
-    let request = api::RevokeGrantsRequest { tokens, session: "session".into() };
+    let request = api::RevokeGrantsRequest { tokens, session: "session".into(), all: false };
     let answer = grpc.call("RevokeGrants", &request).await;
     assert_eq!(answer.failure(), (Code::InvalidArgument, "invalid_token".into(), false));
     assert!(verify(&mut grpc, "session", &[&token], Action::Detokenize).await[0].is_ok());
     // A session is one of its namespace.
     let elsewhere = |method| Grpc::head(method).header("lunasec-namespace", "elsewhere");
-    let all = api::RevokeGrantsRequest { session: "session".into(), ..Default::default() };
+    let all = api::RevokeGrantsRequest { tokens: vec![], session: "session".into(), all: true };
     let answer = grpc.send(elsewhere("RevokeGrants"), framed(&all)).await;
     assert_eq!(answer.message::<api::RevokeGrantsResponse>().revoked, None);
     assert!(verify(&mut grpc, "session", &[&token], Action::Detokenize).await[0].is_ok());

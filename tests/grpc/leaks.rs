@@ -38,8 +38,11 @@ async fn nothing_that_is_said_repeats_what_a_call_carried() {
     let created = grpc.send(head("CreateGrants"), framed(&grants)).await;
     assert_eq!(created.message::<api::CreateGrantsResponse>().items.len(), 1);
     let twice = api::CreateGrantsRequest { actions: vec![1, 1], ..grants.clone() };
-    let revoked =
-        api::RevokeGrantsRequest { tokens: vec![value.clone()], session: session.clone() };
+    let revoked = api::RevokeGrantsRequest {
+        tokens: vec![value.clone()],
+        session: session.clone(),
+        all: false,
+    };
 
     let planted = [&value, &metadata, &key, &session, &uuid];
     let holds_none = |what: &str, text: &str| {

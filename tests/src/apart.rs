@@ -67,17 +67,21 @@ pub fn one_users_session_cannot_touch_anothers_value(tries: Tries) {
     assert_eq!(tries(&sidecar, Some("alice"), &token)[..4], ["not_found"; 4]);
 }
 
-/// By the sidecar that it was granted at, and by another.
+/// By the sidecar that it was granted at, and by another, also after that was killed.
 pub fn nor_through_a_second_sidecar_on_s3(tries: Tries) {
     let cloud = wait(Cloud::new(Engine::Moto));
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = cloud.sidecar(one.path(), &strict());
-    let second = cloud.sidecar(two.path(), &strict());
+    let mut second = cloud.sidecar(two.path(), &strict());
     let token = alices(&first);
     grant(&first, "alice", &[&token]);
+    grant(&first, "bob", &[&first.tokenize("bob's")]);
     for sidecar in [&first, &second] {
         assert_apart(sidecar, tries, &token);
     }
+    second.kill();
+    second = cloud.sidecar(two.path(), &strict());
+    assert_apart(&second, tries, &token);
 }
 
 /// Of all that was granted.

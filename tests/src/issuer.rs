@@ -227,6 +227,11 @@ impl JwksServer {
         *self.serving.lock().unwrap() = serving;
     }
 
+    /// How often it was asked, for another thread.
+    pub fn counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.requests)
+    }
+
     /// How often it was asked.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)

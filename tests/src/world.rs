@@ -311,7 +311,7 @@ pub fn call() -> Call {
         guest: Arc::new(Client::own(1).into()),
         namespace: Namespace::default(),
         session: None,
-        bound: false,
+        proven: false,
         idempotency_key: None,
     }
 }

@@ -46,9 +46,8 @@ impl Context {
 }
 
 fn value(what: &'static str, scheme: &str, text: &str) -> Result<HeaderValue, Error> {
-    let printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     // Spaces at the ends are lost on the way: it would arrive as somebody else's.
-    if text.is_empty() || text.trim_ascii() != text || !text.bytes().all(printable) {
+    if text.is_empty() || text.trim() != text || text.chars().any(char::is_control) {
         return Err(Error::Unsendable { what });
     }
     let mut value =
@@ -75,7 +74,8 @@ mod tests {
     #[test]
     fn what_no_header_can_hold_is_refused_and_not_shown() {
         let odd = ["", " ", " marker", "marker ", "\tmarker", "mar\tker", "marker\r\nmarker: x"];
-        for text in odd.into_iter().chain(["marker\n", "mar\0ker", "mar\u{7f}ker", "m\u{e9}rker"]) {
+        for text in odd.into_iter().chain(["marker\n", "mar\0ker", "mar\u{7f}ker", "\u{a0}marker"])
+        {
             let fields = of(text).map(|(what, context)| (what, context.headers(None)));
             let key = ("idempotency key", Context::default().headers(Some(text)));
             for (what, refused) in fields.into_iter().chain([key]) {
@@ -102,10 +102,11 @@ mod tests {
     #[test]
     fn what_a_header_can_hold_arrives_and_debug_does_not_show_it() {
         let names = ["lunasec-namespace", "lunasec-session", "authorization", "lunasec-purpose"];
-        for (name, (_, context)) in names.into_iter().zip(of("a marker, 100 %")) {
+        for (name, (_, context)) in names.into_iter().zip(of("a marker, 100 \u{20ac}")) {
             let headers = context.headers(Some("key")).unwrap();
             let scheme = if name == "authorization" { "Bearer " } else { "" };
-            assert_eq!(headers[name], format!("{scheme}a marker, 100 %"));
+            let text = format!("{scheme}a marker, 100 \u{20ac}");
+            assert_eq!(headers[name].as_bytes(), text.as_bytes());
             assert_eq!((headers.len(), &headers["idempotency-key"]), (2, &"key".parse().unwrap()));
             assert!(!format!("{headers:?}").contains("marker"));
         }

@@ -20,8 +20,8 @@ use lunasec_api as api;
 pub enum Error {
     /// No header can hold what is said beside the body. Nothing was sent.
     #[error(
-        "the {what} cannot be sent: a header holds printable ASCII, at least one character, and no \
-         space at either end"
+        "the {what} cannot be sent: a header holds text without control characters, at least one \
+         character, and no space at either end"
     )]
     Unsendable {
         /// What it is.

@@ -15,7 +15,7 @@ use crate::{
     aead::{self, NONCE_LEN, TAG_LEN},
     derive,
     ids::{KeyId, Locator, Millis, Namespace, PutId},
-    record::{ASSOCIATED_LEN, Header, Kind, Malformed, OVERHEAD, Parts},
+    record::{ASSOCIATED_LEN, HEADER_LEN, Header, Kind, Malformed, OVERHEAD, Parts},
     secret::DataKey,
     token::Token,
 };
@@ -174,6 +174,20 @@ pub struct Opened {
     pub header: Header,
     /// Wiped when dropped.
     pub plaintext: Zeroizing<Vec<u8>>,
+}
+
+/// Bytes of a [`header_proof`].
+pub const HEADER_PROOF_LEN: usize = HEADER_LEN + TAG_LEN;
+
+/// What proves a record's header once the record was opened: header, commitment, nonce and tag. A record that
+/// has the same ones has the same header, or it could not have been opened; of its ciphertext they say nothing.
+pub fn header_proof(record: &[u8]) -> Option<[u8; HEADER_PROOF_LEN]> {
+    let rest = record.len().checked_sub(TAG_LEN).filter(|rest| *rest >= HEADER_LEN)?;
+    let mut proof = [0; HEADER_PROOF_LEN];
+    let (head, tag) = proof.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(&record[..HEADER_LEN]);
+    tag.copy_from_slice(&record[rest..]);
+    Some(proof)
 }
 
 /// Opens a record.

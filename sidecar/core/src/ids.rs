@@ -58,13 +58,17 @@ pub struct Session(Box<str>);
 
 /// Why a session was refused.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
-#[error("a session is 1 to 1,024 bytes")]
+#[error(
+    "a session is 1 to 1,024 bytes of text without control characters, and with no space at either end"
+)]
 pub struct InvalidSession;
 
 impl Session {
-    /// Parses a session.
+    /// Parses a session. What a header cannot carry, or loses on its way, would be another session there
+    /// than in a body or a claim.
     pub fn parse(text: &str) -> Result<Self, InvalidSession> {
-        if (1..=limits::SESSION_BYTES).contains(&text.len()) {
+        let fits = (1..=limits::SESSION_BYTES).contains(&text.len());
+        if fits && text.trim() == text && !text.chars().any(char::is_control) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidSession)
@@ -209,6 +213,12 @@ mod tests {
         assert!(Session::parse(&"s".repeat(1024)).is_ok());
         assert_eq!(Session::parse(""), Err(InvalidSession));
         assert_eq!(Session::parse(&"s".repeat(1025)), Err(InvalidSession));
+        for good in ["alice", "a b", "a\u{e9}", "=+/\"%"] {
+            assert_eq!(Session::parse(good).unwrap().expose(), good);
+        }
+        for bad in [" ", " a", "a ", "\ta", "a\u{a0}", "a\0b", "a\nb", "a\u{7f}", "a\u{85}b"] {
+            assert_eq!(Session::parse(bad), Err(InvalidSession), "{bad:?}");
+        }
         assert_eq!(format!("{:?}", Session::parse("alice").unwrap()), "Session(…)");
     }
 

@@ -137,8 +137,6 @@ pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 pub const SESSIONS_OPENED: usize = 4_096;
 /// Grants, and values that they are for, whose place and end are remembered, at about 400 bytes each.
 pub const GRANTS_OPENED: usize = 16_384;
-/// Bytes of an object up to which what it opened to is remembered.
-pub const OPENED_BYTES: usize = 512;
 /// Bytes of sealed objects that are remembered.
 pub const CACHE_BYTES: usize = 64 * MIB;
 /// How long another sidecar's delete of a value may go unseen.
@@ -190,6 +188,8 @@ pub const JWKS_BYTES: usize = 256 * KIB;
 pub const JWKS_KEYS: usize = 100;
 /// For reading them.
 pub const JWKS_TIME: Duration = Duration::from_secs(3);
+/// Requests that wait for one reading at once.
+pub const JWKS_WAITING: usize = 16;
 /// How often they are read, while that succeeds.
 pub const JWKS_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// The least time between two readings: after a failure, and for a key that is not among them.

@@ -19,6 +19,9 @@ pub struct Caller {
     pub pid: Option<i32>,
 }
 
+/// The user or group of a caller who has none that could be told from another's; no client can be it.
+pub const NOBODY: u32 = u32::MAX;
+
 /// What a caller can ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Operation {
@@ -149,6 +152,17 @@ impl Client {
         }
     }
 
+    /// Whether it may name a session, where sessions are proven: in the body of a grant whichever it is
+    /// trusted with, beside a call its JWT's.
+    pub fn may_name(&self, proof: Proof, in_body: bool) -> Result<(), Unproven> {
+        match proof {
+            Proof::Same => Ok(()),
+            Proof::Missing if !(in_body && self.grant_any_session) => Err(Unproven::Missing),
+            Proof::Other if !self.grant_any_session => Err(Unproven::Other),
+            Proof::Missing | Proof::Other => Ok(()),
+        }
+    }
+
     /// What a call of this kind has to bring along.
     pub fn needs(&self, operation: Operation) -> Needs {
         use Operation::{Delete, Detokenize, Metadata};
@@ -217,6 +231,28 @@ pub enum Missing {
     /// The purpose.
     #[error("`require_purpose` without a purpose")]
     Purpose,
+}
+
+/// How a session that a call names stands to the one that its JWT proves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// It shows no JWT.
+    Missing,
+    /// It is that one.
+    Same,
+    /// It is another.
+    Other,
+}
+
+/// Why a session does not count, where sessions are proven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unproven {
+    /// Nothing proves it.
+    #[error("a session without its JWT")]
+    Missing,
+    /// The JWT proves another.
+    #[error("another session than the JWT's, without `grant_any_session`")]
+    Other,
 }
 
 /// A refusal, and whom it met.

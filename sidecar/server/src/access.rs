@@ -10,7 +10,7 @@ use std::{
 use lunasec_api::Code;
 use lunasec_core::{
     ids::{Namespace, Session},
-    policy::{Caller, Client, Denied, Missing, Operation, Policy},
+    policy::{Caller, Client, Denied, Missing, NOBODY, Operation, Policy, Proof, Unproven},
     rate::{Bucket, Rate},
 };
 
@@ -29,10 +29,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Guest {
     /// What it may do.
     pub client: Client,
-    used: Mutex<Used>,
+    /// Shared with whoever had the same name before a reload: its requests may still be at work.
+    used: Arc<Mutex<Used>>,
 }
 
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Default, Debug)]
 struct Used {
     requests: Bucket,
     reveals: Bucket,
@@ -46,7 +47,7 @@ impl AsRef<Client> for Guest {
 
 impl From<Client> for Guest {
     fn from(client: Client) -> Self {
-        Self { client, used: Mutex::default() }
+        Self { client, used: Arc::default() }
     }
 }
 
@@ -67,6 +68,21 @@ impl Guest {
             Failure::new(Code::RateLimited, "this client reveals too many values per minute")
                 .after(wait)
         })
+    }
+
+    /// Refuses to take its word for a session, where sessions are proven.
+    pub fn may_name(
+        &self,
+        named: &Session,
+        proven: Option<&Session>,
+        in_body: bool,
+    ) -> Result<(), Failure> {
+        let proof = match proven {
+            None => Proof::Missing,
+            Some(proven) if proven == named => Proof::Same,
+            Some(_) => Proof::Other,
+        };
+        self.client.may_name(proof, in_body).map_err(unproven)
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -101,15 +117,14 @@ impl Access {
     /// The same with other clients and issuers. Whoever has a name that was there before goes on with
     /// what it has used up: a reload is no way around a rate.
     pub fn renewed(&self, own_uid: u32, clients: &[Client], issuers: &[config::Issuer]) -> Self {
+        let renewed = |client: &Client| {
+            let same = |before: &&Arc<Guest>| before.client.name == client.name;
+            let used = self.policy.clients().find(same).map(|before| Arc::clone(&before.used));
+            Guest { client: client.clone(), used: used.unwrap_or_default() }
+        };
+        let policy = Policy::new(renewed(&Client::own(own_uid)), clients.iter().map(renewed));
         let sessions = self.sessions.renewed(issuers);
-        let renewed = Self::new(own_uid, clients, sessions, Arc::clone(&self.clock));
-        for guest in renewed.policy.clients() {
-            let same = |before: &&Arc<Guest>| before.client.name == guest.client.name;
-            if let Some(before) = self.policy.clients().find(same) {
-                *guest.used() = *before.used();
-            }
-        }
-        renewed
+        Self { policy, sessions, clock: Arc::clone(&self.clock) }
     }
 
     /// Who this is, if it may do this in that namespace, or in its own; and where it does.
@@ -120,7 +135,10 @@ impl Access {
         namespace: Option<Namespace>,
     ) -> Result<(Arc<Guest>, Namespace), Failure> {
         let admitted = self.policy.admit(caller, operation, namespace);
-        let (guest, namespace) = admitted.map_err(|refused| forbidden(refused.denied))?;
+        let (guest, namespace) = admitted.map_err(|refused| match refused.denied {
+            Denied::Client => stranger(caller),
+            denied => forbidden(denied),
+        })?;
         if operation != Operation::Status {
             guest.request(self.clock.monotonic())?;
         }
@@ -144,13 +162,12 @@ impl Access {
             Some(header) => Some(self.proven(header).await?),
             None => None,
         };
-        match (proven, named) {
-            (None, Some(_)) if self.sessions.are_proven() => Err(unproven()),
-            (Some(proven), Some(named)) if named != proven && !guest.client.grant_any_session => {
-                Err(another_session())
-            }
-            (proven, named) => Ok(proven.or(named)),
+        if let Some(named) = &named
+            && self.sessions.are_proven()
+        {
+            guest.may_name(named, proven.as_ref(), false)?;
         }
+        Ok(proven.or(named))
     }
 
     async fn proven(&self, authorization: &str) -> Result<Session, Failure> {
@@ -167,20 +184,31 @@ impl Access {
     }
 }
 
-/// Says that a session lacks its proof.
-pub fn unproven() -> Failure {
-    Failure::new(
-        Code::Unauthenticated,
-        "a session counts here only with its JWT (sessions are configured); send it in authorization, after `Bearer`",
-    )
+fn unproven(why: Unproven) -> Failure {
+    match why {
+        Unproven::Missing => Failure::new(
+            Code::Unauthenticated,
+            "a session counts here only with its JWT (sessions are configured); send it in authorization, after `Bearer`",
+        ),
+        Unproven::Other => Failure::new(
+            Code::Forbidden,
+            "this is another session than the JWT's, and the policy does not give this client `grant_any_session`",
+        ),
+    }
 }
 
-/// Says that a session is not the one that was proven.
-pub fn another_session() -> Failure {
-    Failure::new(
-        Code::Forbidden,
-        "this is another session than the JWT's, and the policy does not give this client `grant_any_session`",
-    )
+/// Says whom no client fits, by the kernel's word: in a pod that is not always whom one expects.
+fn stranger(caller: &Caller) -> Failure {
+    let Caller { uid, gid, .. } = *caller;
+    let who = match (uid, gid) {
+        (NOBODY, _) | (_, NOBODY) => {
+            "a user or group without a number in the sidecar's user namespace".to_owned()
+        }
+        _ => format!("uid {uid}, gid {gid}"),
+    };
+    let rule = "no client of the policy is this user and group";
+    let advice = "declare one, or, with no clients declared, call as the sidecar's own user";
+    Failure::new(Code::Forbidden, format!("{rule} ({who}); {advice}"))
 }
 
 /// Says which rule refused.
@@ -188,9 +216,7 @@ pub fn forbidden(denied: Denied) -> Failure {
     Failure::new(
         Code::Forbidden,
         match denied {
-            Denied::Client => {
-                "no client of the policy is this user and group; with no clients declared, only the sidecar's own user may call"
-            }
+            Denied::Client => "no client of the policy is this user and group",
             Denied::Operation => "the policy's `operations` for this client do not allow this",
             Denied::Namespace => {
                 "the policy's `namespaces` for this client do not hold this namespace"
@@ -266,5 +292,15 @@ mod tests {
         assert_eq!(one(&access), Err(Code::RateLimited));
         assert_eq!(one(&access.renewed(1, &[client("shop", 1, 0)], &[])), Err(Code::RateLimited));
         assert_eq!(one(&access.renewed(1, &[client("other", 1, 0)], &[])), Ok(()));
+        // What is still at work under the old policy counts in the new one.
+        let access = access.renewed(1, &[client("batch", 0, 2)], &[]);
+        let reveal = |guest: &Guest| guest.reveal(Duration::from_secs(1)).is_ok();
+        let at_work = access.admit(&caller, Operation::Detokenize, None).unwrap().0;
+        let renewed = access.renewed(1, &[client("batch", 0, 2)], &[]);
+        let next = renewed.admit(&caller, Operation::Detokenize, None).unwrap().0;
+        assert_eq!(
+            [reveal(&at_work), reveal(&next), reveal(&next), reveal(&at_work)],
+            [true, true, false, false]
+        );
     }
 }

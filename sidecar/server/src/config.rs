@@ -33,7 +33,7 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Degrade, Format, Grants, Issuer, Jwks, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place,
+    Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place,
     Storage, Sweep, Verdict,
 };
 

@@ -195,8 +195,8 @@ impl Http {
             })?),
             None => None,
         };
-        let bound = self.access.sessions().are_proven() && !guest.client.grant_any_session;
-        Ok(Call { caller, guest, namespace, session, bound, idempotency_key })
+        let proven = self.access.sessions().are_proven();
+        Ok(Call { caller, guest, namespace, session, proven, idempotency_key })
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -388,7 +388,8 @@ fn one_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'
     if headers.get_all(name).iter().nth(1).is_some() {
         return Err(invalid(format!("the header {name} stands twice")));
     }
-    let text = value.to_str().map_err(|_| invalid(format!("the header {name} is not ASCII")))?;
+    let text = str::from_utf8(value.as_bytes())
+        .map_err(|_| invalid(format!("the header {name} is not text in UTF-8")))?;
     Ok(Some(text))
 }
 

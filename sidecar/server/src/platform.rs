@@ -71,6 +71,12 @@ pub fn raise_file_limit(wanted: usize) {
     }
 }
 
+/// The user and the group under which the kernel shows whoever has no number in this process's user
+/// namespace; none where everybody has one.
+pub fn strangers() -> (Option<u32>, Option<u32>) {
+    kernel::strangers()
+}
+
 /// A descriptor of the process that connected a socket, where the kernel has one (Linux since 6.5).
 pub fn peer_process(socket: &impl AsFd) -> Option<OwnedFd> {
     kernel::peer_process(socket)
@@ -111,6 +117,19 @@ mod kernel {
         mlockall(all).map_err(|_| "the kernel refused to lock memory")
     }
 
+    pub(super) fn strangers() -> (Option<u32>, Option<u32>) {
+        let of = |map: &str, overflow: &str| {
+            let map = std::fs::read_to_string(map).unwrap_or_default();
+            let everybody: Vec<_> = map.split_whitespace().collect();
+            let shown = || std::fs::read_to_string(overflow).ok()?.trim().parse().ok();
+            (everybody != ["0", "0", "4294967295"]).then(shown).flatten()
+        };
+        (
+            of("/proc/self/uid_map", "/proc/sys/kernel/overflowuid"),
+            of("/proc/self/gid_map", "/proc/sys/kernel/overflowgid"),
+        )
+    }
+
     pub(super) fn peer_process(socket: &impl AsFd) -> Option<OwnedFd> {
         getsockopt(socket, PeerPidfd).ok()
     }
@@ -124,6 +143,10 @@ mod kernel {
 
     pub(super) fn lock_memory() -> Result<(), &'static str> {
         Err("this platform offers no way to lock all memory")
+    }
+
+    pub(super) fn strangers() -> (Option<u32>, Option<u32>) {
+        (None, None)
     }
 
     pub(super) fn peer_process(_: &impl std::os::fd::AsFd) -> Option<std::os::fd::OwnedFd> {

@@ -18,6 +18,7 @@ mod issuer;
 mod jwt;
 mod key;
 mod keys;
+mod object;
 mod source;
 
 pub use issuer::Issuer;
@@ -51,7 +52,7 @@ impl Sessions {
         Self::start(issuers, &[], telemetry, clock)
     }
 
-    /// The same with other issuers. Those that stay as they are keep their keys, and have them read
+    /// The same with other issuers. Those whose keys are where they were keep them, and have them read
     /// again.
     pub fn renewed(&self, issuers: &[config::Issuer]) -> Self {
         let (telemetry, clock) = (Arc::clone(&self.telemetry), Arc::clone(&self.clock));
@@ -66,9 +67,9 @@ impl Sessions {
     ) -> Self {
         let mut issuers: Vec<Arc<Issuer>> = Vec::with_capacity(wanted.len());
         for wanted in wanted {
-            if let Some(same) = before.iter().find(|issuer| issuer.settings() == wanted) {
+            if let Some(same) = before.iter().chain(&issuers).find_map(|it| it.with(wanted)) {
                 same.refresh();
-                issuers.push(Arc::clone(same));
+                issuers.push(Arc::new(same));
                 continue;
             }
             let mut known = before.iter().chain(&issuers);

@@ -91,7 +91,7 @@ impl Stack {
         let code = result.as_ref().err().map(|failure| failure.code);
         counted.answered(code);
         let mut answer = result.unwrap_or_else(|failure| {
-            log(&id, route.operation(), &failure);
+            log(&id, caller, route.operation(), &failure);
             answer::problem(&failure)
         });
         if let Route::WrongMethod(allow) = route {
@@ -172,7 +172,7 @@ impl Drop for AtWork<'_> {
 }
 
 /// The one place where a failure is logged. What the caller did wrong is no news to the operator.
-fn log(id: &HeaderValue, operation: Operation, failure: &Failure) {
+fn log(id: &HeaderValue, caller: Caller, operation: Operation, failure: &Failure) {
     let (id, operation) = (id.to_str().unwrap_or_default(), operation.as_str());
     let (code, cause) = (failure.code.as_str(), failure.cause().unwrap_or("none"));
     match failure.code {
@@ -182,6 +182,9 @@ fn log(id: &HeaderValue, operation: Operation, failure: &Failure) {
         Code::StorageUnavailable | Code::KeysUnavailable | Code::DeadlineExceeded => {
             tracing::warn!(id, operation, code, cause, "request failed");
         }
-        _ => tracing::debug!(id, operation, code, cause, "request refused"),
+        _ => {
+            let Caller { uid, gid, pid } = caller;
+            tracing::debug!(id, operation, code, uid, gid, pid, "request refused");
+        }
     }
 }

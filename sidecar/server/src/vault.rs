@@ -46,8 +46,8 @@ pub struct Call {
     pub namespace: Namespace,
     /// The end user's session, where the caller tells it.
     pub session: Option<Session>,
-    /// Whether that is proven, and the only one that the call may name.
-    pub bound: bool,
+    /// Whether sessions are proven: then the caller's word for one is not enough.
+    pub proven: bool,
     /// Makes a tokenize safe to retry.
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -98,11 +98,9 @@ impl Vault {
         session: &Session,
     ) -> Result<(), Failure> {
         self.authorize(call, operation)?;
-        match &call.session {
-            _ if !call.bound => Ok(()),
-            Some(proven) if proven == session => Ok(()),
-            Some(_) => Err(access::another_session()),
-            None => Err(access::unproven()),
+        match call.proven {
+            true => call.guest.may_name(session, call.session.as_ref(), true),
+            false => Ok(()),
         }
     }
 

@@ -164,10 +164,19 @@ fn headers_that_the_contract_knows_with_values_that_it_does_not() {
             let detail = target.refuses(header, &bytes, 400, INVALID);
             assert!(detail.contains(header), "{detail}");
         }
-        let bytes = target.tokenize_with(&[(header, "é")]);
-        let detail = target.refuses(header, &bytes, 400, INVALID);
-        assert!(detail.contains(header), "{detail}");
     }
+    for (header, code) in [("lunasec-namespace", "invalid_namespace"), ("idempotency-key", INVALID)]
+    {
+        let bytes = target.tokenize_with(&[(header, "é")]);
+        target.refuses(header, &bytes, 400, code);
+    }
+    let latin = [
+        b"POST /v1/tokenize HTTP/1.1\r\nhost: l\r\nlunasec-session: \xe9\r\n",
+        &b"content-length: 0\r\n\r\n"[..],
+    ]
+    .concat();
+    let detail = target.refuses("not UTF-8", &latin, 400, INVALID);
+    assert!(detail.contains("lunasec-session"), "{detail}");
     assert_eq!(target.sidecar.stored_records(), 0);
     // Other headers may hold anything that HTTP lets through.
     target.accepts(

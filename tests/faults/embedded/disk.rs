@@ -94,7 +94,8 @@ fn refuses_writes(sidecar: &Sidecar) {
 fn write_until_refused(sidecar: &Sidecar, ledger: &mut Ledger, length: usize) {
     loop {
         let value = format!("{} {}", ledger.alive.len(), "v".repeat(length));
-        let answer = sidecar.post("/v1/tokenize", &json!({ "value": value }));
+        let body = json!({ "value": value, "metadata": { "bytes": value.len() } });
+        let answer = sidecar.post("/v1/tokenize", &body);
         if answer.status != 200 {
             assert_eq!((answer.status, &*answer.code()), (503, "storage_unavailable"));
             assert_eq!(answer.json()["retryable"], true);
@@ -107,8 +108,24 @@ fn write_until_refused(sidecar: &Sidecar, ledger: &mut Ledger, length: usize) {
 fn fill_ledger(sidecar: &Sidecar, ledger: &mut Ledger, count: usize) {
     for _ in 0..count {
         let value = format!("value {}", ledger.alive.len());
-        ledger.alive.insert(sidecar.tokenize(&value), value);
+        let body = json!({ "value": value, "metadata": { "bytes": value.len() } });
+        let token = sidecar.post("/v1/tokenize", &body).json()["token"].as_str().unwrap().into();
+        ledger.alive.insert(token, value);
     }
+}
+
+/// Values may be remembered; metadata never is, so that it comes from the disk each time.
+fn check(ledger: &Ledger, sidecar: &Sidecar) {
+    ledger.check(sidecar);
+    let mut raw = Raw::connect(sidecar.socket());
+    for (token, value) in &ledger.alive {
+        check_metadata(&mut raw, token, value);
+    }
+}
+
+fn check_metadata(raw: &mut Raw, token: &str, value: &str) {
+    let answer = raw.post("/v1/metadata/get", &json!({ "token": token }));
+    assert_eq!(answer.json()["metadata"], json!({ "bytes": value.len() }), "{}", answer.text());
 }
 
 const UP: &str = "lunasec_dependency_up{dependency=\"storage\"}";
@@ -127,8 +144,7 @@ fn keep_reading(sidecar: &Sidecar, ledger: &Ledger) -> impl FnOnce() -> usize + 
     let reader = thread::spawn(move || {
         let mut reads = 0;
         while !stopped.load(Ordering::Relaxed) {
-            let answer = raw.post("/v1/detokenize", &json!({ "token": token }));
-            assert_eq!(answer.json()["value"], *value, "{}", answer.text());
+            check_metadata(&mut raw, &token, &value);
             reads += 1;
         }
         reads
@@ -156,7 +172,7 @@ fn a_full_disk_stops_writes_until_there_is_room_and_never_reads() {
             let reading = keep_reading(&sidecar, &ledger);
             for length in [200_000, 5_000, 1, 5_000, 200_000] {
                 write_until_refused(&sidecar, &mut ledger, length);
-                ledger.check(&sidecar);
+                check(&ledger, &sidecar);
             }
             // Reads go on, and nobody is told that all is well.
             let storage = status_of_storage(&sidecar);
@@ -166,21 +182,21 @@ fn a_full_disk_stops_writes_until_there_is_room_and_never_reads() {
             println!("{} reads went well beside failing writes", reading());
             fs::remove_file(&ballast).unwrap();
             fill_ledger(&sidecar, &mut ledger, 30);
-            ledger.check(&sidecar);
+            check(&ledger, &sidecar);
             assert_eq!(status_of_storage(&sidecar)["state"], "up");
             assert_eq!(sidecar.metric(UP), 1.0);
             // Full again, and restarted while it is.
             fill(&ballast);
             sidecar.kill();
             match disk.try_start() {
-                Ok(sidecar) => ledger.check(&sidecar),
+                Ok(sidecar) => check(&ledger, &sidecar),
                 Err((status, log)) => {
                     assert_eq!(status.code(), Some(3), "{log}");
                     assert!(log.contains("No space left"), "{log}");
                 }
             }
             fs::remove_file(&ballast).unwrap();
-            ledger.check(&disk.start());
+            check(&ledger, &disk.start());
         },
     );
 }
@@ -220,21 +236,21 @@ fn a_disk_that_becomes_read_only_is_still_read() {
         // First the writes of the file that is open fail, as they do after an I/O error ...
         limit_writes(&sidecar, Some(0));
         refuses_writes(&sidecar);
-        ledger.check(&sidecar);
+        check(&ledger, &sidecar);
         // ... then it cannot even be opened for writing any more.
         remount(&disk.path(), "ro");
         limit_writes(&sidecar, None);
         for _ in 0..5 {
             let answer = sidecar.post("/v1/tokenize", &json!({ "value": "v" }));
             assert_eq!((answer.status, &*answer.code()), (503, "storage_unavailable"));
-            ledger.check(&sidecar);
+            check(&ledger, &sidecar);
         }
         remount(&disk.path(), "rw");
         fill_ledger(&sidecar, &mut ledger, 30);
-        ledger.check(&sidecar);
+        check(&ledger, &sidecar);
         println!("{} reads went well beside failing writes", reading());
         sidecar.kill();
-        ledger.check(&disk.start());
+        check(&ledger, &disk.start());
     });
 }
 
@@ -256,8 +272,10 @@ fn a_store_that_vanishes_is_not_taken_for_an_empty_one() {
             refuses_writes(&sidecar);
             limit_writes(&sidecar, None);
             for _ in 0..3 {
-                let answer = sidecar.detokenize(&token);
+                let answer = sidecar.post("/v1/metadata/get", &json!({ "token": token }));
                 assert_eq!((answer.status, &*answer.code()), (503, "storage_unavailable"));
+                // What it has just read it still knows.
+                assert_eq!(sidecar.detokenize(&token).json()["value"], "value");
                 let answer = sidecar.post("/v1/tokenize", &json!({ "value": "v" }));
                 assert_eq!((answer.status, &*answer.code()), (503, "storage_unavailable"));
             }

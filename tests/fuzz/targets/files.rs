@@ -94,6 +94,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         direction: Direction::Tokenize,
         sidecar: "lunasec.sock".into(),
         namespace: None,
+        session: None,
         input: Source::Stdin,
         output: Target::Stdout,
         columns: columns.iter().map(ToString::to_string).collect(),

@@ -143,7 +143,8 @@ def grants(stub):
     request.actions.append(pb.ACTION_DELETE)
     stub.CreateGrants(request, timeout=PATIENCE)
     same(outcomes(pb.ACTION_DELETE)[0], "valid_until")
-    revoked = stub.RevokeGrants(pb.RevokeGrantsRequest(session=session), timeout=PATIENCE)
+    all_of_it = pb.RevokeGrantsRequest(session=session, all=True)
+    revoked = stub.RevokeGrants(all_of_it, timeout=PATIENCE)
     assert not revoked.HasField("revoked"), "a whole session has no count"
     denied(pb.ACTION_DELETE)
     request.actions.append(pb.ACTION_DELETE)

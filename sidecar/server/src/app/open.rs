@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Keys, KmsKeys, Storage},
     env::{Clock, Entropy},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
-    store::{self, Ages, EmbeddedStore, MemoryStore, Name, S3Store, Store},
+    store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
     telemetry::Telemetry,
 };
 
@@ -58,21 +58,18 @@ impl Opener {
             Storage::Embedded { path } => {
                 prepare_directory(path)?;
                 let store = store::Timed::new(EmbeddedStore::open(path)?, limits::STORAGE_TIME);
-                // A value is on this machine already; grants are asked for beside each.
-                let ages = Ages { value: None, ..Ages::default() };
-                self.remembering(store::Measured::new(store, dependency()), ages)
+                self.remembering(store::Measured::new(store, dependency()))
             }
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
-                let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
-                self.remembering(retried, Ages::default())
+                self.remembering(store::Retried::new(measured, Arc::clone(&self.entropy)))
             }
         })
     }
 
-    fn remembering(&self, store: impl Store + 'static, ages: Ages) -> Arc<dyn Store> {
-        let clock = Arc::clone(&self.clock);
+    fn remembering(&self, store: impl Store + 'static) -> Arc<dyn Store> {
+        let (clock, ages) = (Arc::clone(&self.clock), store::Ages::default());
         Arc::new(store::Cached::new(store, clock, ages, limits::CACHE_BYTES))
     }
 

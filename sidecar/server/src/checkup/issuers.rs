@@ -18,10 +18,10 @@ pub async fn check_issuers(issuers: &[Issuer]) -> Vec<Finding> {
 async fn check(settings: &Issuer) -> Finding {
     let (issuer, place) = (&settings.issuer, place(&settings.jwks));
     match sessions::source(&settings.jwks).keys().await {
-        Ok(keys) => {
-            let count = keys.count();
-            Finding::well(ABOUT, format!("{issuer}: {count} of use at {place}"))
+        Ok(keys) if keys.count() > 0 => {
+            Finding::well(ABOUT, format!("{issuer}: {place}: {}", keys.words()))
         }
+        Ok(keys) => Finding::wrong(ABOUT, format!("{issuer}: {place}: {}; {ADVICE}", keys.words())),
         Err(trouble) => Finding::wrong(ABOUT, format!("{issuer}: {place}: {trouble}; {ADVICE}")),
     }
 }

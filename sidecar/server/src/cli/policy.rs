@@ -1,12 +1,12 @@
 //! `lunasec policy test`: what the policy of a configuration says to some calls, by the same lines as
-//! the sidecar. Rates and the grants themselves are not part of it.
+//! the sidecar. Rates, the grants themselves and whether a JWT is a good one are not part of it.
 
 use std::{fmt, fs, path::PathBuf, process::ExitCode};
 
-use lunasec_core::policy::{Client, Policy as Rules};
+use lunasec_core::policy::{Client, Operation, Policy as Rules, Proof};
 
 use super::{FAILED, Outcome, Stop, USAGE, check, print};
-use crate::config::{Case, Verdict};
+use crate::config::{Case, Jwt, Verdict};
 
 /// Arguments of `lunasec policy`.
 #[derive(clap::Args)]
@@ -50,10 +50,11 @@ impl Test {
             }
         };
         let own = self.own_uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        let proven = !config.sessions.is_empty();
         let rules = Rules::new(Client::own(own), config.clients);
         let mut failed = 0_usize;
         for case in &cases {
-            let decision = Decision::of(&rules, case);
+            let decision = Decision::of(&rules, proven, case);
             failed += usize::from(!decision.is_expected(case));
             print(&format!("{}\n", decision.line(case)))?;
         }
@@ -83,7 +84,8 @@ struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    fn of(rules: &'a Rules, case: &Case) -> Self {
+    /// `proven` where there are issuers, so that a session counts only with its JWT.
+    fn of(rules: &'a Rules, proven: bool, case: &Case) -> Self {
         match rules.admit(&case.caller, case.operation, case.namespace.clone()) {
             Err(refused) => Self {
                 verdict: Verdict::Deny,
@@ -92,12 +94,14 @@ impl<'a> Decision<'a> {
             },
             Ok((client, _)) => {
                 let needs = client.needs(case.operation);
-                let missing = needs.missing(case.session, case.purpose);
+                let lacks = session(client, proven, case).map_or_else(Some, |session| {
+                    needs.missing(session, case.purpose).map(|missing| missing.to_string())
+                });
                 let grant = needs.grant.then(|| "if the session has a grant".to_owned());
                 Self {
-                    verdict: if missing.is_some() { Verdict::Deny } else { Verdict::Allow },
+                    verdict: if lacks.is_some() { Verdict::Deny } else { Verdict::Allow },
                     client: Some(&client.name),
-                    rule: missing.map(|missing| missing.to_string()).or(grant),
+                    rule: lacks.or(grant),
                 }
             }
         }
@@ -123,6 +127,30 @@ impl<'a> Decision<'a> {
         }
         line
     }
+}
+
+/// Whether the call is made in a session, or why what it says of one is refused.
+fn session(client: &Client, proven: bool, case: &Case) -> Result<bool, String> {
+    match case.jwt {
+        _ if case.operation == Operation::Status => return Ok(false),
+        Jwt::Same | Jwt::Other if !proven => {
+            return Err("a JWT where no [[sessions]] are configured".into());
+        }
+        _ => {}
+    }
+    if proven {
+        let proof = match case.jwt {
+            Jwt::None => Proof::Missing,
+            Jwt::Same => Proof::Same,
+            Jwt::Other => Proof::Other,
+        };
+        // One beside the call, and one in the body of every grant.
+        let names = [(case.session, false), (case.operation == Operation::Grants, true)];
+        for (_, in_body) in names.into_iter().filter(|(named, _)| *named) {
+            client.may_name(proof, in_body).map_err(|why| why.to_string())?;
+        }
+    }
+    Ok(if proven { case.jwt != Jwt::None } else { case.session })
 }
 
 impl fmt::Display for Decision<'_> {
@@ -160,17 +188,36 @@ mod tests {
         operations = ["delete"]
     "#;
 
-    /// The lines of cases that are each one line, in a policy whose sidecar runs as user 1.
+    const ISSUER: &str = r#"
+        [[clients]]
+        name = "trusted"
+        uid = 30
+        namespaces = ["shop"]
+        operations = ["detokenize", "grants"]
+        grant_any_session = true
+        require_grant = true
+        [[sessions]]
+        issuer = "https://id.test"
+        audience = "shop"
+        jwks = "/keys.json"
+    "#;
+
     fn lines(cases: &[&str]) -> Vec<String> {
-        let clients = Config::parse(CONFIG, &[]).unwrap().clients;
-        let rules = Rules::new(Client::own(1), clients);
+        lines_of(CONFIG, cases)
+    }
+
+    /// The lines of cases that are each one line, in a policy whose sidecar runs as user 1.
+    fn lines_of(config: &str, cases: &[&str]) -> Vec<String> {
+        let config = Config::parse(config, &[]).unwrap();
+        let proven = !config.sessions.is_empty();
+        let rules = Rules::new(Client::own(1), config.clients);
         let tables: Vec<String> = cases
             .iter()
             .enumerate()
             .map(|(at, case)| format!("{{ name = \"{at}\", {case} }}"))
             .collect();
         let cases = Case::parse(&format!("cases = [{}]", tables.join(", "))).unwrap();
-        cases.iter().map(|case| Decision::of(&rules, case).line(case)).collect()
+        cases.iter().map(|case| Decision::of(&rules, proven, case).line(case)).collect()
     }
 
     #[test]
@@ -212,11 +259,57 @@ mod tests {
     }
 
     #[test]
+    fn where_there_are_issuers_a_session_needs_its_jwt() {
+        let case = |uid, operation: &str, rest: &str, expect: &str| {
+            format!(
+                "uid = {uid}, gid = 1, operation = {operation:?}, purpose = true, expect = {expect:?}{rest}"
+            )
+        };
+        let (named, same, other) = (", session = true", ", jwt = \"same\"", ", jwt = \"other\"");
+        let (named_same, named_other) = (named.to_owned() + same, named.to_owned() + other);
+        let cases = [
+            case(10, "detokenize", "", "deny"),
+            case(10, "detokenize", named, "deny"),
+            case(10, "detokenize", same, "allow"),
+            case(10, "detokenize", &named_same, "allow"),
+            case(10, "detokenize", &named_other, "deny"),
+            case(10, "tokenize", "", "allow"),
+            case(10, "tokenize", named, "deny"),
+            case(10, "grants", "", "deny"),
+            case(10, "grants", same, "allow"),
+            case(10, "grants", other, "deny"),
+            case(30, "grants", "", "allow"),
+            case(30, "grants", other, "allow"),
+            case(30, "grants", named, "deny"),
+            case(30, "detokenize", named, "deny"),
+            case(30, "detokenize", &named_other, "allow"),
+        ];
+        let cases: Vec<_> = cases.iter().map(String::as_str).collect();
+        let config = CONFIG.to_owned() + ISSUER;
+        let lines = lines_of(&config, &cases);
+        let wrong: Vec<_> = lines.iter().filter(|line| !line.starts_with("ok ")).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert!(
+            lines[1].ends_with("deny by \"strict\": a session without its JWT"),
+            "{}",
+            lines[1]
+        );
+        let another = "another session than the JWT's, without `grant_any_session`";
+        assert!(lines[4].ends_with(another) && lines[9].ends_with(another), "{lines:#?}");
+        let alone = lines_of(
+            CONFIG,
+            &[r#"uid = 10, gid = 1, operation = "tokenize", jwt = "same", expect = "deny""#],
+        );
+        assert!(alone[0].contains("no [[sessions]] are configured"), "{alone:?}");
+    }
+
+    #[test]
     fn the_documented_cases_hold_for_the_documented_clients() {
         let config = Config::parse(include_str!("../config/example.toml"), &[]).unwrap();
+        let proven = !config.sessions.is_empty();
         let rules = Rules::new(Client::own(1), config.clients);
         let cases = Case::parse(include_str!("../config/example-cases.toml")).unwrap();
-        let failed = |case: &&Case| !Decision::of(&rules, case).is_expected(case);
+        let failed = |case: &&Case| !Decision::of(&rules, proven, case).is_expected(case);
         assert_eq!(cases.iter().find(failed), None);
         assert!(!cases.is_empty());
     }

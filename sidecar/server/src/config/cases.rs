@@ -16,7 +16,7 @@ use super::{
     fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     read,
-    settings::{Draft, Verdict, words},
+    settings::{Draft, Jwt, Verdict, words},
     table::{Table, field},
 };
 
@@ -33,6 +33,8 @@ pub struct Case {
     pub namespace: Option<Namespace>,
     /// Whether the call carries a session.
     pub session: bool,
+    /// Which JWT it shows.
+    pub jwt: Jwt,
     /// Whether the call carries a purpose.
     pub purpose: bool,
     /// What should come of it.
@@ -60,6 +62,7 @@ impl Case {
             operation: case.operation?,
             namespace: case.namespace.and_then(|name| Namespace::parse(&name).ok()),
             session: case.session,
+            jwt: case.jwt,
             purpose: case.purpose,
             expect: case.expect?,
             client: case.client,
@@ -109,6 +112,16 @@ const FIELDS: &[Field] = &[
         Need::Default,
         Kind::Switch(|d| &mut d.case.session),
         "Whether the call carries a session.",
+    ),
+    case(
+        "jwt",
+        Need::Default,
+        Kind::Word {
+            words: Jwt::WORDS,
+            put: |d, word| Jwt::parse(word).map(|jwt| d.case.jwt = jwt),
+            get: |d| Some(d.case.jwt.as_str()),
+        },
+        "The JWT that the call shows: \"same\" of the session that it names, there or in the body of a grant, \"other\" of another.",
     ),
     case(
         "purpose",

@@ -11,6 +11,7 @@ use super::{
     fields::{Field, Need, Section, Times},
     mistake::Place,
     reader::{Item, Reader},
+    settings::Jwks,
 };
 
 impl Item {
@@ -111,11 +112,21 @@ impl Reader {
         }
     }
 
-    /// Reports issuers that are there twice: which of two would have the keys?
+    /// Reports issuers that are there twice, and such as have their keys in two places: which of the two
+    /// would count?
     fn issuers(&mut self, items: &[&Item]) {
         let mut first: BTreeMap<(String, String), &Place> = BTreeMap::new();
+        let mut places: BTreeMap<String, (Jwks, &Place)> = BTreeMap::new();
         for item in items.iter().copied().filter(|item| item.is_good()) {
             let Some(issuer) = item.draft.issuer() else { continue };
+            let before = places
+                .entry(issuer.issuer.clone())
+                .or_insert_with(|| (issuer.jwks.clone(), &item.place));
+            if before.0 != issuer.jwks {
+                let what = format!("this issuer has its keys elsewhere too, at {}", before.1);
+                let place = item.place_of("jwks").unwrap_or(&item.place).clone();
+                self.mistake(place, what, "write the same jwks for both");
+            }
             match first.entry((issuer.issuer, issuer.audience)) {
                 Entry::Vacant(free) => _ = free.insert(&item.place),
                 Entry::Occupied(taken) => {
@@ -162,12 +173,14 @@ impl Reader {
         let concerns = |name: &str, what: &Operation| match name {
             "require_grant" => strict.needs(*what).grant,
             "require_purpose" => strict.needs(*what).purpose,
+            "reveals_per_minute" => *what == Operation::Detokenize,
             _ => *what == Operation::Grants,
         };
         for (name, on) in [
             ("require_grant", client.require_grant),
             ("require_purpose", client.require_purpose),
             ("grant_any_session", client.grant_any_session),
+            ("reveals_per_minute", client.reveals_per_minute.is_some()),
         ] {
             let has_some = client.operations.iter().any(|what| concerns(name, what));
             let Some(place) = item.place_of(name).filter(|_| on && !has_some) else { continue };

@@ -281,6 +281,20 @@ words! {
 }
 
 words! {
+    /// Which JWT a call shows.
+    #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+    pub enum Jwt {
+        /// None.
+        #[default]
+        None = "none",
+        /// That of the session that it names.
+        Same = "same",
+        /// That of another session.
+        Other = "other",
+    }
+}
+
+words! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(super) enum StorageKind {
         Embedded = "embedded",
@@ -374,6 +388,7 @@ pub(super) struct CaseDraft {
     pub(super) namespace: Option<String>,
     pub(super) operation: Option<Operation>,
     pub(super) session: bool,
+    pub(super) jwt: Jwt,
     pub(super) purpose: bool,
     pub(super) expect: Option<Verdict>,
     pub(super) client: Option<String>,

@@ -73,7 +73,9 @@ impl Verbs {
         let request: api::RevokeGrantsRequest = message::list_or_none(body.bytes())?;
         self.0.check_items(request.tokens.len())?;
         let session = session(&request.session)?;
-        let revoked = if request.tokens.is_empty() {
+        let revoked = if request.all != request.tokens.is_empty() {
+            return Err(invalid("name the tokens, or set `all` and name none"));
+        } else if request.all {
             self.0.vault.grants_revoke_all(call, &session).await?
         } else {
             let tokens = request.tokens.iter().map(|text| token(text));

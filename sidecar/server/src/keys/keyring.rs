@@ -116,6 +116,8 @@ const INDEX: &str = "index";
 struct Unwrapped {
     key: Arc<DataKey>,
     at: Duration,
+    /// Past its age it serves until then, after an attempt to unwrap it anew has failed.
+    pause: Duration,
 }
 
 #[derive(Default)]
@@ -319,16 +321,20 @@ impl Keyring {
     fn held_key(&self, slot: &Slot) -> Option<Arc<DataKey>> {
         let held = self.held();
         let unwrapped = held.unwrapped.get(slot)?;
-        (self.held_for(unwrapped) < self.settings.age).then(|| Arc::clone(&unwrapped.key))
+        let age = self.held_for(unwrapped);
+        let paused = || age < self.settings.extension && self.clock.monotonic() < unwrapped.pause;
+        (age < self.settings.age || paused()).then(|| Arc::clone(&unwrapped.key))
     }
 
-    /// A key past its age, while it cannot be unwrapped anew; see `extend`.
+    /// A key past its age, while it cannot be unwrapped anew; see `extend`. Not every request tries that,
+    /// and waits for it: the next one does after a pause.
     fn aged(&self, slot: &Slot, error: KeyError) -> Result<Arc<DataKey>, KeyError> {
-        let held = self.held();
-        match held.unwrapped.get(slot) {
+        let mut held = self.held();
+        match held.unwrapped.get_mut(slot) {
             Some(unwrapped)
                 if !is_refusal(&error) && self.held_for(unwrapped) < self.settings.extension =>
             {
+                unwrapped.pause = self.clock.monotonic() + self.settings.retry;
                 Ok(Arc::clone(&unwrapped.key))
             }
             _ => Err(error),
@@ -349,7 +355,7 @@ impl Keyring {
             }
         }
         let at = self.clock.monotonic();
-        held.unwrapped.insert(slot.clone(), Unwrapped { key: Arc::clone(&key), at });
+        held.unwrapped.insert(slot.clone(), Unwrapped { key: Arc::clone(&key), at, pause: at });
         key
     }
 

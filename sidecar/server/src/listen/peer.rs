@@ -3,10 +3,13 @@
 //! User and group decide, by the kernel's word at the time of the connect. The process decides nothing:
 //! its number is for people. It is told only where the very process that connected was alive when its
 //! connection was taken, which its pidfd knows: so nobody else had its number by then.
+//!
+//! In a user namespace, whoever is not mapped into it is shown under one and the same number, which may be a
+//! client's too. That number says nothing then, and is nobody's.
 
-use std::io;
+use std::{io, sync::LazyLock};
 
-use lunasec_core::policy::Caller;
+use lunasec_core::policy::{Caller, NOBODY};
 use tokio::net::UnixStream;
 
 use crate::platform;
@@ -18,8 +21,17 @@ pub(super) fn caller(stream: &UnixStream) -> io::Result<Caller> {
     let pid = credentials.pid().filter(|pid| *pid > 0);
     let alive =
         || platform::peer_process(stream).is_some_and(|process| platform::is_alive(&process));
-    Ok(Caller { uid: credentials.uid(), gid: credentials.gid(), pid: pid.filter(|_| alive()) })
+    let (strange_uid, strange_gid) = *STRANGERS;
+    let known = |id: u32, strange: Option<u32>| if strange == Some(id) { NOBODY } else { id };
+    Ok(Caller {
+        uid: known(credentials.uid(), strange_uid),
+        gid: known(credentials.gid(), strange_gid),
+        pid: pid.filter(|_| alive()),
+    })
 }
+
+/// A process stays in its user namespace, unless it asks for another, which this one does not.
+static STRANGERS: LazyLock<(Option<u32>, Option<u32>)> = LazyLock::new(platform::strangers);
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

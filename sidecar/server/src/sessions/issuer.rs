@@ -1,16 +1,17 @@
 //! One issuer, and its keys, which are read now and then on the side.
 //!
-//! The keys are read at the start and every five minutes; no request waits for that while there are
-//! some. When they cannot be read, the last good ones count for a day, and then none do: an issuer that
-//! took a key back must not be ignored for ever. A JWT whose key is unknown makes them be read at once,
-//! but not within ten seconds of the last time, whatever came of it: unknown names are free to make up.
+//! The keys are read at the start and every five minutes; a request whose key is among them does not wait for
+//! that. When they cannot be read, the last good ones count for a day, and then none do: an issuer that
+//! took a key back must not be ignored for ever. A set without keys takes all of them back. A JWT whose
+//! key is unknown makes them be read at once, but not within ten seconds of the last time, whatever came
+//! of it, and few wait for it at once: unknown names are free to make up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lunasec_api::Code;
 use lunasec_core::limits;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
@@ -30,13 +31,18 @@ const READ: Request = Request::read("read");
 /// See the module.
 pub struct Issuer {
     settings: config::Issuer,
-    reader: Arc<Reader>,
-    reading: AbortHandle,
+    keys: Arc<Reading>,
 }
 
-impl Drop for Issuer {
+/// Reads for as long as somebody has it.
+struct Reading {
+    reader: Arc<Reader>,
+    task: AbortHandle,
+}
+
+impl Drop for Reading {
     fn drop(&mut self) {
-        self.reading.abort();
+        self.task.abort();
     }
 }
 
@@ -63,6 +69,8 @@ struct Reader {
     held: Mutex<Option<Held>>,
     wanted: Notify,
     progress: watch::Sender<Progress>,
+    /// Requests that may wait for a reading at once: each has a place that others need.
+    waiting: Semaphore,
 }
 
 impl Issuer {
@@ -78,9 +86,16 @@ impl Issuer {
             held: Mutex::default(),
             wanted: Notify::new(),
             progress: watch::Sender::default(),
+            waiting: Semaphore::new(limits::JWKS_WAITING),
         });
-        let reading = tokio::spawn(Arc::clone(&reader).run()).abort_handle();
-        Self { settings, reader, reading }
+        let task = tokio::spawn(Arc::clone(&reader).run()).abort_handle();
+        Self { settings, keys: Arc::new(Reading { reader, task }) }
+    }
+
+    /// The same with other settings, and the keys that it has, if those are to be read at the same place.
+    pub(super) fn with(&self, settings: &config::Issuer) -> Option<Self> {
+        let same = settings.issuer == self.settings.issuer && settings.jwks == self.settings.jwks;
+        same.then(|| Self { settings: settings.clone(), keys: Arc::clone(&self.keys) })
     }
 
     /// As configured.
@@ -90,7 +105,7 @@ impl Issuer {
 
     /// How reading its keys goes.
     pub fn dependency(&self) -> &Arc<Dependency> {
-        &self.reader.dependency
+        &self.reader().dependency
     }
 
     /// How many keys it has now.
@@ -100,12 +115,16 @@ impl Issuer {
 
     /// Has its keys read again soon.
     pub(super) fn refresh(&self) {
-        self.reader.wanted.notify_one();
+        self.reader().wanted.notify_one();
+    }
+
+    fn reader(&self) -> &Reader {
+        &self.keys.reader
     }
 
     /// Its keys, while they may be believed.
     pub(super) fn held(&self) -> Option<Held> {
-        let held = self.reader.held().clone();
+        let held = self.reader().held().clone();
         held.filter(|held| held.read.elapsed() < limits::JWKS_AGE)
     }
 
@@ -116,28 +135,32 @@ impl Issuer {
         {
             return Ok(held);
         }
-        self.reader.read_again().await;
-        self.held().ok_or_else(|| {
-            Failure::new(
-                Code::KeysUnavailable,
-                "the keys of the JWT's issuer cannot be read (sessions.jwks); try again later",
-            )
-        })
+        self.reader().read_again().await?;
+        self.held().ok_or_else(unavailable)
     }
+}
+
+fn unavailable() -> Failure {
+    Failure::new(
+        Code::KeysUnavailable,
+        "the keys of the JWT's issuer cannot be read (sessions.jwks); try again later",
+    )
 }
 
 impl Reader {
     /// Waits for the end of a reading that is under way, or begins one; unless the last is too near.
-    async fn read_again(&self) {
+    async fn read_again(&self) -> Result<(), Failure> {
         let mut progress = self.progress.subscribe();
         let before = *progress.borrow_and_update();
         match before.idle_since {
-            Some(since) if since.elapsed() < limits::JWKS_PAUSE => return,
+            Some(since) if since.elapsed() < limits::JWKS_PAUSE => return Ok(()),
             Some(_) => self.wanted.notify_one(),
             None => {}
         }
+        let _waits = self.waiting.try_acquire().map_err(|_| unavailable())?;
         // Its sender is in `self`: it cannot end.
         let _ = progress.wait_for(|now| now.ended > before.ended).await;
+        Ok(())
     }
 
     async fn run(self: Arc<Self>) {
@@ -160,6 +183,11 @@ impl Reader {
     async fn read(&self) -> bool {
         let started = self.dependency.start();
         match self.source.keys().await {
+            Ok(keys) if keys.count() == 0 => {
+                self.dependency.failed(READ, "no_key", &keys.words(), started);
+                self.take(keys);
+                false
+            }
             Ok(keys) => {
                 self.dependency.answered(READ, "ok", started);
                 self.take(keys);

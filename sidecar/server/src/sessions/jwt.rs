@@ -1,20 +1,17 @@
 //! One JWT (RFC 7519) in its compact form (RFC 7515), without I/O: taken apart, then proven by a set of
 //! keys, then held against what is expected of it. As strict as RFC 8725 asks.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use lunasec_core::{
     ids::{Millis, Session},
     limits,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{key::Algorithm, keys::KeySet};
+use super::{key::Algorithm, keys::KeySet, object::Object};
 use crate::config;
 
 /// A JWT of which nothing is believed yet.
@@ -66,7 +63,9 @@ pub enum Refused {
     #[error("it is not valid yet (`nbf`, `iat`)")]
     Future,
     /// It names no session.
-    #[error("it has no session: the claim that names it is absent, or no text of 1 to 1,024 bytes")]
+    #[error(
+        "it has no session: the claim that names it is absent, or no text of 1 to 1,024 bytes without control characters and with no space at either end"
+    )]
     Session,
 }
 
@@ -97,7 +96,6 @@ struct Header {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
-    crit: Option<serde::de::IgnoredAny>,
 }
 
 impl<'a> Jwt<'a> {
@@ -109,15 +107,17 @@ impl<'a> Jwt<'a> {
         let (signed, signature) = text.rsplit_once('.').ok_or(Refused::Syntax)?;
         // A header in base64url has no dot, so what has more than three parts ends here.
         let (header, claims) = signed.split_once('.').ok_or(Refused::Syntax)?;
-        let header: Header = part(header)?;
-        if header.crit.is_some() {
+        let header = part(header)?;
+        if header.contains_key("crit") {
             return Err(Refused::Critical);
         }
+        let header: Header =
+            serde_json::from_value(Value::Object(header)).map_err(|_| Refused::Syntax)?;
         let algorithm = Algorithm::named(&header.alg).ok_or(Refused::Algorithm)?;
         if !header.typ.as_deref().is_none_or(is_token) {
             return Err(Refused::Kind);
         }
-        let Object(claims) = part(claims)?;
+        let claims = part(claims)?;
         // What tells of an event, such as a session's end, has the same issuer, audience and claims
         // (RFC 8417), and is no proof of that session.
         if claims.contains_key("events") {
@@ -187,37 +187,8 @@ fn is_token(typ: &str) -> bool {
     ["JWT", "at+jwt"].iter().any(|known| short.eq_ignore_ascii_case(known))
 }
 
-fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Refused> {
+fn part(text: &str) -> Result<Map<String, Value>, Refused> {
     let bytes = BASE64URL.decode(text).map_err(|_| Refused::Syntax)?;
-    serde_json::from_slice(&bytes).map_err(|_| Refused::Syntax)
-}
-
-/// A JSON object in which no name stands twice: who checks it and who uses it must not see different
-/// claims.
-struct Object(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
-    }
-}
-
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Object, A::Error> {
-        let mut object = Map::new();
-        while let Some((name, value)) = entries.next_entry::<String, Value>()? {
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands twice"));
-            }
-        }
-        Ok(Object(object))
-    }
+    let Object(part) = serde_json::from_slice(&bytes).map_err(|_| Refused::Syntax)?;
+    Ok(part)
 }

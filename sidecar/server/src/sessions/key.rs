@@ -28,7 +28,8 @@ impl Algorithm {
         match name {
             "RS256" => Some(Self::Rs256),
             "ES256" => Some(Self::Es256),
-            "EdDSA" => Some(Self::EdDsa),
+            // The one curve of it that is here has a name of its own too (RFC 9864).
+            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
             _ => None,
         }
     }
@@ -73,6 +74,8 @@ enum Public {
 
 /// Bytes of a coordinate of P-256, and of an Ed25519 key.
 const COORDINATE: usize = 32;
+/// Bytes of an RSA modulus: 2,048 to 8,192 bits. Another verifies nothing, and would be counted as a key.
+const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
 
 impl Key {
     /// The key, if it is one that signs by an algorithm of ours: a set may hold others too.
@@ -84,7 +87,9 @@ impl Key {
         }
         let (algorithm, public) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
             ("RSA", _) => {
-                (Algorithm::Rs256, Public::Rsa { n: number(&jwk.n)?, e: number(&jwk.e)? })
+                let (n, e) = (number(&jwk.n)?, number(&jwk.e)?);
+                let fits = RSA_BYTES.contains(&n.len()) && n[0] >= 0x80 && is_exponent(&e);
+                fits.then_some((Algorithm::Rs256, Public::Rsa { n, e }))?
             }
             ("EC", Some("P-256")) => {
                 let point = [vec![4], coordinate(&jwk.x)?, coordinate(&jwk.y)?].concat();
@@ -101,7 +106,6 @@ impl Key {
     /// Whether the signature of `message` is by this key.
     pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match &self.public {
-            // Below 2,048 bits it is refused too.
             Public::Rsa { n, e } => RsaPublicKeyComponents { n, e }.verify(
                 &RSA_PKCS1_2048_8192_SHA256,
                 message,
@@ -127,6 +131,12 @@ fn number(text: &Option<String>) -> Option<Vec<u8>> {
     let bytes = bytes(text)?;
     let first = bytes.iter().position(|byte| *byte != 0)?;
     Some(bytes[first..].to_vec())
+}
+
+/// An odd number of at least 3 and at most 33 bits.
+fn is_exponent(e: &[u8]) -> bool {
+    let long = e.len() > 5 || (e.len() == 5 && e[0] > 1);
+    !long && e.last().is_some_and(|last| last % 2 == 1) && e != [1]
 }
 
 fn coordinate(text: &Option<String>) -> Option<Vec<u8>> {

@@ -1,13 +1,20 @@
 //! The keys of an issuer: a JWK Set (RFC 7517).
 
 use lunasec_core::limits;
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::key::{Algorithm, Jwk, Key};
+use super::{
+    key::{Algorithm, Key},
+    object::Object,
+};
 
 /// See the module.
 #[derive(PartialEq, Eq, Debug)]
-pub struct KeySet(Vec<Key>);
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// Others that the set holds.
+    left_out: usize,
+}
 
 /// Why a text is no set of keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,32 +25,38 @@ pub enum InvalidKeySet {
     /// There are too many.
     #[error("it holds more than {} keys", limits::JWKS_KEYS)]
     TooMany,
-    /// None is of use.
-    #[error("it holds no public key for RS256, ES256 or EdDSA")]
-    NoneFits,
-}
-
-#[derive(Deserialize)]
-struct Set<'a> {
-    #[serde(borrow)]
-    keys: Vec<&'a serde_json::value::RawValue>,
 }
 
 impl KeySet {
-    /// Reads a set. Keys that are not of use here are left out, as the RFC asks.
+    /// Reads a set. Keys that are not of use here are left out, as the RFC asks; there may be no others.
     pub fn parse(text: &[u8]) -> Result<Self, InvalidKeySet> {
-        let set: Set<'_> = serde_json::from_slice(text).map_err(|_| InvalidKeySet::Syntax)?;
-        if set.keys.len() > limits::JWKS_KEYS {
+        let Object(mut set) = serde_json::from_slice(text).map_err(|_| InvalidKeySet::Syntax)?;
+        let Some(Value::Array(all)) = set.remove("keys") else { return Err(InvalidKeySet::Syntax) };
+        if all.len() > limits::JWKS_KEYS {
             return Err(InvalidKeySet::TooMany);
         }
-        let jwks = set.keys.iter().filter_map(|key| serde_json::from_str::<Jwk>(key.get()).ok());
+        let (count, objects) = (all.len(), all.into_iter().filter(Value::is_object));
+        let jwks = objects.filter_map(|jwk| serde_json::from_value(jwk).ok());
         let keys: Vec<Key> = jwks.filter_map(|jwk| Key::of(&jwk)).collect();
-        if keys.is_empty() { Err(InvalidKeySet::NoneFits) } else { Ok(Self(keys)) }
+        Ok(Self { left_out: count - keys.len(), keys })
     }
 
     /// How many are of use.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.keys.len()
+    }
+
+    /// How many there are, and of how many nothing can be made.
+    pub fn words(&self) -> String {
+        let (count, left_out) = (self.count(), self.left_out);
+        let mut words = match count {
+            0 => "no key for RS256 (2,048 to 8,192 bits), ES256 or EdDSA".to_owned(),
+            _ => format!("{count} of use"),
+        };
+        if left_out > 0 {
+            words.push_str(&format!("; {left_out} of another kind, use or size are left out"));
+        }
+        words
     }
 
     /// The keys that may have signed: those of that name or, without a name, the only one that is for the
@@ -54,8 +67,8 @@ impl KeySet {
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &'a Key> {
         let fit = move |key: &&Key| key.algorithm == algorithm;
-        let only = self.0.iter().filter(fit).count() == 1;
-        self.0.iter().filter(fit).filter(move |key| match id {
+        let only = self.keys.iter().filter(fit).count() == 1;
+        self.keys.iter().filter(fit).filter(move |key| match id {
             Some(id) => key.id.as_deref() == Some(id),
             None => only,
         })

@@ -51,7 +51,7 @@ impl Stack {
         let reply = result.unwrap_or_else(|failure| {
             // That a client had less patience than the sidecar is no news to the operator.
             if !(time < deadline && failure.code == Code::DeadlineExceeded) {
-                log(&id, method.operation(), &failure);
+                log(&id, caller, method.operation(), &failure);
             }
             grpc::failed(&failure)
         });

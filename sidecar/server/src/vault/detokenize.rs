@@ -94,8 +94,9 @@ impl Vault {
         token: &Token,
     ) -> Result<Revealed, Failure> {
         self.require_grant(call, standing, token, Action::Detokenize).await?;
-        call.guest.reveal(self.clock.monotonic())?;
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+        // Counted once there is something to reveal, and not for what is not there.
+        call.guest.reveal(self.clock.monotonic())?;
         Revealed::new(found.opened.plaintext)
     }
 }

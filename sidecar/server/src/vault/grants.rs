@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use lunasec_api::Code;
 use lunasec_core::{
     derive::SessionTag,
-    envelope::Subject,
+    envelope::{self, Subject},
     grant::{self, Action, Generation, SessionState},
     ids::{Millis, Session},
     limits,
@@ -176,13 +176,15 @@ impl Vault {
         let Some(object) = self.store.get(&place.name).await? else {
             return Err(Failure::not_found());
         };
-        if let Some(header) = place.opened.recall(&object.bytes) {
+        let proof = envelope::header_proof(&object.bytes);
+        if let Some(header) = proof.as_ref().and_then(|proof| place.opened.recall(proof)) {
             return self.live(&header);
         }
-        let bytes = object.bytes.clone();
         let subject = Self::subject(call, token, Kind::Value);
         let found = self.open(&subject, Some(object)).await?.ok_or_else(Failure::not_found)?;
-        place.opened.learn(&bytes, *found.header());
+        if let Some(proof) = proof {
+            place.opened.learn(&proof, *found.header());
+        }
         self.live(found.header())
     }
 
@@ -269,12 +271,11 @@ impl Vault {
         Ok(Generation(random(&*self.entropy)?))
     }
 
-    /// Answers each token of a list, which is about one session. One that stands there twice is asked about
-    /// once: it would only race with itself.
+    /// Answers each token of a list. One that stands there twice is asked about once: it would only race
+    /// with itself.
     async fn each<'a, T: Clone, F: Future<Output = Result<T, Failure>>>(
         &self,
         call: &Call,
-        session: &SessionPlace,
         tokens: &'a [Result<Token, Failure>],
         ask: impl Fn(&'a Token, Arc<Place<Header>>) -> F,
     ) -> Vec<Result<T, Failure>> {
@@ -282,7 +283,7 @@ impl Vault {
         let places = tokens.iter().map(|token| {
             let token = token.as_ref().map_err(Clone::clone)?;
             let subject = || Self::subject(call, token, Kind::Value);
-            let place = self.memory.value(session, token, subject);
+            let place = self.memory.value(&call.namespace, token, subject);
             Ok(*first.entry(place.name.clone()).or_insert_with(|| {
                 asked.push(ask(token, place));
                 asked.len() - 1

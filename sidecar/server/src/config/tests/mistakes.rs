@@ -445,16 +445,17 @@ fn two_clients_have_two_names() {
 
 #[test]
 fn what_a_client_says_to_no_effect() {
-    let all = "require_grant = true\nrequire_purpose = true\ngrant_any_session = true";
+    let all = "require_grant = true\nrequire_purpose = true\ngrant_any_session = true\nreveals_per_minute = 9";
     assert_eq!(
         more(&(client("a", "uid = 1", "\"tokenize\"", all) + ISSUER)),
         [
             "f:8:17: clients.require_grant has no effect without the operation detokenize or metadata or delete / remove it, or add detokenize or metadata or delete to operations",
             "f:9:19: clients.require_purpose has no effect without the operation detokenize / remove it, or add detokenize to operations",
             "f:10:21: clients.grant_any_session has no effect without the operation grants / remove it, or add grants to operations",
+            "f:11:22: clients.reveals_per_minute has no effect without the operation detokenize / remove it, or add detokenize to operations",
         ]
     );
-    let none = all.replace("true", "false");
+    let none = all.replace("true", "false").replace("reveals_per_minute = 9", "");
     for (operations, more) in [
         ("\"tokenize\"", none.as_str()),
         ("\"detokenize\", \"grants\"", all),
@@ -474,6 +475,13 @@ fn issuers() {
         more(&format!("{ISSUER}{ISSUER}")),
         [
             "f:7:1: this issuer and audience have another [[sessions]], at line 3 / remove one of the two"
+        ]
+    );
+    let elsewhere = ISSUER.replace("\"a\"", "\"b\"").replace("k.json", "other.json");
+    assert_eq!(
+        more(&format!("{ISSUER}{elsewhere}")),
+        [
+            "f:10:8: this issuer has its keys elsewhere too, at line 3 / write the same jwks for both"
         ]
     );
     let two = format!("{LEAST}{ISSUER}{}", ISSUER.replace("\"a\"", "\"b\""));

@@ -20,6 +20,8 @@ use crate::{config::Jwks, env::SystemClock, telemetry::Telemetry};
 enum Serving {
     /// The public key that has this byte in it.
     Key(u8),
+    /// A set without keys.
+    Nothing,
     Failure,
     Silence,
 }
@@ -52,6 +54,7 @@ impl Source for Scripted {
                 let key = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}]}}"#);
                 Ok(key.into())
             }
+            Serving::Nothing => Ok(r#"{"keys":[]}"#.into()),
             Serving::Failure => Err(Trouble::new("refused", "it answered 500")),
             Serving::Silence => std::future::pending().await,
         }
@@ -76,6 +79,7 @@ async fn revision(issuer: &Issuer) -> Result<u64, Code> {
     issuer.keys(|_| true).await.map(|held| held.revision).map_err(|failure| failure.code)
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
@@ -118,13 +122,73 @@ async fn the_last_good_keys_count_for_a_day_and_then_none_do() {
 async fn whoever_comes_first_waits_no_longer_than_one_reading_may_take() {
     let (issuer, shared) = issuer(Serving::Silence);
     let began = Instant::now();
-    let all = join_all((0..100).map(|_| revision(&issuer))).await;
-    assert_eq!(all, [Err(Code::KeysUnavailable); 100]);
+    let ask = || async { (revision(&issuer).await, began.elapsed()) };
+    let all = join_all((0..100).map(|_| ask())).await;
+    // Some wait, and the others are told at once: who waits has a place that everybody else needs.
+    let (waited, told): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, time)| !time.is_zero());
+    assert_eq!(waited, [(Err(Code::KeysUnavailable), limits::JWKS_TIME); limits::JWKS_WAITING]);
+    assert_eq!(told.len(), 100 - limits::JWKS_WAITING);
+    assert!(told.iter().all(|(answer, _)| *answer == Err(Code::KeysUnavailable)));
     assert_eq!((began.elapsed(), shared.reads()), (limits::JWKS_TIME, 1));
     // The next is told at once, until it is time to try again.
     let again = Instant::now();
     assert_eq!(revision(&issuer).await, Err(Code::KeysUnavailable));
     assert_eq!((again.elapsed(), shared.reads()), (Duration::ZERO, 1));
+}
+
+/// Names of keys are free to make up, and whoever makes them up must not keep out those whose keys are known.
+#[tokio::test(start_paused = true)]
+async fn unknown_keys_keep_few_waiting_while_known_ones_count() {
+    let (issuer, shared) = issuer(Serving::Key(1));
+    assert_eq!(revision(&issuer).await, Ok(0));
+    shared.serve(Serving::Silence);
+    sleep(limits::JWKS_PAUSE).await;
+    let unknown = || async {
+        let began = Instant::now();
+        let answer = issuer.keys(|_| false).await.map(|held| held.revision);
+        (answer.map_err(|failure| failure.code), began.elapsed())
+    };
+    let known = async { assert_eq!(revision(&issuer).await, Ok(0)) };
+    let (answers, ()) =
+        futures_util::future::join(join_all((0..1_000).map(|_| unknown())), known).await;
+    let waited = answers.iter().filter(|(_, time)| !time.is_zero());
+    assert_eq!(waited.count(), limits::JWKS_WAITING);
+    let at_once = answers.iter().filter(|(_, time)| time.is_zero());
+    assert!(at_once.clone().all(|(answer, _)| *answer == Err(Code::KeysUnavailable)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_without_keys_takes_them_back() {
+    let (issuer, shared) = issuer(Serving::Key(1));
+    assert_eq!((revision(&issuer).await, issuer.key_count()), (Ok(0), 1));
+    shared.serve(Serving::Nothing);
+    sleep(limits::JWKS_REFRESH + SECOND).await;
+    assert_eq!((revision(&issuer).await, issuer.key_count()), (Ok(1), 0));
+    shared.serve(Serving::Key(1));
+    sleep(limits::JWKS_PAUSE + SECOND).await;
+    assert_eq!((revision(&issuer).await, issuer.key_count()), (Ok(2), 1));
+}
+
+/// As by a reload during an outage: nothing that is configured is about the keys.
+#[tokio::test(start_paused = true)]
+async fn other_settings_keep_the_keys_that_are_at_the_same_place() {
+    let (issuer, shared) = issuer(Serving::Key(1));
+    assert_eq!(revision(&issuer).await, Ok(0));
+    shared.serve(Serving::Failure);
+    let other = config::Issuer { skew: MINUTE, ..issuer.settings().clone() };
+    let renewed = issuer.with(&other).unwrap();
+    drop(issuer);
+    assert_eq!((renewed.settings(), revision(&renewed).await), (&other, Ok(0)));
+    let elsewhere = Jwks::File("other.json".into());
+    assert!(renewed.with(&config::Issuer { jwks: elsewhere, ..other.clone() }).is_none());
+    assert!(renewed.with(&config::Issuer { issuer: "https://other".into(), ..other }).is_none());
+    // It goes on reading for as long as somebody has it.
+    sleep(60 * MINUTE).await;
+    assert!(shared.reads() > 10);
+    drop(renewed);
+    let reads = shared.reads();
+    sleep(60 * MINUTE).await;
+    assert_eq!(shared.reads(), reads);
 }
 
 #[tokio::test(start_paused = true)]

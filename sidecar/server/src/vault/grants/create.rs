@@ -62,7 +62,7 @@ impl Vault {
             }
             Ok(Granted { expires_at: granted, durability: self.durability() })
         };
-        Ok(self.each(call, &place, tokens, grant).await)
+        Ok(self.each(call, tokens, grant).await)
     }
 
     /// Writes one grant, or leaves a longer one as it is; when it ends.

@@ -2,11 +2,12 @@
 //! headers alone): a grant that is warm costs no derivation and no decryption.
 //!
 //! What an object opened to counts for the very same bytes alone, and the store is asked for those each
-//! time: how long a grant may be believed is decided there. Entries are found by digests under a secret of
-//! this process, so that tokens and sessions are not in memory for longer than their requests.
+//! time: how long a grant may be believed is decided there. Of a value, however large, those are what proves
+//! its header. Entries are found by digests under a secret of this process, so that no token is in memory
+//! for longer than its requests.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -43,10 +44,9 @@ impl<T: Copy> Opened<T> {
         (**same == *bytes).then_some(*opened)
     }
 
-    /// In the place of what was there. Large values would take more memory than their opening is worth.
+    /// In the place of what was there.
     pub(super) fn learn(&self, bytes: &[u8], opened: T) {
-        let fits = bytes.len() <= limits::OPENED_BYTES;
-        *self.held() = fits.then(|| (bytes.into(), opened));
+        *self.held() = Some((bytes.into(), opened));
     }
 
     fn held(&self) -> MutexGuard<'_, Option<(Box<[u8]>, T)>> {
@@ -58,8 +58,8 @@ impl<T: Copy> Opened<T> {
 pub(super) struct SessionPlace {
     /// Stands for the session in the digests of its grants.
     id: u64,
-    /// What its tag was derived under.
-    index: Arc<DataKey>,
+    /// What its tag was derived under. It keeps the key's place from being used again, not the key.
+    index: Weak<DataKey>,
     pub(super) tag: SessionTag,
     pub(super) name: Name,
     pub(super) opened: Opened<SessionState>,
@@ -104,13 +104,14 @@ impl Memory {
         let digest = self.digest(&[&length, namespace_text, session.expose().as_bytes()]);
         let known = self.sessions.get(&digest);
         // The same key in another place was unwrapped anew, and may be another.
-        if let Some(place) = known.filter(|place| Arc::ptr_eq(&place.index, index)) {
+        let same = |place: &Arc<SessionPlace>| place.index.as_ptr() == Arc::as_ptr(index);
+        if let Some(place) = known.filter(same) {
             return place;
         }
         let tag = derive::session_tag(index, namespace, session);
         let place = Arc::new(SessionPlace {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            index: Arc::clone(index),
+            index: Arc::downgrade(index),
             tag,
             name: Name::session(namespace, &tag),
             opened: Opened::default(),
@@ -131,14 +132,14 @@ impl Memory {
         find(&self.grants, digest, subject)
     }
 
-    /// The place of a token's value, for those who ask for a session whether there is one.
+    /// The place of a token's value, for those who only ask whether there is one.
     pub(super) fn value(
         &self,
-        session: &SessionPlace,
+        namespace: &Namespace,
         token: &Token,
         subject: impl FnOnce() -> Subject,
     ) -> Arc<Place<Header>> {
-        let digest = self.digest(&[&session.id.to_be_bytes(), token.expose()]);
+        let digest = self.digest(&[token.expose(), namespace.as_str().as_bytes()]);
         find(&self.values, digest, subject)
     }
 

@@ -27,6 +27,6 @@ impl Vault {
             self.exists(call, &value, token).await?;
             Ok(verdict)
         };
-        Ok(self.each(call, &known.place, tokens, verify).await)
+        Ok(self.each(call, tokens, verify).await)
     }
 }
