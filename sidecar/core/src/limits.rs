@@ -1,4 +1,5 @@
-//! Every bound of the product, named once. Configuration may lower them, never raise them.
+//! Every bound of the product, named once. Configuration may lower those of `[limits]`, never raise them;
+//! other times are defaults where they say so.
 
 use std::time::Duration;
 

@@ -431,6 +431,32 @@ async fn an_aged_key_serves_while_the_keeper_is_away_up_to_the_limit() {
     assert!(matches!(opened, Err(KeyError::Unavailable(_))));
 }
 
+/// One request in a while finds out whether the keeper is back, and the others need not wait for that.
+#[tokio::test]
+async fn while_the_keeper_is_away_an_aged_key_is_not_unwrapped_by_every_request() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    keyring.index(&world.namespace).await.unwrap();
+    world.keeper.away();
+    world.clock.pass(limits::KEY_AGE);
+    let before = world.keeper.calls();
+    for _ in 0..100 {
+        let flights = (0..5).map(|_| keyring.opening(&world.namespace, first.id));
+        assert!(join_all(flights).await.iter().all(Result::is_ok));
+        keyring.index(&world.namespace).await.unwrap();
+    }
+    assert_eq!(world.keeper.calls() - before, 2, "one for each key");
+    world.clock.pass(limits::KEY_RETRY);
+    world.keeper.fail(None);
+    let unwrapped = world.unwrapped();
+    keyring.opening(&world.namespace, first.id).await.unwrap();
+    assert_eq!(world.unwrapped() - unwrapped, 1, "it is back, and the key is young again");
+    world.clock.pass(limits::KEY_AGE - Duration::from_millis(1));
+    keyring.opening(&world.namespace, first.id).await.unwrap();
+    assert_eq!(world.unwrapped() - unwrapped, 1);
+}
+
 #[tokio::test]
 async fn a_key_that_is_not_there_or_damaged_is_said_to_be() {
     let world = World::new();
