@@ -41,7 +41,8 @@ impl World {
         action: Action,
     ) -> Result<Verdict, Code> {
         let items = self.vault.grants_verify(&call(), session, &[Ok(token.clone())], action).await;
-        items.map_err(|failure| failure.code)?.pop().unwrap().map_err(|failure| failure.code)
+        let item = items.map_err(|failure| failure.code)?.pop().unwrap();
+        item.map(|verified| verified.verdict).map_err(|failure| failure.code)
     }
 
     /// Takes grants back, and says of how many tokens.

@@ -230,7 +230,7 @@ impl World {
     /// The same, remembering what it reads as a sidecar on S3 does.
     pub fn remembering(backend: &Backend) -> Self {
         Self::with(backend, |store, clock| {
-            Arc::new(Cached::new(store, clock, Ages::default(), limits::CACHE_BYTES))
+            Arc::new(Cached::new(store, clock, Ages::default(), limits::CACHE_BYTES, None))
         })
     }
 

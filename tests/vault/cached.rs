@@ -30,7 +30,7 @@ async fn verify(world: &World, tokens: &[Token]) -> Vec<Verdict> {
     let tokens: Vec<_> = tokens.iter().cloned().map(Ok).collect();
     let verdicts =
         world.vault.grants_verify(&call(), &alice(), &tokens, Action::Detokenize).await.unwrap();
-    verdicts.into_iter().map(Result::unwrap).collect()
+    verdicts.into_iter().map(|verified| verified.unwrap().verdict).collect()
 }
 
 #[tokio::test]

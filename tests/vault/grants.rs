@@ -13,7 +13,7 @@ use lunasec_core::{
     ids::{Namespace, Session},
     limits,
 };
-use lunasec_sidecar::vault::{Terms, Verdict};
+use lunasec_sidecar::vault::{Terms, Verdict, Verified};
 use lunasec_tests::{
     World,
     grants::session,
@@ -135,7 +135,7 @@ async fn a_token_that_stands_there_a_thousand_times_is_asked_about_once() {
     );
     let before = world.store.gets.load(Ordering::SeqCst);
     let found = vault.grants_verify(&call, &alice, &tokens, REVEAL[0]).await.unwrap();
-    let valid = |it: &Result<Verdict, _>| *it.as_ref().unwrap() == Verdict::Valid(end);
+    let valid = |it: &Result<Verified, _>| it.as_ref().unwrap().verdict == Verdict::Valid(end);
     assert!(found.len() == 1_000 && found.iter().all(valid));
     // The session's object, the grant and the value.
     assert_eq!(world.store.gets.load(Ordering::SeqCst) - before, 3);

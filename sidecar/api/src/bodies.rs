@@ -119,6 +119,12 @@ pub struct Detokenized<'a> {
     pub value: Cow<'a, str>,
     /// As it was tokenized.
     pub encoding: Encoding,
+    /// Only in a batch, where alone it would be in `lunasec-degraded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Cow<'a, str>>,
+    /// Only in a batch, where alone it would be in `age`: seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<u64>,
 }
 
 /// The answer to a metadata/get.
@@ -243,6 +249,12 @@ pub struct Verified<'a> {
     /// Why not: `denied` or `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
+    /// Which dependency is away or slow, where the answer is older than it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Cow<'a, str>>,
+    /// How old it is then, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<u64>,
 }
 
 /// The answer to a grants/revoke.

@@ -122,6 +122,7 @@ redacted!(
     DeleteRequest,
     DeleteResponse,
     DeleteItem,
+    Staleness,
     delete_item::Outcome,
     Deleted,
     GetStatusRequest,

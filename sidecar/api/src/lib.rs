@@ -41,6 +41,9 @@ pub const PURPOSE_HEADER: &str = "lunasec-purpose";
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// Answer header: names this request in the logs.
 pub const REQUEST_ID_HEADER: &str = "lunasec-request-id";
+/// Answer header, only on what was made from something older than it should be or while a dependency is away:
+/// which one.
+pub const DEGRADED_HEADER: &str = "lunasec-degraded";
 /// Environment variable that SDKs and the CLI read for the socket's path.
 pub const SOCKET_VARIABLE: &str = "LUNASEC_SOCKET";
 /// Where the socket is when nothing says otherwise.

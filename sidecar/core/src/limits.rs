@@ -138,12 +138,27 @@ pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 pub const SESSIONS_OPENED: usize = 4_096;
 /// Grants, and values that they are for, whose place and end are remembered, at about 400 bytes each.
 pub const GRANTS_OPENED: usize = 16_384;
+/// Requests in a row that storage does not answer, until it counts as away.
+pub const BREAKER_FAILURES: u32 = 3;
+/// How often it is then probed.
+pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);
+/// What a probe may take.
+pub const BREAKER_PROBE_TIME: Duration = Duration::from_secs(1);
+
 /// Bytes of sealed objects that are remembered.
 pub const CACHE_BYTES: usize = 64 * MIB;
-/// How long another sidecar's delete of a value may go unseen.
+/// After how long a value is read again on the side.
+pub const CACHED_VALUE_SOFT: Duration = Duration::from_secs(40);
+/// How long another sidecar's delete of a value may go unseen, while storage answers.
 pub const CACHED_VALUE_AGE: Duration = Duration::from_secs(60);
-/// How long another sidecar's revoke of a grant may go unseen.
+/// The same, while it does not.
+pub const CACHED_VALUE_HARD: Duration = Duration::from_secs(24 * 3600);
+/// After how long a grant is read again on the side.
+pub const CACHED_GRANT_SOFT: Duration = Duration::from_secs(20);
+/// How long another sidecar's revoke of a grant may go unseen, while storage answers.
 pub const CACHED_GRANT_AGE: Duration = Duration::from_secs(30);
+/// The same, while it does not.
+pub const CACHED_GRANT_HARD: Duration = Duration::from_secs(15 * 60);
 /// How long what another sidecar wrote where nothing was may go unseen.
 pub const CACHED_NOTHING_AGE: Duration = Duration::from_secs(1);
 

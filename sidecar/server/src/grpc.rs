@@ -15,10 +15,12 @@ use lunasec_core::{ids::Millis, policy::Caller, secret::Plaintext, token::Token}
 use crate::{
     config::Limits,
     failure::Failure,
-    http::{Collected, Http, Room, body, body_limit, checked, complete, discard, full, token},
+    http::{
+        Collected, Http, Room, answer, body, body_limit, checked, complete, discard, full, token,
+    },
     status,
     telemetry::Operation,
-    vault::{Call, NewValue, Revealed},
+    vault::{Age, Call, NewValue, Revealed},
 };
 
 pub mod message;
@@ -154,6 +156,7 @@ impl Verbs {
             version: described.version,
             created_at: Some(timestamp(described.created_at)),
             expires_at: described.expires_at.map(timestamp),
+            staleness: staleness(described.age),
         }))
     }
 
@@ -266,7 +269,15 @@ fn tokenized(token: &Token, durability: lunasec_api::Durability) -> api::Tokeniz
 fn detokenized(revealed: Revealed) -> api::DetokenizeResponse {
     let encoding = api::Encoding::from(revealed.encoding).into();
     // Not copied: it is wiped when the answer is written.
-    api::DetokenizeResponse { value: Bytes::from_owner(revealed), encoding }
+    let staleness = staleness(revealed.age);
+    api::DetokenizeResponse { value: Bytes::from_owner(revealed), encoding, staleness }
+}
+
+fn staleness(age: Age) -> Option<api::Staleness> {
+    let age = age?;
+    // A day at most: it fits.
+    let age = prost_types::Duration::try_from(age).unwrap_or_default();
+    Some(api::Staleness { dependency: answer::STORAGE.into(), age: Some(age) })
 }
 
 fn timestamp(at: Millis) -> prost_types::Timestamp {

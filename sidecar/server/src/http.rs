@@ -230,7 +230,8 @@ impl Http {
     async fn detokenize(&self, call: &Call, body: &[u8]) -> Result<Answer> {
         let request = json::parse::<api::TokenRequest<'_>>(body)?;
         let revealed = self.vault.detokenize(call, &token(&request.token)?).await?;
-        answer::held_json(&self.budget, &detokenized(&revealed, None)?)
+        let answer = answer::held_json(&self.budget, &detokenized(&revealed, None)?)?;
+        Ok(answer::aged(answer, revealed.age))
     }
 
     /// Items are written as they come, so that a batch of large values is never held whole beside
@@ -258,12 +259,13 @@ impl Http {
         let request = json::parse::<api::TokenRequest<'_>>(body)?;
         let described = self.vault.metadata_get(call, &token(&request.token)?).await?;
         let metadata = serde_json::from_str(&described.metadata).map_err(Failure::corrupted)?;
-        answer::json(&api::Metadata {
+        let answer = answer::json(&api::Metadata {
             metadata,
             version: described.version,
             created_at: rfc3339(described.created_at).into(),
             expires_at: described.expires_at.map(|at| rfc3339(at).into()),
-        })
+        })?;
+        Ok(answer::aged(answer, described.age))
     }
 
     async fn metadata_set(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -375,7 +377,9 @@ fn detokenized<'a>(
             .into(),
         Encoding::Base64 => BASE64.encode(revealed.expose()).into(),
     };
-    Ok(api::Detokenized { token, value, encoding: revealed.encoding })
+    // Alone it is said in the head.
+    let (degraded, age) = answer::staleness(revealed.age.filter(|_| token.is_some()));
+    Ok(api::Detokenized { token, value, encoding: revealed.encoding, degraded, age })
 }
 
 static NAMESPACE: HeaderName = HeaderName::from_static(api::NAMESPACE_HEADER);

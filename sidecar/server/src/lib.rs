@@ -5,6 +5,7 @@ pub mod admin;
 pub mod app;
 pub mod attempts;
 pub mod aws;
+pub mod breaker;
 pub mod checkup;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,6 @@
 //! Where sealed bytes lie, by name. The adapters hold no secrets and know no tokens.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,14 +13,16 @@ use lunasec_core::{
 
 mod cached;
 mod embedded;
+mod guarded;
 mod measured;
 mod memory;
 mod retried;
 mod s3;
 mod timed;
 
-pub use cached::{Ages, Cached};
+pub use cached::{Ages, Cached, Clocks};
 pub use embedded::EmbeddedStore;
+pub use guarded::Guarded;
 pub use measured::Measured;
 pub use memory::MemoryStore;
 pub use retried::Retried;
@@ -102,6 +104,15 @@ pub struct Object {
     pub bytes: Bytes,
     /// For a conditional write.
     pub version: Version,
+    /// How old it is, where it is older than it should be, or the store is away.
+    pub age: Option<Duration>,
+}
+
+impl Object {
+    /// As the store has it now.
+    pub fn new(bytes: Bytes, version: Version) -> Self {
+        Self { bytes, version, age: None }
+    }
 }
 
 /// Heads of a page of objects.

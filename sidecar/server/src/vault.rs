@@ -30,7 +30,7 @@ mod sweep;
 mod tokenize;
 
 pub use detokenize::{Revealed, Turns};
-pub use grants::{Granted, Memory, Revoked, Terms, Verdict};
+pub use grants::{Granted, Memory, Revoked, Terms, Verdict, Verified};
 pub use metadata::{Described, Written};
 pub use sweep::{Graces, sweep_page};
 pub use tokenize::{Given, NewValue};
@@ -76,7 +76,12 @@ pub struct Vault {
 struct Found {
     opened: Opened,
     version: Version,
+    age: Age,
 }
+
+/// How old what an answer is made from is, where it is older than it should be, or the store is away. The
+/// greater of two is the older, and none is the youngest.
+pub type Age = Option<Duration>;
 
 impl Found {
     fn header(&self) -> &Header {
@@ -129,7 +134,7 @@ impl Vault {
         let header = Header::parse(&object.bytes).map_err(Failure::corrupted)?;
         let key = self.keyring.opening(subject.namespace(), header.key_id).await?;
         let opened = envelope::open(subject, &key, &object.bytes).map_err(Failure::corrupted)?;
-        Ok(Some(Found { opened, version: object.version }))
+        Ok(Some(Found { opened, version: object.version, age: object.age }))
     }
 
     /// The version of what lies there, whatever it is.

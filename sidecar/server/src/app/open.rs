@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use super::{StartError, prepare_directory};
 use crate::{
     aws::Aws,
+    breaker::Breaker,
     config::{Config, Keys, KmsKeys, Storage},
     env::{Clock, Entropy},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
@@ -58,19 +59,27 @@ impl Opener {
             Storage::Embedded { path } => {
                 prepare_directory(path)?;
                 let store = store::Timed::new(EmbeddedStore::open(path)?, limits::STORAGE_TIME);
-                self.remembering(store::Measured::new(store, dependency()))
+                // A disk that cannot be written may still be read: it is asked each time.
+                self.remembering(store::Measured::new(store, dependency()), None)
             }
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
-                self.remembering(store::Retried::new(measured, Arc::clone(&self.entropy)))
+                let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
+                let breaker = Arc::new(Breaker::new(Arc::clone(&self.clock)));
+                let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
+                self.remembering(guarded, Some(breaker))
             }
         })
     }
 
-    fn remembering(&self, store: impl Store + 'static) -> Arc<dyn Store> {
+    fn remembering(
+        &self,
+        store: impl Store + 'static,
+        breaker: Option<Arc<Breaker>>,
+    ) -> Arc<dyn Store> {
         let (clock, ages) = (Arc::clone(&self.clock), store::Ages::default());
-        Arc::new(store::Cached::new(store, clock, ages, limits::CACHE_BYTES))
+        Arc::new(store::Cached::new(store, clock, ages, limits::CACHE_BYTES, breaker))
     }
 
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be

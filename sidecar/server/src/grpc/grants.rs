@@ -6,7 +6,7 @@ use hyper::Response;
 use lunasec_api::grpc as api;
 use lunasec_core::grant::Action;
 
-use super::{Reply, Result, Verbs, failed_item, invalid, message, reply, timestamp};
+use super::{Reply, Result, Verbs, failed_item, invalid, message, reply, staleness, timestamp};
 use crate::{
     http::{Collected, session, token},
     vault::{Call, Granted, Verdict},
@@ -53,14 +53,15 @@ impl Verbs {
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
         let session = session(&request.session)?;
         let verdicts = self.0.vault.grants_verify(call, &session, &tokens, action).await?;
-        let items = verdicts.into_iter().zip(request.tokens).map(|(verdict, token)| {
-            let outcome = match verdict {
+        let items = verdicts.into_iter().zip(request.tokens).map(|(verified, token)| {
+            let age = verified.as_ref().map_or(None, |verified| verified.age);
+            let outcome = match verified.map(|verified| verified.verdict) {
                 Ok(Verdict::Valid(at)) => Outcome::ValidUntil(timestamp(at)),
                 Ok(Verdict::Denied) => Outcome::Refusal(api::Refusal::Denied.into()),
                 Ok(Verdict::Expired) => Outcome::Refusal(api::Refusal::Expired.into()),
                 Err(failure) => Outcome::Error(failed_item(&failure)),
             };
-            api::VerifyGrantsItem { token, outcome: Some(outcome) }
+            api::VerifyGrantsItem { token, outcome: Some(outcome), staleness: staleness(age) }
         });
         Ok(reply::message(&api::VerifyGrantsResponse { items: items.collect() }))
     }

@@ -6,18 +6,21 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{AGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use lunasec_api::{Code, Item, ItemError, Problem, REQUEST_ID_HEADER};
+use lunasec_api::{Code, DEGRADED_HEADER, Item, ItemError, Problem, REQUEST_ID_HEADER};
 use serde::Serialize;
 
 use super::body::{Budget, Held};
-use crate::{failure::Failure, status};
+use crate::{failure::Failure, status, vault::Age};
 
 /// What every answer is.
 pub type Answer = Response<Full<Bytes>>;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID_HEADER);
+static DEGRADED: HeaderName = HeaderName::from_static(DEGRADED_HEADER);
+/// The dependency that an answer is older for. The others make none older.
+pub(crate) const STORAGE: &str = "storage";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -33,6 +36,20 @@ pub fn held_json<T: Serialize>(budget: &Arc<Budget>, body: &T) -> Result<Answer,
     let mut held = budget.hold();
     held.grow(bytes.len())?;
     Ok(held_answer(bytes, held))
+}
+
+/// Says of an answer how old it is, if it is older than it should be.
+pub fn aged(mut answer: Answer, age: Age) -> Answer {
+    if let Some(age) = age {
+        answer.headers_mut().insert(&DEGRADED, HeaderValue::from_static(STORAGE));
+        answer.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+    }
+    answer
+}
+
+/// The same of an item of a batch.
+pub(crate) fn staleness(age: Age) -> (Option<Cow<'static, str>>, Option<u64>) {
+    (age.map(|_| STORAGE.into()), age.map(|age| age.as_secs()))
 }
 
 fn held_answer(bytes: Vec<u8>, held: Held) -> Answer {

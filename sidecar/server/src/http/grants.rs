@@ -8,7 +8,7 @@ use lunasec_core::{grant::Action, token::Token};
 use super::{
     Answer, Collected, Http, Result, answer, duration, invalid, json, rfc3339, session, token,
 };
-use crate::vault::{Call, Terms, Verdict};
+use crate::vault::{Call, Terms, Verdict, Verified};
 
 impl Http {
     pub(super) async fn grants_create(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -91,12 +91,13 @@ fn action(text: &str) -> Result<Action> {
         .ok_or_else(|| invalid("an action is one of detokenize, metadata, update, delete"))
 }
 
-fn verified(verdict: Verdict, token: Cow<'_, str>) -> api::Verified<'_> {
+fn verified(verified: Verified, token: Cow<'_, str>) -> api::Verified<'_> {
     let no = |reason: &'static str| (false, None, Some(reason.into()));
-    let (valid, expires_at, reason) = match verdict {
+    let (valid, expires_at, reason) = match verified.verdict {
         Verdict::Valid(at) => (true, Some(rfc3339(at).into()), None),
         Verdict::Denied => no("denied"),
         Verdict::Expired => no("expired"),
     };
-    api::Verified { token, valid, expires_at, reason }
+    let (degraded, age) = answer::staleness(verified.age);
+    api::Verified { token, valid, expires_at, reason, degraded, age }
 }

@@ -1,12 +1,21 @@
 //! Remembers objects for as long as they may be believed: ciphertext and versions, so it knows no more
 //! than the store does.
 //!
+//! Three clocks run on each. Until its *soft* limit an object is given as it is; after that it is read again on
+//! the side, once however many ask. Past its *revocation* deadline nobody is given it while the store may
+//! answer: what others deleted or took back is seen by then. While the store is away it is given up to its
+//! *hard* limit, which counts from the last time that the store said so, and which no failure moves.
+//!
 //! Values are written once and deleted once; grants and sessions say who may see them, so they are
 //! believed for less long; that nothing lies under a name, hardly at all. Metadata, which changes, and
-//! wrapped keys, which the keyring holds, are not remembered. What this sidecar writes it sees at once;
-//! what others write, when its time is over.
+//! wrapped keys, which the keyring holds, are not remembered. What this sidecar writes it sees at once.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,21 +23,30 @@ use lunasec_core::{
     limits,
     record::{Header, Kind},
 };
-use quick_cache::{
-    Weighter,
-    sync::{Cache, EntryAction, EntryResult},
-};
+use quick_cache::{Weighter, sync::Cache};
+use tokio::sync::watch;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::{env::Clock, keyed::KeyedLocks};
+use crate::{breaker::Breaker, env::Clock, keyed::KeyedLocks};
 
-/// How long what is remembered may be believed.
+/// How long what is remembered may be believed; see the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// Then it is read again on the side.
+    pub soft: Duration,
+    /// Then whoever asks waits for that.
+    pub revocation: Duration,
+    /// Then it is gone.
+    pub hard: Duration,
+}
+
+/// The clocks of each kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Ages {
     /// The value of a token.
-    pub value: Duration,
+    pub value: Clocks,
     /// A grant, and a session.
-    pub grant: Duration,
+    pub grant: Clocks,
     /// That there is nothing.
     pub nothing: Duration,
 }
@@ -36,36 +54,72 @@ pub struct Ages {
 impl Default for Ages {
     fn default() -> Self {
         Self {
-            value: limits::CACHED_VALUE_AGE,
-            grant: limits::CACHED_GRANT_AGE,
+            value: Clocks {
+                soft: limits::CACHED_VALUE_SOFT,
+                revocation: limits::CACHED_VALUE_AGE,
+                hard: limits::CACHED_VALUE_HARD,
+            },
+            grant: Clocks {
+                soft: limits::CACHED_GRANT_SOFT,
+                revocation: limits::CACHED_GRANT_AGE,
+                hard: limits::CACHED_GRANT_HARD,
+            },
             nothing: limits::CACHED_NOTHING_AGE,
         }
     }
 }
 
+/// What kind of thing is remembered.
+#[derive(Clone, Copy)]
+enum Remembering {
+    Value,
+    Grant,
+    Nothing,
+}
+
 impl Ages {
-    /// For this object; none for what is not remembered.
-    fn of(&self, name: &Name, object: Option<&Object>) -> Option<Duration> {
-        if name.as_str().starts_with(Name::SESSIONS) {
-            return Some(if object.is_some() { self.grant } else { self.nothing });
-        }
-        if !name.as_str().starts_with(Name::RECORDS) {
-            return None;
-        }
-        let Some(object) = object else { return Some(self.nothing) };
-        match Header::parse(&object.bytes).ok()?.kind {
-            Kind::Value => Some(self.value),
-            Kind::Grant => Some(self.grant),
-            Kind::Metadata | Kind::Audit => None,
+    fn of(&self, what: Remembering) -> Clocks {
+        match what {
+            Remembering::Value => self.value,
+            Remembering::Grant => self.grant,
+            Remembering::Nothing => {
+                let age = self.nothing;
+                Clocks { soft: age, revocation: age, hard: age }
+            }
         }
     }
 }
 
-/// What a name held, and until when that may be believed.
+/// What an object is; none for what is not remembered.
+fn kind(name: &Name, object: Option<&Object>) -> Option<Remembering> {
+    let is_session = name.as_str().starts_with(Name::SESSIONS);
+    if !is_session && !name.as_str().starts_with(Name::RECORDS) {
+        return None;
+    }
+    match object {
+        None => Some(Remembering::Nothing),
+        Some(_) if is_session => Some(Remembering::Grant),
+        Some(object) => match Header::parse(&object.bytes).ok()?.kind {
+            Kind::Value => Some(Remembering::Value),
+            Kind::Grant => Some(Remembering::Grant),
+            Kind::Metadata | Kind::Audit => None,
+        },
+    }
+}
+
+/// What a name held, and when the store was asked.
 #[derive(Clone)]
 struct Remembered {
     object: Option<Object>,
-    until: Duration,
+    what: Remembering,
+    asked: Duration,
+}
+
+impl Remembered {
+    /// As an answer; with its age, where that is more than an answer of the store would have.
+    fn give(self, age: Option<Duration>) -> Option<Object> {
+        self.object.map(|object| Object { age, ..object })
+    }
 }
 
 /// By the bytes that an entry takes, its share of the table included.
@@ -82,61 +136,91 @@ impl Weighter<Name, Remembered> for ByBytes {
 /// Of an entry beside its name and its object: headers, pointers, and its place in the table.
 const ENTRY_BYTES: usize = 160;
 
-type Objects = Cache<Name, Remembered, ByBytes>;
+type Found = Result<Option<Object>, StoreError>;
 
-/// Whatever a write that is given up came to, what was there before is not believed any more.
-struct Forget<'a> {
-    cache: &'a Objects,
-    name: &'a Name,
+/// A reading that is under way, for all who ask meanwhile.
+struct Flight {
+    number: u64,
+    found: watch::Receiver<Option<Found>>,
 }
 
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.cache.remove(self.name);
-    }
+#[derive(Default)]
+struct Flights {
+    under_way: HashMap<Name, Flight>,
+    last: u64,
 }
 
 /// See the module.
 pub struct Cached<S> {
-    inner: S,
-    clock: Arc<dyn Clock>,
-    ages: Ages,
-    cache: Objects,
+    shared: Arc<Shared<S>>,
     /// Writes of one name take turns, so that the last one is what is remembered.
     writes: KeyedLocks<Name>,
 }
 
-impl<S: Store> Cached<S> {
-    /// Remembers nothing yet, and never more than `bytes`.
-    pub fn new(inner: S, clock: Arc<dyn Clock>, ages: Ages, bytes: usize) -> Self {
-        let cache = Cache::with_weighter(bytes / (2 * ENTRY_BYTES), bytes as u64, ByBytes);
-        Self { inner, clock, ages, cache, writes: KeyedLocks::default() }
+struct Shared<S> {
+    inner: S,
+    clock: Arc<dyn Clock>,
+    ages: Ages,
+    cache: Cache<Name, Remembered, ByBytes>,
+    flights: Mutex<Flights>,
+    /// Says whether the store is away; none for one that nobody watches.
+    breaker: Option<Arc<Breaker>>,
+}
+
+/// Whatever a write that is given up came to, what was there before is not believed any more.
+struct Forget<'a, S: Store>(&'a Shared<S>, &'a Name);
+
+impl<S: Store> Drop for Forget<'_, S> {
+    fn drop(&mut self) {
+        self.0.settle(self.1, || {
+            self.0.cache.remove(self.1);
+        });
+    }
+}
+
+impl<S: Store> Shared<S> {
+    fn is_away(&self) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| breaker.is_open())
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what is newer than any reading that is under way: of what that one finds, nothing is
+    /// remembered, and whoever asks from now on does not get it.
+    fn settle(&self, name: &Name, learn: impl FnOnce()) {
+        let mut flights = self.flights();
+        flights.under_way.remove(name);
+        learn();
     }
 
     /// `asked` is when the store was: what came of it may be as old as that.
-    fn remember(&self, name: &Name, object: Option<Object>, asked: Duration) -> Option<Remembered> {
-        let age = self.ages.of(name, object.as_ref())?;
+    fn learn(&self, name: &Name, object: Option<Object>, asked: Duration) {
+        let Some(what) = kind(name, object.as_ref()) else {
+            self.cache.remove(name);
+            return;
+        };
         // Copied: what comes from a network is a piece of a large buffer, which it would keep.
         let copied =
             |object: Object| Object { bytes: Bytes::copy_from_slice(&object.bytes), ..object };
-        let object = object.map(copied);
-        Some(Remembered { object, until: asked + age })
+        let remembered = Remembered { object: object.map(copied), what, asked };
+        self.cache.insert(name.clone(), remembered);
     }
 
-    /// Writes, in turn with others of the same name, and takes over what it came to.
-    async fn write(
-        &self,
-        name: &Name,
-        bytes: &Bytes,
-        write: impl Future<Output = Result<Version, StoreError>>,
-    ) -> Result<Version, StoreError> {
-        let _turn = self.writes.lock(name.clone()).await;
-        let forget = Forget { cache: &self.cache, name };
-        let asked = self.clock.monotonic();
-        let result = write.await;
-        std::mem::forget(forget);
-        self.written(name, bytes, &result, asked);
-        result
+    /// What a reading found. A failure changes nothing: neither is what was there forgotten, nor is its time
+    /// prolonged.
+    fn landed(&self, name: &Name, number: u64, asked: Duration, found: &Found) {
+        let mut flights = self.flights();
+        if flights.under_way.get(name).is_none_or(|flight| flight.number != number) {
+            return;
+        }
+        flights.under_way.remove(name);
+        match found {
+            Ok(object) => self.learn(name, object.clone(), asked),
+            Err(StoreError::Corrupted(_)) => _ = self.cache.remove(name),
+            Err(_) => {}
+        }
     }
 
     /// Takes over what a write came to.
@@ -147,37 +231,104 @@ impl<S: Store> Cached<S> {
         result: &Result<Version, StoreError>,
         asked: Duration,
     ) {
-        match result {
+        self.settle(name, || match result {
             Ok(version) => {
-                let object = Object { bytes: bytes.clone(), version: version.clone() };
-                self.learn(name, Some(object), asked);
+                self.learn(name, Some(Object::new(bytes.clone(), version.clone())), asked);
             }
             // Somebody else's is there, or nobody knows what is.
             Err(_) => _ = self.cache.remove(name),
-        }
+        });
+    }
+}
+
+/// Ends a reading whose task does not come to its end.
+struct Landing<S: Store> {
+    shared: Arc<Shared<S>>,
+    name: Name,
+    number: u64,
+}
+
+impl<S: Store> Drop for Landing<S> {
+    fn drop(&mut self) {
+        let lost = Err(StoreError::Unavailable("the reading was given up".into()));
+        self.shared.landed(&self.name, self.number, Duration::ZERO, &lost);
+    }
+}
+
+impl<S: Store + 'static> Cached<S> {
+    /// Remembers nothing yet, and never more than `bytes`.
+    pub fn new(
+        inner: S,
+        clock: Arc<dyn Clock>,
+        ages: Ages,
+        bytes: usize,
+        breaker: Option<Arc<Breaker>>,
+    ) -> Self {
+        let cache = Cache::with_weighter(bytes / (2 * ENTRY_BYTES), bytes as u64, ByBytes);
+        let flights = Mutex::default();
+        let shared = Arc::new(Shared { inner, clock, ages, cache, flights, breaker });
+        Self { shared, writes: KeyedLocks::default() }
     }
 
-    /// Replaces what is remembered.
-    fn learn(&self, name: &Name, object: Option<Object>, asked: Duration) {
-        match self.remember(name, object, asked) {
-            Some(remembered) => self.cache.insert(name.clone(), remembered),
-            None => _ = self.cache.remove(name),
+    /// Reads a name, unless that is under way: one reading for all who ask meanwhile. It goes on when its first
+    /// asker is gone.
+    fn read(&self, name: &Name) -> watch::Receiver<Option<Found>> {
+        let mut flights = self.shared.flights();
+        if let Some(flight) = flights.under_way.get(name) {
+            return flight.found.clone();
         }
+        flights.last += 1;
+        let (number, (sender, found)) = (flights.last, watch::channel(None));
+        flights.under_way.insert(name.clone(), Flight { number, found: found.clone() });
+        let landing = Landing { shared: Arc::clone(&self.shared), name: name.clone(), number };
+        tokio::spawn(async move {
+            let Landing { shared, name, .. } = &landing;
+            let asked = shared.clock.monotonic();
+            let found = shared.inner.get(name).await;
+            shared.landed(name, number, asked, &found);
+            // Nobody may wait for it any more.
+            let _ = sender.send(Some(found));
+        });
+        found
+    }
+
+    async fn wait(&self, name: &Name) -> Found {
+        let mut reading = self.read(name);
+        let Ok(found) = reading.wait_for(Option::is_some).await else {
+            return Err(StoreError::Unavailable("the reading was given up".into()));
+        };
+        found.clone().unwrap_or(Ok(None))
+    }
+
+    /// Writes, in turn with others of the same name, and takes over what it came to.
+    async fn write(
+        &self,
+        name: &Name,
+        bytes: &Bytes,
+        write: impl Future<Output = Result<Version, StoreError>>,
+    ) -> Result<Version, StoreError> {
+        let _turn = self.writes.lock(name.clone()).await;
+        let forget = Forget(&self.shared, name);
+        let asked = self.shared.clock.monotonic();
+        let result = write.await;
+        std::mem::forget(forget);
+        self.shared.written(name, bytes, &result, asked);
+        result
     }
 }
 
 #[async_trait]
-impl<S: Store> Store for Cached<S> {
+impl<S: Store + 'static> Store for Cached<S> {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        self.write(name, &bytes, self.inner.put_new(name, bytes.clone())).await
+        self.write(name, &bytes, self.shared.inner.put_new(name, bytes.clone())).await
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
         // Names of new tokens: nobody else writes them, so they need no turns.
-        let asked = self.clock.monotonic();
-        let results = self.inner.put_new_many(objects.clone()).await;
+        let asked = self.shared.clock.monotonic();
+        let results = self.shared.inner.put_new_many(objects.clone()).await;
         for ((name, bytes), result) in objects.iter().zip(&results) {
-            self.written(name, bytes, result, asked);
+            self.shared.written(name, bytes, result, asked);
         }
         results
     }
@@ -188,36 +339,41 @@ impl<S: Store> Store for Cached<S> {
         bytes: Bytes,
         expected: &Version,
     ) -> Result<Version, StoreError> {
-        self.write(name, &bytes, self.inner.put_if(name, bytes.clone(), expected)).await
+        self.write(name, &bytes, self.shared.inner.put_if(name, bytes.clone(), expected)).await
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
-        let asked = self.clock.monotonic();
-        if let Some(remembered) = self.cache.get(name)
-            && asked < remembered.until
-        {
-            return Ok(remembered.object);
+        let shared = &self.shared;
+        let Some(remembered) = shared.cache.get(name) else { return self.wait(name).await };
+        let clocks = shared.ages.of(remembered.what);
+        let age = || shared.clock.monotonic().saturating_sub(remembered.asked);
+        match age() {
+            young if young < clocks.soft => {
+                return Ok(remembered.give(shared.is_away().then_some(young)));
+            }
+            old if shared.is_away() && old < clocks.hard => return Ok(remembered.give(Some(old))),
+            old if old < clocks.revocation => {
+                drop(self.read(name));
+                return Ok(remembered.give(Some(old)));
+            }
+            _ => {}
         }
-        // Whoever is not the first to ask reads for itself: what fails or hangs does so for each alone.
-        let vacate = |_: &_, _: &mut _| EntryAction::<()>::ReplaceWithGuard;
-        let place = match self.cache.entry(name, Some(Duration::ZERO), vacate) {
-            EntryResult::Vacant(place) | EntryResult::Replaced(place, _) => place,
-            _ => return self.inner.get(name).await,
-        };
-        let object = self.inner.get(name).await?;
-        if let Some(remembered) = self.remember(name, object.clone(), asked) {
-            // It has no place any more where it was written meanwhile: this is older.
-            let _ = place.insert(remembered);
+        match self.wait(name).await {
+            // Nobody knows better, so it counts for as long as it may.
+            Err(StoreError::Unavailable(_)) if age() < clocks.hard => {
+                let age = age();
+                Ok(remembered.give(Some(age)))
+            }
+            found => found,
         }
-        Ok(object)
     }
 
     async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         // In turn with writes, so that what is remembered of it is never older than theirs.
         let _turn = self.writes.lock(name.clone()).await;
-        let asked = self.clock.monotonic();
-        let object = self.inner.get_now(name).await?;
-        self.learn(name, object.clone(), asked);
+        let asked = self.shared.clock.monotonic();
+        let object = self.shared.inner.get_now(name).await?;
+        self.shared.settle(name, || self.shared.learn(name, object.clone(), asked));
         Ok(object)
     }
 
@@ -227,7 +383,7 @@ impl<S: Store> Store for Cached<S> {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
-        self.inner.list(prefix, after, limit).await
+        self.shared.inner.list(prefix, after, limit).await
     }
 
     async fn heads(
@@ -237,12 +393,12 @@ impl<S: Store> Store for Cached<S> {
         limit: usize,
         length: usize,
     ) -> Result<Heads, StoreError> {
-        self.inner.heads(prefix, after, limit, length).await
+        self.shared.inner.heads(prefix, after, limit, length).await
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
-        let _forget = Forget { cache: &self.cache, name };
-        self.inner.remove_if(name, expected).await
+        let _forget = Forget(&self.shared, name);
+        self.shared.inner.remove_if(name, expected).await
     }
 }
 
@@ -333,7 +489,7 @@ mod tests {
         let now = Arc::clone(&slow.now);
         let name = Name::session(&Namespace::default(), &tag);
         slow.put_new(&name, Bytes::from_static(b"state")).await.unwrap();
-        let cached = Cached::new(slow, Arc::clone(&now) as _, Ages::default(), 1 << 20);
+        let cached = Cached::new(slow, Arc::clone(&now) as _, Ages::default(), 1 << 20, None);
         for read in [true, false] {
             let before = now.monotonic();
             let found = if read { cached.get(&name).await } else { cached.get_now(&name).await };
@@ -362,13 +518,14 @@ mod tests {
     #[test]
     fn what_is_remembered_keeps_no_buffer_that_it_came_in() {
         let clock = Arc::new(SystemClock::default());
-        let cached = Cached::new(MemoryStore::default(), clock, Ages::default(), 1 << 20);
+        let cached = Cached::new(MemoryStore::default(), clock, Ages::default(), 1 << 20, None);
         let tag = lunasec_core::derive::SessionTag([7; 32]);
         let name = Name::session(&Namespace::default(), &tag);
         let buffer: Arc<[u8]> = vec![1; 65_536].into();
         let bytes = Bytes::from_owner(Piece(Arc::clone(&buffer)));
-        cached.learn(&name, Some(Object { bytes, version: Version::number(1) }), Duration::ZERO);
-        let remembered = cached.cache.get(&name).and_then(|remembered| remembered.object);
+        let object = Object::new(bytes, Version::number(1));
+        cached.shared.learn(&name, Some(object), Duration::ZERO);
+        let remembered = cached.shared.cache.get(&name).and_then(|remembered| remembered.object);
         assert_eq!(remembered.map(|object| object.bytes.len()), Some(57));
         assert_eq!(Arc::strong_count(&buffer), 1);
     }

@@ -192,7 +192,7 @@ fn read(transaction: &ReadTransaction, name: &Name) -> Result<Option<Object>, re
     {
         bytes.extend_from_slice(body.value());
     }
-    Ok(Some(Object { bytes: bytes.into(), version }))
+    Ok(Some(Object::new(bytes.into(), version)))
 }
 
 fn page(
@@ -215,7 +215,7 @@ fn page(
         }
         let (version, bytes) = (version(head.value()), inline(head.value()));
         let bytes = Bytes::copy_from_slice(&bytes[..length.min(bytes.len())]);
-        objects.push((Name::from_text(name.value()), Object { bytes, version }));
+        objects.push((Name::from_text(name.value()), Object::new(bytes, version)));
     }
     Ok(objects)
 }

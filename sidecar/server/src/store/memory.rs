@@ -24,7 +24,7 @@ impl Contents {
     fn put(&mut self, name: &Name, bytes: Bytes) -> Version {
         self.writes += 1;
         let version = Version::number(self.writes);
-        self.objects.insert(name.clone(), Object { bytes, version: version.clone() });
+        self.objects.insert(name.clone(), Object::new(bytes, version.clone()));
         version
     }
 
@@ -34,7 +34,7 @@ impl Contents {
         };
         self.writes += 1;
         let version = Version::number(self.writes);
-        vacant.insert(Object { bytes, version: version.clone() });
+        vacant.insert(Object::new(bytes, version.clone()));
         Ok(version)
     }
 
@@ -106,9 +106,9 @@ impl Store for MemoryStore {
         length: usize,
     ) -> Result<Heads, StoreError> {
         let contents = self.contents();
-        let head = |object: &Object| Object {
-            bytes: object.bytes.slice(..length.min(object.bytes.len())),
-            version: object.version.clone(),
+        let head = |object: &Object| {
+            let bytes = object.bytes.slice(..length.min(object.bytes.len()));
+            Object::new(bytes, object.version.clone())
         };
         let objects: Vec<_> = contents
             .page(prefix, after, limit)

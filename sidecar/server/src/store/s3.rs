@@ -125,9 +125,7 @@ impl S3Store {
             Ok((e_tag, body.into_bytes()))
         });
         match read.await {
-            Ok((e_tag, bytes)) => {
-                Ok(Some(Object { bytes, version: version(ACTION, e_tag.as_deref())? }))
-            }
+            Ok((e_tag, bytes)) => Ok(Some(Object::new(bytes, version(ACTION, e_tag.as_deref())?))),
             Err(trouble) if trouble.kind == Kind::Absent => Ok(None),
             Err(trouble) => Err(trouble.into()),
         }
@@ -199,7 +197,7 @@ impl S3Store {
     ) -> Result<Option<(Name, Object)>, StoreError> {
         // There is no first byte of nothing.
         let object = if listed.size == 0 {
-            Some(Object { bytes: Bytes::new(), version: listed.version })
+            Some(Object::new(Bytes::new(), listed.version))
         } else {
             let range = format!("bytes=0-{}", length.saturating_sub(1));
             self.read(&listed.name, |request| request.range(range)).await?

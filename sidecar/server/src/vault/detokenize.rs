@@ -8,7 +8,7 @@ use lunasec_core::{grant::Action, limits, policy::Operation, record::Kind, token
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use super::{Call, Vault, grants::Standing, tokenize::encoding_byte};
+use super::{Age, Call, Vault, grants::Standing, tokenize::encoding_byte};
 use crate::failure::Failure;
 
 /// How many values of batches may be open at once, over all requests: without a bound, forty batches
@@ -36,6 +36,8 @@ pub struct Revealed {
     _turn: Option<OwnedSemaphorePermit>,
     /// How to write it in JSON.
     pub encoding: Encoding,
+    /// Of the oldest of value, grant and session.
+    pub age: Age,
 }
 
 impl Revealed {
@@ -45,12 +47,12 @@ impl Revealed {
         &self.sealed[1..]
     }
 
-    fn new(sealed: Zeroizing<Vec<u8>>) -> Result<Self, Failure> {
+    fn new(sealed: Zeroizing<Vec<u8>>, age: Age) -> Result<Self, Failure> {
         let encoding = [Encoding::Utf8, Encoding::Base64]
             .into_iter()
             .find(|encoding| sealed.first() == Some(&encoding_byte(*encoding)))
             .ok_or_else(|| Failure::corrupted("the value has no encoding"))?;
-        Ok(Self { sealed, _turn: None, encoding })
+        Ok(Self { sealed, _turn: None, encoding, age })
     }
 }
 
@@ -93,10 +95,10 @@ impl Vault {
         standing: &Standing,
         token: &Token,
     ) -> Result<Revealed, Failure> {
-        self.require_grant(call, standing, token, Action::Detokenize).await?;
+        let age = self.require_grant(call, standing, token, Action::Detokenize).await?;
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         // Counted once there is something to reveal, and not for what is not there.
         call.guest.reveal(self.clock.monotonic())?;
-        Revealed::new(found.opened.plaintext)
+        Revealed::new(found.opened.plaintext, age.max(found.age))
     }
 }

@@ -16,7 +16,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Call, Found, Vault};
+use super::{Age, Call, Found, Vault};
 use crate::{
     access,
     env::random,
@@ -45,6 +45,15 @@ pub enum Verdict {
     Expired,
 }
 
+/// A verdict, and how old what it was made from is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// Whether the session may.
+    pub verdict: Verdict,
+    /// Of the oldest of session, grant and value.
+    pub age: Age,
+}
+
 /// A session as storage knows it.
 pub(super) struct Known {
     place: Arc<SessionPlace>,
@@ -52,6 +61,7 @@ pub(super) struct Known {
     state: Option<SessionState>,
     /// None where nothing lies.
     version: Option<Version>,
+    age: Age,
 }
 
 impl Known {
@@ -101,19 +111,19 @@ impl Vault {
         self.session(call, session).await.map(Some)
     }
 
-    /// Refuses what the policy makes depend on a grant and the caller's session has none for. A token
-    /// that does not exist is told from one that is not granted.
+    /// Refuses what the policy makes depend on a grant and the caller's session has none for; otherwise says
+    /// how old that one is. A token that does not exist is told from one that is not granted.
     pub(super) async fn require_grant(
         &self,
         call: &Call,
         standing: &Standing,
         token: &Token,
         action: Action,
-    ) -> Result<(), Failure> {
-        let Some(known) = standing.as_ref().map_err(Clone::clone)? else { return Ok(()) };
-        let verdict = self.verdict(call, known, token, action).await?;
+    ) -> Result<Age, Failure> {
+        let Some(known) = standing.as_ref().map_err(Clone::clone)? else { return Ok(None) };
+        let Verified { verdict, age } = self.verdict(call, known, token, action).await?;
         if let Verdict::Valid(_) = verdict {
-            return Ok(());
+            return Ok(age);
         }
         self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         Err(match verdict {
@@ -130,16 +140,18 @@ impl Vault {
         known: &Known,
         token: &Token,
         action: Action,
-    ) -> Result<Verdict, Failure> {
-        let Some(generation) = known.generation() else { return Ok(Verdict::Denied) };
-        let Some(held) = self.held(call, known, token, action).await? else {
-            return Ok(Verdict::Denied);
+    ) -> Result<Verified, Failure> {
+        let denied = Verified { verdict: Verdict::Denied, age: known.age };
+        let Some(generation) = known.generation() else { return Ok(denied) };
+        let Some((held, age)) = self.held(call, known, token, action).await? else {
+            return Ok(denied);
         };
-        Ok(match held.expiry(generation) {
+        let verdict = match held.expiry(generation) {
             None => Verdict::Denied,
             Some(at) if at <= self.clock.now() => Verdict::Expired,
             Some(at) => Verdict::Valid(at),
-        })
+        };
+        Ok(Verified { verdict, age: age.max(known.age) })
     }
 
     /// The record of a grant; opened only if it has other bytes than the last time.
@@ -149,19 +161,20 @@ impl Vault {
         known: &Known,
         token: &Token,
         action: Action,
-    ) -> Result<Option<Held>, Failure> {
+    ) -> Result<Option<(Held, Age)>, Failure> {
         let subject = || grant_subject(call, token, known.tag(), action);
         let place = self.memory.grant(&known.place, token, action, subject);
         let Some(object) = self.store.get(&place.name).await? else { return Ok(None) };
+        let age = object.age;
         if let Some(held) = place.opened.recall(&object.bytes) {
-            return Ok(Some(held));
+            return Ok(Some((held, age)));
         }
         let bytes = object.bytes.clone();
         let held = self.open(&subject(), Some(object)).await?.as_ref().map(Held::from);
         if let Some(held) = held {
             place.opened.learn(&bytes, held);
         }
-        Ok(held)
+        Ok(held.map(|held| (held, age)))
     }
 
     /// Whether a token of a list is alive. Where its value has to be opened for that, it waits for its turn.
@@ -171,21 +184,21 @@ impl Vault {
         call: &Call,
         place: &Place<Header>,
         token: &Token,
-    ) -> Result<(), Failure> {
+    ) -> Result<Age, Failure> {
         let _turn = self.turns.take().await;
         let Some(object) = self.store.get(&place.name).await? else {
             return Err(Failure::not_found());
         };
-        let proof = envelope::header_proof(&object.bytes);
+        let (proof, age) = (envelope::header_proof(&object.bytes), object.age);
         if let Some(header) = proof.as_ref().and_then(|proof| place.opened.recall(proof)) {
-            return self.live(&header);
+            return self.live(&header).map(|()| age);
         }
         let subject = Self::subject(call, token, Kind::Value);
         let found = self.open(&subject, Some(object)).await?.ok_or_else(Failure::not_found)?;
         if let Some(proof) = proof {
             place.opened.learn(&proof, *found.header());
         }
-        self.live(found.header())
+        self.live(found.header()).map(|()| age)
     }
 
     /// What lies there now, whatever is remembered. What does not open can still be replaced.
@@ -230,8 +243,8 @@ impl Vault {
         place: Arc<SessionPlace>,
         object: Option<Object>,
     ) -> Result<Known, Failure> {
-        let Some(Object { bytes, version }) = object else {
-            return Ok(Known { place, state: None, version: None });
+        let Some(Object { bytes, version, age }) = object else {
+            return Ok(Known { place, state: None, version: None, age: None });
         };
         let state = match place.opened.recall(&bytes) {
             Some(state) => state,
@@ -243,7 +256,7 @@ impl Vault {
                 state
             }
         };
-        Ok(Known { place, state: Some(state), version: Some(version) })
+        Ok(Known { place, state: Some(state), version: Some(version), age })
     }
 
     /// Whether nobody else wrote it meanwhile.

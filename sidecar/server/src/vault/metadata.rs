@@ -8,7 +8,7 @@ use lunasec_core::{
     grant::Action, ids::Millis, limits, policy::Operation, record::Kind, token::Token,
 };
 
-use super::{Call, Found, Vault};
+use super::{Age, Call, Found, Vault};
 use crate::{failure::Failure, store::StoreError};
 
 /// The version that metadata given with the value has.
@@ -25,6 +25,8 @@ pub struct Described {
     pub created_at: Millis,
     /// When it expires.
     pub expires_at: Option<Millis>,
+    /// Of the oldest of value, grant and session.
+    pub age: Age,
 }
 
 /// What metadata/set gives.
@@ -41,12 +43,13 @@ impl Vault {
     pub async fn metadata_get(&self, call: &Call, token: &Token) -> Result<Described, Failure> {
         self.authorize(call, Operation::Metadata)?;
         let standing = self.standing(call).await;
-        self.require_grant(call, &standing, token, Action::Metadata).await?;
+        let age = self.require_grant(call, &standing, token, Action::Metadata).await?;
         let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         let (created_at, expires_at) = (value.header().created_at, value.header().expires_at);
         let found = self.read(&Self::subject(call, token, Kind::Metadata)).await?;
         let (version, metadata) = parse(found.as_ref())?;
-        Ok(Described { metadata, version, created_at, expires_at })
+        let age = age.max(value.age);
+        Ok(Described { metadata, version, created_at, expires_at, age })
     }
 
     /// Replaces a token's metadata; with `if_version`, only that version of it.

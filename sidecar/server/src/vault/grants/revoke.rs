@@ -87,7 +87,7 @@ impl Vault {
             Err(failure) if failure.code == Code::Corrupted => {
                 let place = self.session_place(call, session).await?;
                 let version = self.store.get_now(&place.name).await?.map(|object| object.version);
-                Ok(Known { place, state: None, version })
+                Ok(Known { place, state: None, version, age: None })
             }
             known => known,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lunasec_core::{grant::Action, ids::Session, policy::Operation, record::Header, token::Token};
 
-use super::{Place, Verdict};
+use super::{Place, Verified};
 use crate::{
     failure::Failure,
     vault::{Call, Vault},
@@ -18,14 +18,14 @@ impl Vault {
         session: &Session,
         tokens: &[Result<Token, Failure>],
         action: Action,
-    ) -> Result<Vec<Result<Verdict, Failure>>, Failure> {
+    ) -> Result<Vec<Result<Verified, Failure>>, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session(call, session).await?;
         let known = &known;
         let verify = |token, value: Arc<Place<Header>>| async move {
-            let verdict = self.verdict(call, known, token, action).await?;
-            self.exists(call, &value, token).await?;
-            Ok(verdict)
+            let Verified { verdict, age } = self.verdict(call, known, token, action).await?;
+            let age = age.max(self.exists(call, &value, token).await?);
+            Ok(Verified { verdict, age })
         };
         Ok(self.each(call, tokens, verify).await)
     }

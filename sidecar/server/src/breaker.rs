@@ -1,0 +1,179 @@
+//! Whether a dependency is worth asking. After some failures in a row it is not: whoever asks is told at once,
+//! and one probe a second finds out when it is back. What it costs while it is away is so set by the probes
+//! and not by the traffic.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lunasec_core::limits;
+
+use crate::env::Clock;
+
+/// See the module.
+pub struct Breaker {
+    clock: Arc<dyn Clock>,
+    /// What `state` says, for those who only look.
+    open: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// In a row.
+    failures: u32,
+    open: bool,
+    /// Whether a probe is under way.
+    probing: bool,
+    /// No probe before that.
+    next_probe: Duration,
+}
+
+/// Whether to ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It may well answer.
+    Ask,
+    /// It would not.
+    Refuse,
+    /// Nor now, and it is time to find out whether it would again.
+    Probe,
+}
+
+impl Breaker {
+    /// Closed.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, open: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// Whether the dependency is known to be away.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether to ask now. Whoever is told to probe says what came of it.
+    pub fn admit(&self) -> Admission {
+        if !self.is_open() {
+            return Admission::Ask;
+        }
+        let now = self.clock.monotonic();
+        let mut state = self.state();
+        match *state {
+            State { open: false, .. } => Admission::Ask,
+            State { probing: true, .. } => Admission::Refuse,
+            State { next_probe, .. } if now < next_probe => Admission::Refuse,
+            _ => {
+                state.probing = true;
+                Admission::Probe
+            }
+        }
+    }
+
+    /// It has answered, whatever it said.
+    pub fn answered(&self) {
+        let mut state = self.state();
+        if state.open {
+            tracing::info!("a dependency that was away answers again");
+        }
+        *state = State::default();
+        self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// It has not.
+    pub fn failed(&self) {
+        let now = self.clock.monotonic();
+        let mut state = self.state();
+        state.failures += 1;
+        state.probing = false;
+        state.next_probe = now + limits::BREAKER_PAUSE;
+        if state.failures >= limits::BREAKER_FAILURES {
+            state.open = true;
+            self.open.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Now(AtomicU64);
+
+    impl Clock for Now {
+        fn now(&self) -> lunasec_core::ids::Millis {
+            0
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    fn breaker() -> (Arc<Now>, Breaker) {
+        let now = Arc::new(Now::default());
+        (Arc::clone(&now), Breaker::new(now))
+    }
+
+    fn pass(now: &Now, time: Duration) {
+        now.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn opened() -> (Arc<Now>, Breaker) {
+        let (now, breaker) = breaker();
+        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
+        (now, breaker)
+    }
+
+    #[test]
+    fn some_failures_in_a_row_open_it_and_fewer_do_not() {
+        let (_, breaker) = breaker();
+        for _ in 0..10 {
+            (1..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
+            assert_eq!((breaker.is_open(), breaker.admit()), (false, Admission::Ask));
+            breaker.answered();
+        }
+        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
+        assert_eq!((breaker.is_open(), breaker.admit()), (true, Admission::Refuse));
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_one_a_second() {
+        let (now, breaker) = opened();
+        for _ in 0..10 {
+            pass(&now, limits::BREAKER_PAUSE - Duration::from_millis(1));
+            assert_eq!(breaker.admit(), Admission::Refuse);
+            pass(&now, Duration::from_millis(1));
+            let admitted: Vec<_> = (0..100).map(|_| breaker.admit()).collect();
+            let probes = admitted.iter().filter(|admission| **admission == Admission::Probe);
+            assert_eq!((probes.count(), admitted[0]), (1, Admission::Probe));
+            breaker.failed();
+            assert!(breaker.is_open());
+        }
+        pass(&now, limits::BREAKER_PAUSE);
+        assert_eq!(breaker.admit(), Admission::Probe);
+        breaker.answered();
+        assert_eq!((breaker.is_open(), breaker.admit()), (false, Admission::Ask));
+        // It takes as many failures as before.
+        breaker.failed();
+        assert!(!breaker.is_open());
+    }
+
+    /// A request that was begun before is as good a witness as a probe.
+    #[test]
+    fn any_answer_closes_it() {
+        let (_, breaker) = opened();
+        breaker.answered();
+        assert_eq!(breaker.admit(), Admission::Ask);
+    }
+}
