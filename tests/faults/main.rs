@@ -12,5 +12,6 @@
 mod aws;
 mod embedded;
 mod idempotency;
+mod outage;
 mod storm;
 mod sweep;

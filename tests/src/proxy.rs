@@ -1,5 +1,6 @@
 //! A proxy that can lose an answer: the server has done what it was asked, and nobody learns of it. Or it
-//! hides a part of what is asked, so that the server is one that does not know it.
+//! hides a part of what is asked, so that the server is one that does not know it. Or it lets nothing through, as
+//! a network that drops packets, until it heals.
 
 use std::sync::{
     Arc,
@@ -9,6 +10,7 @@ use std::sync::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 
 /// A request without a body is one piece.
@@ -29,6 +31,8 @@ pub struct Proxy {
     pub endpoint: String,
     /// So many of the next answers are lost.
     pub to_lose: Arc<AtomicUsize>,
+    /// Whether nothing goes through.
+    pub drops: Arc<watch::Sender<bool>>,
 }
 
 impl Proxy {
@@ -47,12 +51,14 @@ impl Proxy {
         let (server, to_lose) = (endpoint.replace("http://", ""), Arc::new(AtomicUsize::new(0)));
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let losing = Arc::clone(&to_lose);
+        let (drops, dropped) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, server.clone(), hidden, Arc::clone(&losing)));
+                let (server, losing) = (server.clone(), Arc::clone(&losing));
+                tokio::spawn(forward(client, server, hidden, losing, dropped.clone()));
             }
         });
-        Self { endpoint, to_lose }
+        Self { endpoint, to_lose, drops: Arc::new(drops) }
     }
 }
 
@@ -61,7 +67,9 @@ async fn forward(
     server: String,
     hidden: Option<Hidden>,
     to_lose: Arc<AtomicUsize>,
+    dropped: watch::Receiver<bool>,
 ) {
+    let (mut up_dropped, mut down_dropped) = (dropped.clone(), dropped);
     let server = TcpStream::connect(server).await.unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -71,6 +79,7 @@ async fn forward(
             if let Some(hidden) = hidden {
                 hide(&mut chunk[..read], hidden);
             }
+            let _ = up_dropped.wait_for(|drops| !drops).await;
             if to_server.write_all(&chunk[..read]).await.is_err() {
                 break;
             }
@@ -81,6 +90,7 @@ async fn forward(
         if read == 0 {
             break;
         }
+        let _ = down_dropped.wait_for(|drops| !drops).await;
         let lost = to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if lost.is_ok() || to_client.write_all(&chunk[..read]).await.is_err() {
             break;

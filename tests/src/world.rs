@@ -20,12 +20,13 @@ use lunasec_core::{
     token::Token,
 };
 use lunasec_sidecar::{
+    breaker::Breaker,
     env::{Clock, Entropy, SystemEntropy, random},
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
     keyed::KeyedLocks,
     keys::{Keyring, Settings},
-    store::{Ages, Cached, Heads, Name, Object, Store, StoreError, Timed, Version},
+    store::{Ages, Cached, Guarded, Heads, Name, Object, Store, StoreError, Timed, Version},
     vault::{Call, Memory, NewValue, Turns, Vault},
 };
 
@@ -231,6 +232,16 @@ impl World {
     pub fn remembering(backend: &Backend) -> Self {
         Self::with(backend, |store, clock| {
             Arc::new(Cached::new(store, clock, Ages::default(), limits::CACHE_BYTES, None))
+        })
+    }
+
+    /// The same behind a breaker, which says when storage is away.
+    pub fn guarded(backend: &Backend) -> Self {
+        Self::with(backend, |store, clock| {
+            let breaker = Arc::new(Breaker::new(clock.clone()));
+            let guarded = Guarded::new(store, Arc::clone(&breaker));
+            let (ages, bytes) = (Ages::default(), limits::CACHE_BYTES);
+            Arc::new(Cached::new(guarded, clock, ages, bytes, Some(breaker)))
         })
     }
 

@@ -9,6 +9,7 @@
 
 mod cached;
 mod grants;
+mod outage;
 mod retries;
 mod sweep;
 mod time;

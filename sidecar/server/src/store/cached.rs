@@ -138,10 +138,13 @@ const ENTRY_BYTES: usize = 160;
 
 type Found = Result<Option<Object>, StoreError>;
 
+/// What a reading found, and when it began.
+type Reading = watch::Receiver<Option<(Duration, Found)>>;
+
 /// A reading that is under way, for all who ask meanwhile.
 struct Flight {
     number: u64,
-    found: watch::Receiver<Option<Found>>,
+    reading: Reading,
 }
 
 #[derive(Default)]
@@ -193,6 +196,12 @@ impl<S: Store> Shared<S> {
         let mut flights = self.flights();
         flights.under_way.remove(name);
         learn();
+    }
+
+    /// Whether what the store said then may still be given as it is.
+    fn is_believed(&self, name: &Name, object: Option<&Object>, asked: Duration) -> bool {
+        let age = self.clock.monotonic().saturating_sub(asked);
+        kind(name, object).is_some_and(|what| age < self.ages.of(what).revocation)
     }
 
     /// `asked` is when the store was: what came of it may be as old as that.
@@ -271,15 +280,15 @@ impl<S: Store + 'static> Cached<S> {
     }
 
     /// Reads a name, unless that is under way: one reading for all who ask meanwhile. It goes on when its first
-    /// asker is gone.
-    fn read(&self, name: &Name) -> watch::Receiver<Option<Found>> {
+    /// asker is gone. Whether it began just now, and what comes of it.
+    fn read(&self, name: &Name) -> (bool, Reading) {
         let mut flights = self.shared.flights();
         if let Some(flight) = flights.under_way.get(name) {
-            return flight.found.clone();
+            return (false, flight.reading.clone());
         }
         flights.last += 1;
-        let (number, (sender, found)) = (flights.last, watch::channel(None));
-        flights.under_way.insert(name.clone(), Flight { number, found: found.clone() });
+        let (number, (sender, reading)) = (flights.last, watch::channel(None));
+        flights.under_way.insert(name.clone(), Flight { number, reading: reading.clone() });
         let landing = Landing { shared: Arc::clone(&self.shared), name: name.clone(), number };
         tokio::spawn(async move {
             let Landing { shared, name, .. } = &landing;
@@ -287,17 +296,24 @@ impl<S: Store + 'static> Cached<S> {
             let found = shared.inner.get(name).await;
             shared.landed(name, number, asked, &found);
             // Nobody may wait for it any more.
-            let _ = sender.send(Some(found));
+            let _ = sender.send(Some((asked, found)));
         });
-        found
+        (true, reading)
     }
 
     async fn wait(&self, name: &Name) -> Found {
-        let mut reading = self.read(name);
-        let Ok(found) = reading.wait_for(Option::is_some).await else {
+        let (own, mut reading) = self.read(name);
+        let found = reading.wait_for(Option::is_some).await.map(|found| (*found).clone());
+        let Ok(Some((asked, found))) = found else {
             return Err(StoreError::Unavailable("the reading was given up".into()));
         };
-        found.clone().unwrap_or(Ok(None))
+        // What began before it was asked for is like something remembered, and may be too old for that.
+        match &found {
+            Ok(object) if !own && !self.shared.is_believed(name, object.as_ref(), asked) => {
+                self.shared.inner.get(name).await
+            }
+            _ => found,
+        }
     }
 
     /// Writes, in turn with others of the same name, and takes over what it came to.
@@ -404,16 +420,23 @@ impl<S: Store + 'static> Store for Cached<S> {
 
 #[cfg(test)]
 mod tests {
-    use lunasec_core::ids::Namespace;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::{join, join_all};
+    use lunasec_core::{derive::SessionTag, ids::Namespace};
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::{env::SystemClock, store::MemoryStore};
 
-    /// Time that passes only while the store is asked.
+    /// A store whose answers take time, which passes only then, or are on their way until they are let
+    /// through.
     #[derive(Default)]
     struct Slow {
         inner: MemoryStore,
         now: Arc<Now>,
+        gets: AtomicUsize,
+        gate: Option<Arc<Semaphore>>,
     }
 
     #[derive(Default)]
@@ -454,7 +477,11 @@ mod tests {
 
         async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
             let object = self.inner.get(name).await;
-            self.now.pass(READ);
+            self.gets.fetch_add(1, Ordering::SeqCst);
+            match &self.gate {
+                Some(gate) => gate.acquire().await.unwrap().forget(),
+                None => self.now.pass(READ),
+            }
             object
         }
 
@@ -482,12 +509,87 @@ mod tests {
         }
     }
 
+    fn session() -> Name {
+        Name::session(&Namespace::default(), &SessionTag([7; 32]))
+    }
+
+    fn bytes(object: Option<Object>) -> Bytes {
+        object.unwrap().bytes
+    }
+
+    /// Behind a gate that is shut, with one object there.
+    async fn gated(name: &Name) -> (Arc<Semaphore>, Version, Cached<Slow>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let slow = Slow { gate: Some(Arc::clone(&gate)), ..Slow::default() };
+        let version = slow.put_new(name, Bytes::from_static(b"old")).await.unwrap();
+        let now = Arc::clone(&slow.now);
+        (gate, version, Cached::new(slow, now, Ages::default(), 1 << 20, None))
+    }
+
+    async fn turns() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_ask_at_once_share_one_reading() {
+        let name = session();
+        let (gate, _, cached) = gated(&name).await;
+        let all = async { join_all((0..100).map(|_| cached.get(&name))).await };
+        let (found, ()) = join(all, async {
+            turns().await;
+            gate.add_permits(1);
+        })
+        .await;
+        assert!(found.into_iter().all(|found| bytes(found.unwrap()) == "old"));
+        assert_eq!(cached.shared.inner.gets.load(Ordering::SeqCst), 1);
+        assert!(cached.shared.flights().under_way.is_empty());
+    }
+
+    /// What is remembered for a while may come of a reading that was under way; what is not, may not.
+    #[tokio::test]
+    async fn a_reading_that_began_before_is_no_answer_for_what_is_never_remembered() {
+        let (session, strange) = (session(), Name::from_text("r/default/strange"));
+        for (name, shared) in [(&session, true), (&strange, false)] {
+            let (gate, version, cached) = gated(name).await;
+            let (first, (second, ())) = join(cached.get(name), async {
+                turns().await;
+                // Somebody else writes, and only then this one asks.
+                let elsewhere = &cached.shared.inner.inner;
+                elsewhere.put_if(name, Bytes::from_static(b"new"), &version).await.unwrap();
+                join(cached.get(name), async {
+                    turns().await;
+                    gate.add_permits(2);
+                })
+                .await
+            })
+            .await;
+            assert_eq!(bytes(first.unwrap()), "old");
+            assert_eq!(bytes(second.unwrap()), if shared { "old" } else { "new" }, "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reading_under_way_is_not_remembered_over_a_write() {
+        let name = session();
+        let (gate, version, cached) = gated(&name).await;
+        let (read, ()) = join(cached.get(&name), async {
+            turns().await;
+            cached.put_if(&name, Bytes::from_static(b"new"), &version).await.unwrap();
+            gate.add_permits(1);
+        })
+        .await;
+        assert_eq!(bytes(read.unwrap()), "old");
+        turns().await;
+        assert_eq!(bytes(cached.get(&name).await.unwrap()), "new");
+    }
+
     /// What a slow answer says may be as old as the question.
     #[tokio::test]
     async fn an_age_counts_from_the_question() {
-        let (slow, tag) = (Slow::default(), lunasec_core::derive::SessionTag([7; 32]));
+        let (slow, name) = (Slow::default(), session());
         let now = Arc::clone(&slow.now);
-        let name = Name::session(&Namespace::default(), &tag);
         slow.put_new(&name, Bytes::from_static(b"state")).await.unwrap();
         let cached = Cached::new(slow, Arc::clone(&now) as _, Ages::default(), 1 << 20, None);
         for read in [true, false] {
@@ -519,8 +621,7 @@ mod tests {
     fn what_is_remembered_keeps_no_buffer_that_it_came_in() {
         let clock = Arc::new(SystemClock::default());
         let cached = Cached::new(MemoryStore::default(), clock, Ages::default(), 1 << 20, None);
-        let tag = lunasec_core::derive::SessionTag([7; 32]);
-        let name = Name::session(&Namespace::default(), &tag);
+        let name = session();
         let buffer: Arc<[u8]> = vec![1; 65_536].into();
         let bytes = Bytes::from_owner(Piece(Arc::clone(&buffer)));
         let object = Object::new(bytes, Version::number(1));
