@@ -398,7 +398,7 @@ fn without_keys_there_is_no_verdict_and_with_old_ones_there_is() {
     assert!(text.contains("1 keys of https://id.test for shop"), "{text}");
 }
 
-/// Sets that are as they should be, and hold no key that proves anything: that is no outage.
+/// Sets that are as they should be, and hold no key that proves anything.
 #[test]
 fn a_set_without_keys_of_use_proves_nothing_and_says_so() {
     let signer = Signer::eddsa("key");
@@ -407,6 +407,7 @@ fn a_set_without_keys_of_use_proves_nothing_and_says_so() {
     let small = json!({ "kty": "RSA", "n": n, "e": e, "kid": "key" });
     let one =
         json!({ "kty": "RSA", "n": base64url([0xff; 256]), "e": base64url([1]), "kid": "key" });
+    let even = json!({ "kty": "RSA", "n": base64url([0xfe; 256]), "e": e, "kid": "key" });
     let mut other_use = signer.jwk();
     other_use["use"] = "enc".into();
     let mut other_alg = signer.jwk();
@@ -414,13 +415,17 @@ fn a_set_without_keys_of_use_proves_nothing_and_says_so() {
     let x = signer.jwk()["x"].clone();
     let array = json!(["OKP", "key", null, null, null, "Ed25519", null, null, x, null]);
     let secret = json!({ "kty": "oct", "k": base64url("secret"), "kid": "key" });
-    for key in [Value::Null, small, one, other_use, other_alg, array, secret] {
+    for key in [Value::Null, small, one, even, other_use, other_alg, array, secret] {
         let keys = if key.is_null() { json!([]) } else { json!([key]) };
         let server = JwksServer::start(&json!({ "keys": keys }).to_string());
         let sidecar = Sidecar::serve(&(strict() + &issuer(&server.url)));
         let refused = reveal(&sidecar, &jwt, &sidecar.tokenize("value"));
-        assert_eq!((refused.status, refused.code().as_str()), (401, "unauthenticated"), "{keys}");
-        assert!(refused.text().contains("no such key"), "{}", refused.text());
+        // Empty is a word of the issuer's; what is there and of no use is a mistake of somebody's.
+        let expected = match keys.as_array().unwrap().is_empty() {
+            true => (401, "unauthenticated"),
+            false => (503, "keys_unavailable"),
+        };
+        assert_eq!((refused.status, refused.code().as_str()), expected, "{keys}");
         let found = issuers(&sidecar);
         assert_eq!(found[0]["reason"], "reads fail: no_key", "{keys}: {found}");
         assert_eq!(found[0]["keys"], 0);
@@ -475,7 +480,7 @@ fn a_session_has_one_spelling() {
 fn unknown_keys_do_not_fill_the_sidecar_while_an_issuer_hangs() {
     let signer = Signer::eddsa("key");
     let server = JwksServer::start(&jwks(&[&signer]));
-    let limits = "[limits]\nrequests = 40\n";
+    let limits = "[limits]\nrequests = 160\n";
     let sidecar = Sidecar::serve(&(strict() + &issuer(&server.url) + limits));
     let jwt = signer.jwt(&session_of("alice"));
     let token = granted(&sidecar, &jwt, "value");
@@ -495,7 +500,7 @@ fn unknown_keys_do_not_fill_the_sidecar_while_an_issuer_hangs() {
         }
     });
     eventually("the keys are read again", || server.requests() > before);
-    let mut waiting: Vec<_> = (0..40).map(|_| sidecar.connect()).collect();
+    let mut waiting: Vec<_> = (0..160).map(|_| sidecar.connect()).collect();
     for raw in &mut waiting {
         raw.send(&unknown).unwrap();
     }

@@ -266,7 +266,7 @@ impl World {
             Arc::new(FakeClock { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) });
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let wrapper = (backend.wrapper)();
-        let shared = Arc::new(store.clone());
+        let shared = Arc::new(Timed::new(store.clone(), limits::STORAGE_TIME));
         let keyring = Keyring::new(shared, wrapper, clock.clone(), Settings::default());
         let entries = Arc::new(MemoryEntries::new(10_000));
         let idempotency =

@@ -177,16 +177,18 @@ pub struct Opened {
 }
 
 /// Bytes of a [`header_proof`].
-pub const HEADER_PROOF_LEN: usize = HEADER_LEN + TAG_LEN;
+pub const HEADER_PROOF_LEN: usize = HEADER_LEN + TAG_LEN + 8;
 
-/// What proves a record's header once the record was opened: header, commitment, nonce and tag. A record that
+/// What proves a record's header once the record was opened: header, commitment, nonce, tag and length. A record that
 /// has the same ones has the same header, or it could not have been opened; of its ciphertext they say nothing.
 pub fn header_proof(record: &[u8]) -> Option<[u8; HEADER_PROOF_LEN]> {
     let rest = record.len().checked_sub(TAG_LEN).filter(|rest| *rest >= HEADER_LEN)?;
     let mut proof = [0; HEADER_PROOF_LEN];
-    let (head, tag) = proof.split_at_mut(HEADER_LEN);
+    let (head, end) = proof.split_at_mut(HEADER_LEN);
     head.copy_from_slice(&record[..HEADER_LEN]);
+    let (tag, length) = end.split_at_mut(TAG_LEN);
     tag.copy_from_slice(&record[rest..]);
+    length.copy_from_slice(&(record.len() as u64).to_be_bytes());
     Some(proof)
 }
 

@@ -134,6 +134,8 @@ pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
 /// For finding credentials.
 pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 
+/// Bytes of a record up to which it is read without waiting for a turn, once that is known.
+pub const SMALL_RECORD: usize = 16 * KIB;
 /// Sessions whose place and state are remembered.
 pub const SESSIONS_OPENED: usize = 4_096;
 /// Grants, and values that they are for, whose place and end are remembered, at about 400 bytes each.
@@ -204,8 +206,8 @@ pub const JWKS_BYTES: usize = 256 * KIB;
 pub const JWKS_KEYS: usize = 100;
 /// For reading them.
 pub const JWKS_TIME: Duration = Duration::from_secs(3);
-/// Requests that wait for one reading at once.
-pub const JWKS_WAITING: usize = 16;
+/// Requests that wait for one reading at once: a small part of those that may be at work.
+pub const JWKS_WAITING: usize = 128;
 /// How often they are read, while that succeeds.
 pub const JWKS_REFRESH: Duration = Duration::from_secs(5 * 60);
 /// The least time between two readings: after a failure, and for a key that is not among them.

@@ -20,6 +20,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// The same without taking it.
+    pub fn has(mut self, rate: Rate, now: Duration) -> Result<(), Duration> {
+        self.take(rate, now)
+    }
+
     /// Takes one at `now`, or tells how long until there is one.
     pub fn take(&mut self, rate: Rate, now: Duration) -> Result<(), Duration> {
         let each = rate.period / rate.count.get();

@@ -63,8 +63,20 @@ impl Guest {
 
     /// Counts one value on its way out: the brake on whoever would carry all of them away.
     pub fn reveal(&self, now: Duration) -> Result<(), Failure> {
+        self.revealing(|reveals, rate| reveals.take(rate, now))
+    }
+
+    /// Refuses whoever could not reveal one now, before that costs anything.
+    pub fn may_reveal(&self, now: Duration) -> Result<(), Failure> {
+        self.revealing(|reveals, rate| reveals.has(rate, now))
+    }
+
+    fn revealing(
+        &self,
+        ask: impl FnOnce(&mut Bucket, Rate) -> Result<(), Duration>,
+    ) -> Result<(), Failure> {
         let Some(rate) = rate(self.client.reveals_per_minute, MINUTE) else { return Ok(()) };
-        self.used().reveals.take(rate, now).map_err(|wait| {
+        ask(&mut self.used().reveals, rate).map_err(|wait| {
             Failure::new(Code::RateLimited, "this client reveals too many values per minute")
                 .after(wait)
         })

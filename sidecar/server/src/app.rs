@@ -159,6 +159,11 @@ impl App {
             turns: Turns::default(),
             memory,
         });
+        if crate::platform::strangers().0 == Some(own_uid()) {
+            tracing::warn!(
+                "this sidecar runs as the user under which its user namespace shows everybody who is not in it, so that its own calls are refused as theirs; run it as another user"
+            );
+        }
         let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));
         report.set_issuers(sessions.issuers());
         let http = Http {

@@ -99,6 +99,9 @@ mod kernel {
         thread::{CapabilitySet, capabilities},
     };
 
+    /// As Linux has it unless it is told otherwise.
+    const OVERFLOW: u32 = 65_534;
+
     pub(super) fn forbid_tracing() -> bool {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok()
     }
@@ -121,8 +124,12 @@ mod kernel {
         let of = |map: &str, overflow: &str| {
             let map = std::fs::read_to_string(map).unwrap_or_default();
             let everybody: Vec<_> = map.split_whitespace().collect();
-            let shown = || std::fs::read_to_string(overflow).ok()?.trim().parse().ok();
-            (everybody != ["0", "0", "4294967295"]).then(shown).flatten()
+            // Where that cannot be read it is most likely what it always is.
+            let shown = || {
+                let shown = std::fs::read_to_string(overflow).ok();
+                shown.and_then(|id| id.trim().parse().ok()).unwrap_or(OVERFLOW)
+            };
+            (everybody != ["0", "0", "4294967295"]).then(shown)
         };
         (
             of("/proc/self/uid_map", "/proc/sys/kernel/overflowuid"),

@@ -116,7 +116,7 @@ const INDEX: &str = "index";
 struct Unwrapped {
     key: Arc<DataKey>,
     at: Duration,
-    /// Past its age it serves until then, after an attempt to unwrap it anew has failed.
+    /// Past its age it serves until then, while one request tries to unwrap it anew or has failed to.
     pause: Duration,
 }
 
@@ -130,6 +130,8 @@ struct Held {
     pause: HashMap<Namespace, Duration>,
     /// When the epoch's keys were last looked at.
     looked: HashMap<Namespace, Duration>,
+    /// Keys that the keeper has refused, why, and until when that is not asked again.
+    refused: HashMap<Slot, (KeyError, Duration)>,
 }
 
 impl Held {
@@ -213,11 +215,12 @@ impl Keyring {
     ) -> Result<Arc<DataKey>, KeyError> {
         let slot = Slot::data(namespace, id);
         if let Some(key) = self.held_key(&slot) {
-            return Ok(key);
+            return key;
         }
+        let renews = self.begin_to_renew(&slot);
         let _flight = self.flights.lock(slot.clone()).await;
-        if let Some(key) = self.held_key(&slot) {
-            return Ok(key);
+        if let Some(key) = self.held_key(&slot).filter(|_| !renews) {
+            return key;
         }
         match self.unwrap_stored(&slot).await {
             Ok(Some(key)) => Ok(key),
@@ -230,11 +233,12 @@ impl Keyring {
     pub async fn index(&self, namespace: &Namespace) -> Result<Arc<DataKey>, KeyError> {
         let slot = Slot::index(namespace);
         if let Some(key) = self.held_key(&slot) {
-            return Ok(key);
+            return key;
         }
+        let renews = self.begin_to_renew(&slot);
         let _flight = self.flights.lock(slot.clone()).await;
-        if let Some(key) = self.held_key(&slot) {
-            return Ok(key);
+        if let Some(key) = self.held_key(&slot).filter(|_| !renews) {
+            return key;
         }
         match self.unwrap_stored(&slot).await {
             Ok(Some(key)) => Ok(key),
@@ -318,23 +322,46 @@ impl Keyring {
         Ok(key)
     }
 
-    fn held_key(&self, slot: &Slot) -> Option<Arc<DataKey>> {
-        let held = self.held();
+    /// The key, where it serves now; or why it was refused a moment ago, which asking again would not change.
+    fn held_key(&self, slot: &Slot) -> Option<Result<Arc<DataKey>, KeyError>> {
+        let (now, held) = (self.clock.monotonic(), self.held());
+        if let Some((error, until)) = held.refused.get(slot)
+            && now < *until
+        {
+            return Some(Err(error.clone()));
+        }
         let unwrapped = held.unwrapped.get(slot)?;
         let age = self.held_for(unwrapped);
-        let paused = || age < self.settings.extension && self.clock.monotonic() < unwrapped.pause;
-        (age < self.settings.age || paused()).then(|| Arc::clone(&unwrapped.key))
+        let paused = age < self.settings.extension && now < unwrapped.pause;
+        (age < self.settings.age || paused).then(|| Ok(Arc::clone(&unwrapped.key)))
     }
 
-    /// A key past its age, while it cannot be unwrapped anew; see `extend`. Not every request tries that,
-    /// and waits for it: the next one does after a pause.
-    fn aged(&self, slot: &Slot, error: KeyError) -> Result<Arc<DataKey>, KeyError> {
+    /// Whether there is a key past its age. It goes on serving everybody but this one, who finds out whether
+    /// it still may: a keeper that hangs keeps one request waiting, and not all.
+    fn begin_to_renew(&self, slot: &Slot) -> bool {
         let mut held = self.held();
+        let Some(unwrapped) = held.unwrapped.get_mut(slot) else { return false };
+        let serves = self.held_for(unwrapped) < self.settings.extension;
+        if serves {
+            unwrapped.pause = self.clock.monotonic() + self.settings.retry;
+        }
+        serves
+    }
+
+    /// A key past its age, while it cannot be unwrapped anew; see `extend`.
+    fn aged(&self, slot: &Slot, error: KeyError) -> Result<Arc<DataKey>, KeyError> {
+        let (until, mut held) = (self.clock.monotonic() + self.settings.retry, self.held());
+        if is_refusal(&error) {
+            // What is refused to so many is none of theirs to remember.
+            if held.refused.len() >= self.settings.capacity {
+                held.refused.clear();
+            }
+            held.refused.insert(slot.clone(), (error.clone(), until));
+            return Err(error);
+        }
         match held.unwrapped.get_mut(slot) {
-            Some(unwrapped)
-                if !is_refusal(&error) && self.held_for(unwrapped) < self.settings.extension =>
-            {
-                unwrapped.pause = self.clock.monotonic() + self.settings.retry;
+            Some(unwrapped) if self.held_for(unwrapped) < self.settings.extension => {
+                unwrapped.pause = until;
                 Ok(Arc::clone(&unwrapped.key))
             }
             _ => Err(error),
@@ -355,6 +382,7 @@ impl Keyring {
             }
         }
         let at = self.clock.monotonic();
+        held.refused.remove(slot);
         held.unwrapped.insert(slot.clone(), Unwrapped { key: Arc::clone(&key), at, pause: at });
         key
     }
@@ -371,7 +399,7 @@ impl Keyring {
         let id = self.newest(namespace, due).await?.unwrap_or(due);
         let slot = Slot::data(namespace, id);
         if let Some(key) = self.held_key(&slot) {
-            return Ok(Key { id, key });
+            return Ok(Key { id, key: key? });
         }
         let key = match self.unwrap_stored(&slot).await? {
             Some(key) => key,

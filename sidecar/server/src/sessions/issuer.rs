@@ -2,7 +2,7 @@
 //!
 //! The keys are read at the start and every five minutes; a request whose key is among them does not wait for
 //! that. When they cannot be read, the last good ones count for a day, and then none do: an issuer that
-//! took a key back must not be ignored for ever. A set without keys takes all of them back. A JWT whose
+//! took a key back must not be ignored for ever. An empty set takes all of them back. A JWT whose
 //! key is unknown makes them be read at once, but not within ten seconds of the last time, whatever came
 //! of it, and few wait for it at once: unknown names are free to make up.
 
@@ -185,7 +185,9 @@ impl Reader {
         match self.source.keys().await {
             Ok(keys) if keys.count() == 0 => {
                 self.dependency.failed(READ, "no_key", &keys.words(), started);
-                self.take(keys);
+                if keys.is_empty() {
+                    self.take(keys);
+                }
                 false
             }
             Ok(keys) => {

@@ -1,7 +1,7 @@
 //! One JWT (RFC 7519) in its compact form (RFC 7515), without I/O: taken apart, then proven by a set of
 //! keys, then held against what is expected of it. As strict as RFC 8725 asks.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use lunasec_core::{
@@ -9,7 +9,7 @@ use lunasec_core::{
     limits,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{key::Algorithm, keys::KeySet, object::Object};
 use crate::config;
@@ -20,7 +20,7 @@ pub struct Jwt<'a> {
     signature: Vec<u8>,
     algorithm: Algorithm,
     key_id: Option<String>,
-    claims: Map<String, Value>,
+    claims: BTreeMap<String, Value>,
 }
 
 /// Why a JWT proves nothing. None says more of it than its kind of fault.
@@ -108,16 +108,15 @@ impl<'a> Jwt<'a> {
         // A header in base64url has no dot, so what has more than three parts ends here.
         let (header, claims) = signed.split_once('.').ok_or(Refused::Syntax)?;
         let header = part(header)?;
-        if header.contains_key("crit") {
+        if header.0.contains_key("crit") {
             return Err(Refused::Critical);
         }
-        let header: Header =
-            serde_json::from_value(Value::Object(header)).map_err(|_| Refused::Syntax)?;
+        let header: Header = header.into().ok_or(Refused::Syntax)?;
         let algorithm = Algorithm::named(&header.alg).ok_or(Refused::Algorithm)?;
         if !header.typ.as_deref().is_none_or(is_token) {
             return Err(Refused::Kind);
         }
-        let claims = part(claims)?;
+        let Object(claims) = part(claims)?;
         // What tells of an event, such as a session's end, has the same issuer, audience and claims
         // (RFC 8417), and is no proof of that session.
         if claims.contains_key("events") {
@@ -187,8 +186,7 @@ fn is_token(typ: &str) -> bool {
     ["JWT", "at+jwt"].iter().any(|known| short.eq_ignore_ascii_case(known))
 }
 
-fn part(text: &str) -> Result<Map<String, Value>, Refused> {
+fn part(text: &str) -> Result<Object, Refused> {
     let bytes = BASE64URL.decode(text).map_err(|_| Refused::Syntax)?;
-    let Object(part) = serde_json::from_slice(&bytes).map_err(|_| Refused::Syntax)?;
-    Ok(part)
+    serde_json::from_slice(&bytes).map_err(|_| Refused::Syntax)
 }

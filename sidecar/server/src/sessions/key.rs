@@ -74,8 +74,8 @@ enum Public {
 
 /// Bytes of a coordinate of P-256, and of an Ed25519 key.
 const COORDINATE: usize = 32;
-/// Bytes of an RSA modulus: 2,048 to 8,192 bits. Another verifies nothing, and would be counted as a key.
-const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
+/// Bits of an RSA modulus. Another verifies nothing, and would be counted as a key.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 impl Key {
     /// The key, if it is one that signs by an algorithm of ours: a set may hold others too.
@@ -88,7 +88,7 @@ impl Key {
         let (algorithm, public) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
             ("RSA", _) => {
                 let (n, e) = (number(&jwk.n)?, number(&jwk.e)?);
-                let fits = RSA_BYTES.contains(&n.len()) && n[0] >= 0x80 && is_exponent(&e);
+                let fits = RSA_BITS.contains(&bits(&n)) && is_odd(&n) && is_exponent(&e);
                 fits.then_some((Algorithm::Rs256, Public::Rsa { n, e }))?
             }
             ("EC", Some("P-256")) => {
@@ -135,8 +135,16 @@ fn number(text: &Option<String>) -> Option<Vec<u8>> {
 
 /// An odd number of at least 3 and at most 33 bits.
 fn is_exponent(e: &[u8]) -> bool {
-    let long = e.len() > 5 || (e.len() == 5 && e[0] > 1);
-    !long && e.last().is_some_and(|last| last % 2 == 1) && e != [1]
+    (2..=33).contains(&bits(e)) && is_odd(e)
+}
+
+/// Of a number without zeros before it.
+fn bits(number: &[u8]) -> usize {
+    number.first().map_or(0, |first| 8 * number.len() - first.leading_zeros() as usize)
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| last % 2 == 1)
 }
 
 fn coordinate(text: &Option<String>) -> Option<Vec<u8>> {

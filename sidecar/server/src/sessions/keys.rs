@@ -1,7 +1,7 @@
 //! The keys of an issuer: a JWK Set (RFC 7517).
 
 use lunasec_core::limits;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{
     key::{Algorithm, Key},
@@ -30,15 +30,21 @@ pub enum InvalidKeySet {
 impl KeySet {
     /// Reads a set. Keys that are not of use here are left out, as the RFC asks; there may be no others.
     pub fn parse(text: &[u8]) -> Result<Self, InvalidKeySet> {
-        let Object(mut set) = serde_json::from_slice(text).map_err(|_| InvalidKeySet::Syntax)?;
-        let Some(Value::Array(all)) = set.remove("keys") else { return Err(InvalidKeySet::Syntax) };
+        let syntax = |_| InvalidKeySet::Syntax;
+        let Object(set): Object<&RawValue> = serde_json::from_slice(text).map_err(syntax)?;
+        let all = set.get("keys").ok_or(InvalidKeySet::Syntax)?;
+        let all: Vec<&RawValue> = serde_json::from_str(all.get()).map_err(syntax)?;
         if all.len() > limits::JWKS_KEYS {
             return Err(InvalidKeySet::TooMany);
         }
-        let (count, objects) = (all.len(), all.into_iter().filter(Value::is_object));
-        let jwks = objects.filter_map(|jwk| serde_json::from_value(jwk).ok());
-        let keys: Vec<Key> = jwks.filter_map(|jwk| Key::of(&jwk)).collect();
-        Ok(Self { left_out: count - keys.len(), keys })
+        let objects = all.iter().filter_map(|jwk| serde_json::from_str::<Object>(jwk.get()).ok());
+        let keys: Vec<Key> = objects.filter_map(|jwk| Key::of(&jwk.into()?)).collect();
+        Ok(Self { left_out: all.len() - keys.len(), keys })
+    }
+
+    /// Whether there is no key at all, by which an issuer takes all of them back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.left_out == 0
     }
 
     /// How many are of use.

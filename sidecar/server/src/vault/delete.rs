@@ -47,7 +47,11 @@ impl Vault {
         standing: &Standing,
         token: &Token,
     ) -> Result<Durability, Failure> {
-        self.require_grant(call, standing, token, Action::Delete).await?;
+        {
+            // What is not granted is opened, to see whether it is there.
+            let _turn = self.turns.take().await;
+            self.require_grant(call, standing, token, Action::Delete).await?;
+        }
         // The value first: from then on the token is gone, whatever becomes of the rest.
         for kind in [Kind::Value, Kind::Metadata] {
             self.bury(call, token, kind).await?;
@@ -58,6 +62,8 @@ impl Vault {
     async fn bury(&self, call: &Call, token: &Token, kind: Kind) -> Result<(), Failure> {
         let subject = Self::subject(call, token, kind);
         for _ in 0..limits::WRITE_ATTEMPTS {
+            // The value is gone again before anything is waited for.
+            let turn = self.turns.take().await;
             let expected = match self.read(&subject).await {
                 Ok(Some(found)) if found.header().tombstone => return Ok(()),
                 Ok(found) => found.map(|found| found.version),
@@ -65,6 +71,7 @@ impl Vault {
                 Err(failure) if failure.code == Code::Corrupted => self.version(&subject).await?,
                 Err(failure) => return Err(failure),
             };
+            drop(turn);
             let stamp = Stamp { tombstone: true, created_at: self.clock.now(), expires_at: None };
             let record = self.seal(&subject, stamp, self.put_id()?, &[]).await?;
             match self.write(&subject, record, expected.as_ref()).await {

@@ -95,6 +95,7 @@ impl Vault {
         standing: &Standing,
         token: &Token,
     ) -> Result<Revealed, Failure> {
+        call.guest.may_reveal(self.clock.monotonic())?;
         let age = self.require_grant(call, standing, token, Action::Detokenize).await?;
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         // Counted once there is something to reveal, and not for what is not there.

@@ -12,7 +12,7 @@ use lunasec_core::{
     ids::{Millis, Session},
     limits,
     policy::Missing,
-    record::{Header, Kind},
+    record::Kind,
     token::Token,
 };
 
@@ -31,7 +31,7 @@ mod verify;
 
 pub use create::{Granted, Terms};
 pub use memory::Memory;
-use memory::{Place, SessionPlace};
+use memory::{Place, Seen, SessionPlace};
 pub use revoke::Revoked;
 
 /// What a session may do with a token that exists.
@@ -177,26 +177,31 @@ impl Vault {
         Ok(held.map(|held| (held, age)))
     }
 
-    /// Whether a token of a list is alive. Where its value has to be opened for that, it waits for its turn.
-    /// Not for whoever has a turn already.
+    /// Whether a token of a list is alive. Unless its value is known to be small, it waits for its turn, so as
+    /// not to hold many large ones. Not for whoever has a turn already.
     async fn exists(
         &self,
         call: &Call,
-        place: &Place<Header>,
+        place: &Place<Seen>,
         token: &Token,
     ) -> Result<Age, Failure> {
-        let _turn = self.turns.take().await;
+        let is_small = |seen: Seen| seen.bytes <= limits::SMALL_RECORD;
+        let _turn = match place.opened.last().is_some_and(is_small) {
+            true => None,
+            false => self.turns.take().await,
+        };
         let Some(object) = self.store.get(&place.name).await? else {
             return Err(Failure::not_found());
         };
         let (proof, age) = (envelope::header_proof(&object.bytes), object.age);
-        if let Some(header) = proof.as_ref().and_then(|proof| place.opened.recall(proof)) {
-            return self.live(&header).map(|()| age);
+        if let Some(seen) = proof.as_ref().and_then(|proof| place.opened.recall(proof)) {
+            return self.live(&seen.header).map(|()| age);
         }
+        let bytes = object.bytes.len();
         let subject = Self::subject(call, token, Kind::Value);
         let found = self.open(&subject, Some(object)).await?.ok_or_else(Failure::not_found)?;
         if let Some(proof) = proof {
-            place.opened.learn(&proof, *found.header());
+            place.opened.learn(&proof, Seen { header: *found.header(), bytes });
         }
         self.live(found.header()).map(|()| age)
     }
@@ -290,7 +295,7 @@ impl Vault {
         &self,
         call: &Call,
         tokens: &'a [Result<Token, Failure>],
-        ask: impl Fn(&'a Token, Arc<Place<Header>>) -> F,
+        ask: impl Fn(&'a Token, Arc<Place<Seen>>) -> F,
     ) -> Vec<Result<T, Failure>> {
         let (mut asked, mut first) = (Vec::new(), HashMap::new());
         let places = tokens.iter().map(|token| {

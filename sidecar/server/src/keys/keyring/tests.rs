@@ -46,6 +46,8 @@ struct FakeKeeper {
     failure: Mutex<Option<KeyError>>,
     /// The lock that `make` waits for: a keeper that hangs while it is held.
     hang: tokio::sync::Mutex<()>,
+    /// The same for `unwrap`.
+    hang_unwraps: tokio::sync::Mutex<()>,
     made: AtomicUsize,
     unwrapped: AtomicUsize,
     calls: AtomicUsize,
@@ -87,6 +89,7 @@ impl Wrapper for FakeKeeper {
 
     async fn unwrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, KeyError> {
         self.call().await?;
+        drop(self.hang_unwraps.lock().await);
         self.unwrapped.fetch_add(1, Ordering::SeqCst);
         match wrapped.split_first() {
             Some((serial, key)) if key == context.key.as_bytes() => {
@@ -391,9 +394,36 @@ async fn a_keeper_that_refuses_is_not_away() {
     let opened = keyring.opening(&world.namespace, first.id).await;
     assert!(matches!(opened, Err(KeyError::Refused(_))));
     assert!(matches!(keyring.index(&world.namespace).await, Err(KeyError::Refused(_))));
+    // A refusal is no longer asked for by every request, and not for ever either.
+    let calls = world.keeper.calls();
+    for _ in 0..100 {
+        assert!(keyring.opening(&world.namespace, first.id).await.is_err());
+        assert!(keyring.index(&world.namespace).await.is_err());
+    }
+    assert_eq!(world.keeper.calls(), calls);
     world.keeper.fail(None);
+    world.clock.pass(limits::KEY_RETRY);
     keyring.opening(&world.namespace, first.id).await.unwrap();
+    keyring.index(&world.namespace).await.unwrap();
     keyring.current(&world.namespace).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_keeper_hangs_one_request_waits_and_not_all() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    world.clock.pass(limits::KEY_AGE);
+    let hangs = world.keeper.hang_unwraps.lock().await;
+    let ask = || keyring.opening(&world.namespace, first.id);
+    let mut waits = std::pin::pin!(ask());
+    assert!(futures_util::FutureExt::now_or_never(waits.as_mut()).is_none());
+    for _ in 0..100 {
+        let served = futures_util::FutureExt::now_or_never(ask());
+        assert_eq!(served.expect("it does not wait").unwrap().expose(), first.key.expose());
+    }
+    drop(hangs);
+    waits.await.unwrap();
 }
 
 #[tokio::test]

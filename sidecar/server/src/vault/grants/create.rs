@@ -9,11 +9,10 @@ use lunasec_core::{
     ids::{Millis, Session},
     limits,
     policy::Operation,
-    record::Header,
     token::Token,
 };
 
-use super::{Held, Place, SessionPlace, contended, grant_subject};
+use super::{Held, Place, Seen, SessionPlace, contended, grant_subject};
 use crate::{
     failure::Failure,
     store::StoreError,
@@ -52,7 +51,7 @@ impl Vault {
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
         let (place, generation) = self.session_for_grants(call, session, expires_at).await?;
         let tag = &place.tag;
-        let grant = |token, value: Arc<Place<Header>>| async move {
+        let grant = |token, value: Arc<Place<Seen>>| async move {
             self.exists(call, &value, token).await?;
             let mut granted = Millis::MAX;
             for action in &terms.actions {

@@ -44,6 +44,11 @@ impl<T: Copy> Opened<T> {
         (**same == *bytes).then_some(*opened)
     }
 
+    /// What was opened there last, whatever lies there now.
+    pub(super) fn last(&self) -> Option<T> {
+        self.held().as_ref().map(|(_, opened)| *opened)
+    }
+
     /// In the place of what was there.
     pub(super) fn learn(&self, bytes: &[u8], opened: T) {
         *self.held() = Some((bytes.into(), opened));
@@ -71,13 +76,21 @@ pub(super) struct Place<T> {
     pub(super) opened: Opened<T>,
 }
 
+/// A value, of which only its header is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) header: Header,
+    /// Of its record.
+    pub(super) bytes: usize,
+}
+
 /// See the module.
 pub struct Memory {
     secret: [u8; 16],
     next_id: AtomicU64,
     sessions: Cache<[u8; 32], Arc<SessionPlace>>,
     grants: Cache<[u8; 32], Arc<Place<Held>>>,
-    values: Cache<[u8; 32], Arc<Place<Header>>>,
+    values: Cache<[u8; 32], Arc<Place<Seen>>>,
 }
 
 impl Memory {
@@ -138,7 +151,7 @@ impl Memory {
         namespace: &Namespace,
         token: &Token,
         subject: impl FnOnce() -> Subject,
-    ) -> Arc<Place<Header>> {
+    ) -> Arc<Place<Seen>> {
         let digest = self.digest(&[token.expose(), namespace.as_str().as_bytes()]);
         find(&self.values, digest, subject)
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lunasec_core::{grant::Action, ids::Session, policy::Operation, record::Header, token::Token};
+use lunasec_core::{grant::Action, ids::Session, policy::Operation, token::Token};
 
-use super::{Place, Verified};
+use super::{Place, Seen, Verified};
 use crate::{
     failure::Failure,
     vault::{Call, Vault},
@@ -22,7 +22,7 @@ impl Vault {
         self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session(call, session).await?;
         let known = &known;
-        let verify = |token, value: Arc<Place<Header>>| async move {
+        let verify = |token, value: Arc<Place<Seen>>| async move {
             let Verified { verdict, age } = self.verdict(call, known, token, action).await?;
             let age = age.max(self.exists(call, &value, token).await?);
             Ok(Verified { verdict, age })
