@@ -241,30 +241,38 @@ fn only_what_is_revealed_counts() {
     }
 }
 
-/// In a user namespace everybody who is not in it is shown under one number: that is nobody's.
+/// In a user namespace everybody who is not in it is shown under one number: that is nobody's, also where it
+/// cannot be asked for which number that is.
 #[test]
 fn who_has_no_number_in_the_sidecars_namespace_is_nobody() {
-    let shown: u32 =
-        fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap().trim().parse().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
+    let shown = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap();
+    let shown: u32 = shown.trim().parse().unwrap();
     let clients = CLIENTS.replace("uid = 20001", &format!("uid = {shown}"));
     let clients = clients.replace("gid = 20002", &format!("gid = {shown}"))
         + "[[clients]]\nname = \"root\"\nuid = 0\nnamespaces = [\"shop\"]\noperations = [\"tokenize\"]\n";
-    Sidecar::configure(directory.path(), &clients);
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user"]).arg(lunasec().get_program());
-    command.args(["serve", "--config"]).arg(directory.path().join("lunasec.toml"));
-    let socket = directory.path().join("lunasec.sock");
-    let sidecar = Sidecar::spawn(command, directory.path(), socket)
-        .unwrap_or_else(|(status, log)| panic!("ended with {status}:\n{log}"));
-    fs::set_permissions(sidecar.socket(), Permissions::from_mode(0o666)).unwrap();
-    token(&mut sidecar.connect());
-    for (uid, gid) in [(SHOP, STAFF), (shown, shown), (STRANGER, 0)] {
-        let mut raw = Raw::over(stream_as(sidecar.socket(), uid, gid, &[]));
-        let refused = raw.post("/v1/tokenize", &json!({ "value": "v" }));
-        assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{uid} {gid}");
-        assert!(refused.text().contains("user namespace"), "{}", refused.text());
+    let hide = "mount -t proc -o subset=pid proc /proc && test ! -e /proc/sys && exec \"$@\"";
+    for hidden in
+        [None, Some(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", hide, "sh"])]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
+        Sidecar::configure(directory.path(), &clients);
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user"]).args(hidden.iter().flatten());
+        command.arg(lunasec().get_program()).args(["serve", "--config"]);
+        command.arg(directory.path().join("lunasec.toml"));
+        let socket = directory.path().join("lunasec.sock");
+        let sidecar = Sidecar::spawn(command, directory.path(), socket)
+            .unwrap_or_else(|(status, log)| panic!("ended with {status}:\n{log}"));
+        fs::set_permissions(sidecar.socket(), Permissions::from_mode(0o666)).unwrap();
+        token(&mut sidecar.connect());
+        for (uid, gid) in [(SHOP, STAFF), (shown, shown), (STRANGER, 0)] {
+            let mut raw = Raw::over(stream_as(sidecar.socket(), uid, gid, &[]));
+            let refused = raw.post("/v1/tokenize", &json!({ "value": "v" }));
+            let is = (refused.status, refused.code());
+            assert_eq!(is, (403, "forbidden".into()), "{uid} {gid} {hidden:?}");
+            assert!(refused.text().contains("user namespace"), "{}", refused.text());
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a call is told when storage or keys fail: with a server that is stopped, a key that is
 //! disabled, and a byte that was flipped.
 
+use std::time::Duration;
+
 use lunasec_api::grpc as api;
 use lunasec_tests::{
     Grpc, Sidecar,
@@ -89,7 +91,13 @@ async fn keys_that_are_disabled_are_unavailable() {
     }
     assert_eq!(item(&mut grpc, &token).await, (CODE.into(), true));
     cloud.kms.enable_key().key_id(&key).send().await.unwrap();
-    let revealed = detokenize(&mut grpc, &token).await;
+    // What was refused is not asked again for a second, and each refusal says when to come back.
+    let mut revealed = detokenize(&mut grpc, &token).await;
+    for _ in 0..10 {
+        let Some(wait) = revealed.retry_after() else { break };
+        tokio::time::sleep(Duration::from_millis(wait.try_into().unwrap())).await;
+        revealed = detokenize(&mut grpc, &token).await;
+    }
     assert_eq!(revealed.message::<api::DetokenizeResponse>().value, "4111");
 }
 

@@ -170,7 +170,10 @@ impl Sidecar {
         // The user reaches its own directory and a binary, wherever the tests keep theirs.
         fs::set_permissions(temporary.path(), Permissions::from_mode(0o711)).unwrap();
         let binary_copy = temporary.path().join("lunasec");
-        fs::copy(binary(), &binary_copy).unwrap();
+        // By another process: while this one has the copy open for writing, so has whatever it starts just then,
+        // and what is open for writing cannot be run.
+        let copied = Command::new("cp").arg(binary()).arg(&binary_copy).status().unwrap();
+        assert!(copied.success());
         fs::set_permissions(&binary_copy, Permissions::from_mode(0o755)).unwrap();
         chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
         let mut command = Command::new(&binary_copy);

@@ -184,6 +184,8 @@ pub const KEY_AGE: Duration = Duration::from_secs(24 * 3600);
 pub const KEY_REFRESH: Duration = Duration::from_secs(15 * 60);
 /// After a failure to make the next key, how long until it is tried again.
 pub const KEY_RETRY: Duration = Duration::from_secs(10);
+/// How long a key that the keeper has refused is not asked for again.
+pub const KEY_REFUSED: Duration = Duration::from_secs(1);
 
 /// How long a grant lasts unless it says otherwise, and at most, unless the operator says otherwise.
 pub const GRANT_TIME: Duration = Duration::from_secs(15 * 60);

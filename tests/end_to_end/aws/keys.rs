@@ -1,6 +1,9 @@
 //! Keys that are disabled, replaced, or another's.
 
-use lunasec_tests::aws::{Engine, wait};
+use lunasec_tests::{
+    aws::{Engine, wait},
+    sidecar::eventually,
+};
 use serde_json::json;
 
 use super::{BOTH, assert_log, cloud, restart};
@@ -76,6 +79,8 @@ fn a_disabled_key_is_reported_with_what_to_do() {
     assert!(!answer.text().contains(&key), "an error names what only the log may");
     assert_log(&sidecar, &["DisabledException", "enable the KMS key again"]);
     wait(cloud.kms.enable_key().key_id(&key).send()).unwrap();
+    // What was refused is not asked again for a second.
+    eventually("the key is asked for again", || sidecar.detokenize(&token).status == 200);
     assert_eq!(detokenized(&sidecar, &token), "value");
 }
 

@@ -350,18 +350,18 @@ impl Keyring {
 
     /// A key past its age, while it cannot be unwrapped anew; see `extend`.
     fn aged(&self, slot: &Slot, error: KeyError) -> Result<Arc<DataKey>, KeyError> {
-        let (until, mut held) = (self.clock.monotonic() + self.settings.retry, self.held());
+        let (now, mut held) = (self.clock.monotonic(), self.held());
         if is_refusal(&error) {
             // What is refused to so many is none of theirs to remember.
             if held.refused.len() >= self.settings.capacity {
                 held.refused.clear();
             }
-            held.refused.insert(slot.clone(), (error.clone(), until));
+            held.refused.insert(slot.clone(), (error.clone(), now + limits::KEY_REFUSED));
             return Err(error);
         }
         match held.unwrapped.get_mut(slot) {
             Some(unwrapped) if self.held_for(unwrapped) < self.settings.extension => {
-                unwrapped.pause = until;
+                unwrapped.pause = now + self.settings.retry;
                 Ok(Arc::clone(&unwrapped.key))
             }
             _ => Err(error),
