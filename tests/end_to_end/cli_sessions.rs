@@ -13,6 +13,7 @@ use lunasec_core::limits::JWT_BYTES;
 use lunasec_tests::{
     Sidecar,
     apart::strict,
+    aws::{Cloud, Engine, wait},
     issuer::{Signer, seconds},
     sidecar::{lunasec, random_hex},
 };
@@ -210,6 +211,31 @@ fn one_users_session_cannot_reveal_anothers_value() {
     };
     assert_eq!(both("alice", "bob").stdout, b"value");
     assert_refused(&both("bob", "alice"), 1, &["grant_denied"], &["value"]);
+}
+
+/// At the sidecar that granted it, and at another that shares the bucket, also after that was killed.
+#[test]
+fn nor_on_s3_through_another_sidecar() {
+    let cloud = wait(Cloud::new(Engine::Moto));
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = cloud.sidecar(one.path(), &strict());
+    let mut second = cloud.sidecar(two.path(), &strict());
+    let (alice, bob) = (User::by_argument("alice"), User::by_variable("bob"));
+    let token = first.tokenize("hers alone");
+    alice.grant(&first, &[&token]);
+    bob.grant(&first, &[&first.tokenize("bob's")]);
+    let check = |sidecar: &Sidecar| {
+        let refused = bob.ask(sidecar, "detokenize", token.as_bytes());
+        assert_refused(&refused, 1, &["grant_denied"], &[&token, "hers alone", "bob"]);
+        let revealed = alice.ask(sidecar, "detokenize", token.as_bytes());
+        succeed(&revealed);
+        assert_eq!(revealed.stdout, b"hers alone");
+    };
+    check(&first);
+    check(&second);
+    second.kill();
+    second = cloud.sidecar(two.path(), &strict());
+    check(&second);
 }
 
 #[test]

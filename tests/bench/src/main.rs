@@ -19,6 +19,7 @@ mod cloud;
 mod echo;
 mod grants;
 mod load;
+mod outage;
 mod process;
 mod rates;
 mod start;
@@ -31,6 +32,7 @@ fn main() {
         // The floor runs as a process of its own, like what it is compared with.
         Some("echo") => echo::serve(arguments.next().expect("a socket").as_ref()),
         Some("grants") => grants::measure(7).iter().for_each(|row| println!("{row}")),
+        Some("outage") => outage::measure(7).iter().for_each(|row| println!("{row}")),
         Some("--rounds") => {
             report(arguments.next().and_then(|n| n.parse().ok()).expect("a number"))
         }
@@ -48,7 +50,7 @@ fn report(rounds: usize) {
     }
     println!("{}", batch::measure(rounds));
     let rest = start::measure(rounds).into_iter().chain(cloud::measure());
-    for row in rest.chain(grants::measure(rounds)) {
+    for row in rest.chain(grants::measure(rounds)).chain(outage::measure(rounds)) {
         println!("{row}");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 pub(crate) const SERVER_CORE: usize = 0;
 pub(crate) const LOAD_CORE: usize = 1;
-const ROUND: Duration = Duration::from_millis(1_500);
+pub(crate) const ROUND: Duration = Duration::from_millis(1_500);
 
 /// Both servers, and what they are asked.
 struct Pair {
