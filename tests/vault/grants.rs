@@ -117,6 +117,11 @@ async fn lists_of_large_values_are_read_a_few_at_a_time() {
         assert!(granted.iter().all(Result::is_ok) && found.iter().all(Result::is_ok));
     });
     join_all(lists).await;
+    // Deletes that are not granted, and such as are, look at them too.
+    let bob = required::strict(Some(&session("bob")));
+    join_all((0..10).map(|_| vault.delete(&bob, &tokens))).await;
+    join_all((0..10).map(|_| vault.delete(&call, &tokens))).await;
+    assert_eq!(world.detokenize(tokens[0].as_ref().unwrap()).await, Err(Code::NotFound));
     let most = world.store.most_large.load(Ordering::SeqCst);
     assert!((2..=limits::BATCH_VALUES).contains(&most), "{most}");
 }
