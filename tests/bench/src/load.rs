@@ -56,8 +56,7 @@ struct Connection {
     sent: Instant,
 }
 
-/// Sends `request` over `connections` connections for `time`; every answer must be 200 and as long
-/// as the first.
+/// Sends `request` over `connections` connections for `time`; every answer must be 200.
 pub(crate) fn run(
     socket: &Path,
     request: &[u8],
@@ -65,7 +64,6 @@ pub(crate) fn run(
     time: Duration,
     wait: Wait,
 ) -> Round {
-    let length = answer_length(socket, request);
     let mut open: Vec<_> = (0..connections)
         .map(|_| Connection { stream: UnixStream::connect(socket).unwrap(), sent: Instant::now() })
         .collect();
@@ -78,7 +76,7 @@ pub(crate) fn run(
     let mut buffer = vec![0; 64 * 1024];
     while began.elapsed() < time {
         for connection in &mut open {
-            connection.receive(length, &mut buffer);
+            connection.receive(&mut buffer);
             round.latencies.push(connection.sent.elapsed());
             connection.send(request);
         }
@@ -100,16 +98,20 @@ impl Connection {
     }
 
     /// Reads one answer, and nothing behind it.
-    fn receive(&mut self, mut missing: usize, buffer: &mut [u8]) {
-        while missing > 0 {
+    fn receive(&mut self, buffer: &mut [u8]) {
+        let (mut read, mut length) = (0, None);
+        while length.is_none_or(|length| read < length) {
             match self.stream.read(buffer) {
-                Ok(read) => {
-                    assert!(read > 0, "the server closed a connection");
-                    missing = missing.checked_sub(read).expect("an answer longer than the first");
+                Ok(more) => {
+                    assert!(more > 0, "the server closed a connection");
+                    // A head comes in one piece.
+                    length = length.or_else(|| Some(answer_length(&buffer[..more])));
+                    read += more;
                 }
                 Err(error) => spin_on(&error),
             }
         }
+        assert_eq!(length, Some(read), "more than an answer");
     }
 }
 
@@ -121,23 +123,14 @@ fn spin_on(error: &std::io::Error) {
     }
 }
 
-/// Asks once, and measures what comes.
-fn answer_length(socket: &Path, request: &[u8]) -> usize {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    let mut chunk = [0; 64 * 1024];
-    loop {
-        let read = stream.read(&mut chunk).unwrap();
-        assert!(read > 0, "no answer");
-        answer.extend_from_slice(&chunk[..read]);
-        let text = String::from_utf8_lossy(&answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        assert!(head.starts_with("HTTP/1.1 200"), "{text}");
-        let length = head.split("content-length: ").nth(1).unwrap();
-        let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
-        if body.len() == length {
-            return answer.len();
-        }
-    }
+/// Bytes of a whole answer that begins so.
+fn answer_length(begin: &[u8]) -> usize {
+    const NAME: &[u8] = b"content-length: ";
+    let find = |what: &[u8]| begin.windows(what.len()).position(|here| here == what);
+    let text = || String::from_utf8_lossy(begin);
+    assert!(begin.starts_with(b"HTTP/1.1 200"), "{}", text());
+    let (Some(end), Some(at)) = (find(b"\r\n\r\n"), find(NAME)) else { panic!("{}", text()) };
+    let digits = begin[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+    let body = digits.fold(0, |length, digit| 10 * length + usize::from(digit - b'0'));
+    end + 4 + body
 }
