@@ -103,36 +103,18 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
     use super::*;
+    use crate::env::FakeClock;
 
-    #[derive(Default)]
-    struct Now(AtomicU64);
-
-    impl Clock for Now {
-        fn now(&self) -> lunasec_core::ids::Millis {
-            0
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_millis(self.0.load(Ordering::SeqCst))
-        }
+    fn breaker() -> (Arc<FakeClock>, Breaker) {
+        let clock = Arc::new(FakeClock::default());
+        (Arc::clone(&clock), Breaker::new(clock))
     }
 
-    fn breaker() -> (Arc<Now>, Breaker) {
-        let now = Arc::new(Now::default());
-        (Arc::clone(&now), Breaker::new(now))
-    }
-
-    fn pass(now: &Now, time: Duration) {
-        now.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-
-    fn opened() -> (Arc<Now>, Breaker) {
-        let (now, breaker) = breaker();
+    fn opened() -> (Arc<FakeClock>, Breaker) {
+        let (clock, breaker) = breaker();
         (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
-        (now, breaker)
+        (clock, breaker)
     }
 
     #[test]
@@ -149,18 +131,18 @@ mod tests {
 
     #[test]
     fn one_probe_at_a_time_and_one_a_second() {
-        let (now, breaker) = opened();
+        let (clock, breaker) = opened();
         for _ in 0..10 {
-            pass(&now, limits::BREAKER_PAUSE - Duration::from_millis(1));
+            clock.pass(limits::BREAKER_PAUSE - Duration::from_millis(1));
             assert_eq!(breaker.admit(), Admission::Refuse);
-            pass(&now, Duration::from_millis(1));
+            clock.pass(Duration::from_millis(1));
             let admitted: Vec<_> = (0..100).map(|_| breaker.admit()).collect();
             let probes = admitted.iter().filter(|admission| **admission == Admission::Probe);
             assert_eq!((probes.count(), admitted[0]), (1, Admission::Probe));
             breaker.failed();
             assert!(breaker.is_open());
         }
-        pass(&now, limits::BREAKER_PAUSE);
+        clock.pass(limits::BREAKER_PAUSE);
         assert_eq!(breaker.admit(), Admission::Probe);
         breaker.answered();
         assert_eq!((breaker.is_open(), breaker.admit()), (false, Admission::Ask));

@@ -39,6 +39,42 @@ pub struct SystemClock {
     start: Instant,
 }
 
+/// A clock for tests, which moves only when told to.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct FakeClock(std::sync::Mutex<(Millis, Duration)>);
+
+#[cfg(test)]
+impl FakeClock {
+    /// The wall clock says this.
+    pub(crate) fn at(now: Millis) -> Self {
+        Self(std::sync::Mutex::new((now, Duration::ZERO)))
+    }
+
+    /// Sets the wall clock, also back.
+    pub(crate) fn set(&self, now: Millis) {
+        self.0.lock().unwrap().0 = now;
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        let mut clocks = self.0.lock().unwrap();
+        clocks.0 += u64::try_from(time.as_millis()).unwrap();
+        clocks.1 += time;
+    }
+}
+
+#[cfg(test)]
+impl Clock for FakeClock {
+    fn now(&self) -> Millis {
+        self.0.lock().unwrap().0
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.lock().unwrap().1
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
 mod system {
     use super::*;

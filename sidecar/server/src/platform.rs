@@ -3,7 +3,10 @@
 //! Nothing here is fatal. Containers take rights away in many ways; what could not be had is said in
 //! the log and in the status, and the sidecar goes on.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::LazyLock,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -74,7 +77,9 @@ pub fn raise_file_limit(wanted: usize) {
 /// The user and the group under which the kernel shows whoever has no number in this process's user
 /// namespace; none where everybody has one.
 pub fn strangers() -> (Option<u32>, Option<u32>) {
-    kernel::strangers()
+    // A process stays in its user namespace, unless it asks for another, which this one does not.
+    static STRANGERS: LazyLock<(Option<u32>, Option<u32>)> = LazyLock::new(kernel::strangers);
+    *STRANGERS
 }
 
 /// A descriptor of the process that connected a socket, where the kernel has one (Linux since 6.5).

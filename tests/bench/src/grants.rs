@@ -43,9 +43,9 @@ fn compare(store: &str, free: &Sidecar, strict: &Sidecar, rounds: usize) -> [Str
     let [without, with] = [free, strict].map(Asked::new);
     let (mut added, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let floor = without.take(free, &without.detokenize);
-        let granted = with.take(strict, &with.detokenize);
-        let verified = with.take(strict, &with.verify);
+        let floor = ask(free, &without.detokenize);
+        let granted = ask(strict, &with.detokenize);
+        let verified = ask(strict, &with.verify);
         added.push(granted.cpu_per_request - floor.cpu_per_request);
         ratios.push(verified.rate / floor.rate);
     }
@@ -75,8 +75,8 @@ impl Asked {
             verify: raw::request("/v1/grants/verify", &[], verify.as_bytes()),
         }
     }
+}
 
-    fn take(&self, sidecar: &Sidecar, request: &[u8]) -> Taken {
-        take(sidecar.socket(), sidecar.pid(), request, CONNECTIONS, Wait::Spinning)
-    }
+fn ask(sidecar: &Sidecar, request: &[u8]) -> Taken {
+    take(sidecar.socket(), sidecar.pid(), request, CONNECTIONS, Wait::Spinning)
 }

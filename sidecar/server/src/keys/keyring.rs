@@ -213,25 +213,15 @@ impl Keyring {
         namespace: &Namespace,
         id: KeyId,
     ) -> Result<Arc<DataKey>, KeyError> {
-        let slot = Slot::data(namespace, id);
-        if let Some(key) = self.held_key(&slot) {
-            return key;
-        }
-        let renews = self.begin_to_renew(&slot);
-        let _flight = self.flights.lock(slot.clone()).await;
-        if let Some(key) = self.held_key(&slot).filter(|_| !renews) {
-            return key;
-        }
-        match self.unwrap_stored(&slot).await {
-            Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(KeyError::Corrupted(format!("the keyring has no {:?}", slot.name()))),
-            Err(error) => self.aged(&slot, error),
-        }
+        self.unwrapped(Slot::data(namespace, id)).await
     }
 
-    /// The key that names the namespace's sessions.
+    /// The key that names the namespace's sessions; made where there is none.
     pub async fn index(&self, namespace: &Namespace) -> Result<Arc<DataKey>, KeyError> {
-        let slot = Slot::index(namespace);
+        self.unwrapped(Slot::index(namespace)).await
+    }
+
+    async fn unwrapped(&self, slot: Slot) -> Result<Arc<DataKey>, KeyError> {
         if let Some(key) = self.held_key(&slot) {
             return key;
         }
@@ -240,10 +230,13 @@ impl Keyring {
         if let Some(key) = self.held_key(&slot).filter(|_| !renews) {
             return key;
         }
-        match self.unwrap_stored(&slot).await {
-            Ok(Some(key)) => Ok(key),
-            Ok(None) => self.make(&slot).await,
-            Err(error) => self.aged(&slot, error),
+        match (self.unwrap_stored(&slot).await, slot.purpose()) {
+            (Ok(Some(key)), _) => Ok(key),
+            (Ok(None), Purpose::Index) => self.make(&slot).await,
+            (Ok(None), Purpose::Data) => {
+                Err(KeyError::Corrupted(format!("the keyring has no {:?}", slot.name())))
+            }
+            (Err(error), _) => self.aged(&slot, error),
         }
     }
 

@@ -7,7 +7,7 @@
 //! In a user namespace, whoever is not mapped into it is shown under one and the same number, which may be a
 //! client's too. That number says nothing then, and is nobody's.
 
-use std::{io, sync::LazyLock};
+use std::io;
 
 use lunasec_core::policy::{Caller, NOBODY};
 use tokio::net::UnixStream;
@@ -21,7 +21,7 @@ pub(super) fn caller(stream: &UnixStream) -> io::Result<Caller> {
     let pid = credentials.pid().filter(|pid| *pid > 0);
     let alive =
         || platform::peer_process(stream).is_some_and(|process| platform::is_alive(&process));
-    let (strange_uid, strange_gid) = *STRANGERS;
+    let (strange_uid, strange_gid) = platform::strangers();
     let known = |id: u32, strange: Option<u32>| if strange == Some(id) { NOBODY } else { id };
     Ok(Caller {
         uid: known(credentials.uid(), strange_uid),
@@ -29,9 +29,6 @@ pub(super) fn caller(stream: &UnixStream) -> io::Result<Caller> {
         pid: pid.filter(|_| alive()),
     })
 }
-
-/// A process stays in its user namespace, unless it asks for another, which this one does not.
-static STRANGERS: LazyLock<(Option<u32>, Option<u32>)> = LazyLock::new(platform::strangers);
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

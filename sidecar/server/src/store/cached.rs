@@ -427,35 +427,19 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::{env::SystemClock, store::MemoryStore};
+    use crate::{
+        env::{FakeClock, SystemClock},
+        store::MemoryStore,
+    };
 
     /// A store whose answers take time, which passes only then, or are on their way until they are let
     /// through.
     #[derive(Default)]
     struct Slow {
         inner: MemoryStore,
-        now: Arc<Now>,
+        clock: Arc<FakeClock>,
         gets: AtomicUsize,
         gate: Option<Arc<Semaphore>>,
-    }
-
-    #[derive(Default)]
-    struct Now(std::sync::Mutex<Duration>);
-
-    impl Now {
-        fn pass(&self, time: Duration) {
-            *self.0.lock().unwrap() += time;
-        }
-    }
-
-    impl Clock for Now {
-        fn now(&self) -> lunasec_core::ids::Millis {
-            0
-        }
-
-        fn monotonic(&self) -> Duration {
-            *self.0.lock().unwrap()
-        }
     }
 
     const READ: Duration = Duration::from_secs(2);
@@ -480,7 +464,7 @@ mod tests {
             self.gets.fetch_add(1, Ordering::SeqCst);
             match &self.gate {
                 Some(gate) => gate.acquire().await.unwrap().forget(),
-                None => self.now.pass(READ),
+                None => self.clock.pass(READ),
             }
             object
         }
@@ -522,8 +506,8 @@ mod tests {
         let gate = Arc::new(Semaphore::new(0));
         let slow = Slow { gate: Some(Arc::clone(&gate)), ..Slow::default() };
         let version = slow.put_new(name, Bytes::from_static(b"old")).await.unwrap();
-        let now = Arc::clone(&slow.now);
-        (gate, version, Cached::new(slow, now, Ages::default(), 1 << 20, None))
+        let clock = Arc::clone(&slow.clock);
+        (gate, version, Cached::new(slow, clock, Ages::default(), 1 << 20, None))
     }
 
     async fn turns() {
@@ -589,22 +573,22 @@ mod tests {
     #[tokio::test]
     async fn an_age_counts_from_the_question() {
         let (slow, name) = (Slow::default(), session());
-        let now = Arc::clone(&slow.now);
+        let clock = Arc::clone(&slow.clock);
         slow.put_new(&name, Bytes::from_static(b"state")).await.unwrap();
-        let cached = Cached::new(slow, Arc::clone(&now) as _, Ages::default(), 1 << 20, None);
+        let cached = Cached::new(slow, Arc::clone(&clock) as _, Ages::default(), 1 << 20, None);
         for read in [true, false] {
-            let before = now.monotonic();
+            let before = clock.monotonic();
             let found = if read { cached.get(&name).await } else { cached.get_now(&name).await };
             assert!(found.unwrap().is_some());
-            assert_eq!(now.monotonic(), before + READ);
-            now.pass(limits::CACHED_GRANT_AGE - READ - Duration::from_millis(1));
-            let remembered = now.monotonic();
+            assert_eq!(clock.monotonic(), before + READ);
+            clock.pass(limits::CACHED_GRANT_AGE - READ - Duration::from_millis(1));
+            let remembered = clock.monotonic();
             cached.get(&name).await.unwrap();
-            assert_eq!(now.monotonic(), remembered, "it was asked again too early");
-            now.pass(Duration::from_millis(1));
+            assert_eq!(clock.monotonic(), remembered, "it was asked again too early");
+            clock.pass(Duration::from_millis(1));
             cached.get(&name).await.unwrap();
-            assert_eq!(now.monotonic(), before + limits::CACHED_GRANT_AGE + READ);
-            now.pass(limits::CACHED_GRANT_AGE);
+            assert_eq!(clock.monotonic(), before + limits::CACHED_GRANT_AGE + READ);
+            clock.pass(limits::CACHED_GRANT_AGE);
         }
     }
 

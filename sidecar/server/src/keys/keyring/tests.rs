@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -10,35 +10,13 @@ use lunasec_core::{
 };
 
 use super::*;
-use crate::store::MemoryStore;
+use crate::{env::FakeClock, store::MemoryStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// 2025-11-24T00:00:00Z, the beginning of an epoch.
 const MIDNIGHT: Millis = 1_763_942_400_000;
-
-struct FakeClock {
-    now: AtomicU64,
-    monotonic: AtomicU64,
-}
-
-impl FakeClock {
-    fn pass(&self, time: Duration) {
-        self.now.fetch_add(millis(time), Ordering::SeqCst);
-        self.monotonic.fetch_add(millis(time), Ordering::SeqCst);
-    }
-}
-
-impl Clock for FakeClock {
-    fn now(&self) -> Millis {
-        self.now.load(Ordering::SeqCst)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.monotonic.load(Ordering::SeqCst))
-    }
-}
 
 /// Counts what it does, answers only after others had their turn, and fails when told to.
 #[derive(Default)]
@@ -118,7 +96,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let clock = FakeClock { now: AtomicU64::new(MIDNIGHT), monotonic: AtomicU64::new(0) };
+        let clock = FakeClock::at(MIDNIGHT);
         Self {
             store: Arc::default(),
             keeper: Arc::default(),
@@ -551,7 +529,7 @@ async fn a_clock_that_goes_backwards_makes_no_key() {
     let world = World::new();
     let keyring = world.keyring();
     let first = keyring.current(&world.namespace).await.unwrap();
-    world.clock.now.fetch_sub(millis(30 * DAY), Ordering::SeqCst);
+    world.clock.set(world.clock.now() - millis(30 * DAY));
     assert_eq!(keyring.current(&world.namespace).await.unwrap().id, first.id);
     assert_eq!(world.made(), 1);
 }
