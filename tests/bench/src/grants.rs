@@ -1,6 +1,6 @@
 //! What a warm grant adds to a detokenize, and how a warm verify compares with it.
 //!
-//! Two sidecars on one store: one whose policy asks for grants, and one whose does not. Every answer of both
+//! Two sidecars: one whose policy asks for grants, and one whose does not. Every answer of both
 //! comes from memory.
 
 use lunasec_tests::{
