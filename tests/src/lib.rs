@@ -18,6 +18,7 @@ pub mod dice;
 pub mod grants;
 pub mod grpc;
 pub mod issuer;
+pub mod ledger;
 pub mod namespace;
 pub mod proxy;
 pub mod raw;

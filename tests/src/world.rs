@@ -24,9 +24,12 @@ use lunasec_sidecar::{
     env::{Clock, Entropy, SystemEntropy, random},
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
+    journal::{Bounds, Journal, Ledger, Replayer},
     keyed::KeyedLocks,
     keys::{Keyring, Settings},
-    store::{Ages, Cached, Guarded, Heads, Name, Object, Store, StoreError, Timed, Version},
+    store::{
+        Ages, Cached, Guarded, Heads, Journaled, Name, Object, Store, StoreError, Timed, Version,
+    },
     vault::{Call, Memory, NewValue, Turns, Vault},
 };
 
@@ -202,6 +205,10 @@ pub struct World {
     pub clock: Arc<FakeClock>,
     /// Its store.
     pub store: Restless,
+    /// What is below the journal.
+    below: Option<Arc<dyn Store>>,
+    /// Where writes wait for the store, if they do.
+    pub journal: Option<Arc<Journal>>,
     /// Kept for as long as it is used, where nobody else has it.
     backend: Option<Backend>,
 }
@@ -237,12 +244,34 @@ impl World {
 
     /// The same behind a breaker, which says when storage is away.
     pub fn guarded(backend: &Backend) -> Self {
-        Self::with(backend, |store, clock| {
-            let breaker = Arc::new(Breaker::new(clock.clone()));
-            let guarded = Guarded::new(store, Arc::clone(&breaker));
-            let (ages, bytes) = (Ages::default(), limits::CACHE_BYTES);
-            Arc::new(Cached::new(guarded, clock, ages, bytes, Some(breaker)))
-        })
+        Self::with(backend, |store, clock| guarded(store, &(clock as _)).0)
+    }
+
+    /// The same with a journal, which takes up what waits in the ledger. Nothing is replayed until
+    /// [`World::replayer`] runs.
+    pub async fn journaled(backend: &Backend, ledger: Arc<dyn Ledger>, bounds: Bounds) -> Self {
+        let mut world = Self::on(backend);
+        let clock: Arc<dyn Clock> = world.clock.clone();
+        let journal = Journal::open(ledger, Arc::clone(&clock), bounds).await.unwrap();
+        let journal = Arc::new(journal);
+        let timed = Timed::new(world.store.clone(), limits::STORAGE_TIME);
+        let (below, breaker) = guarded(timed, &clock);
+        let store = Journaled::new(Arc::clone(&below), Arc::clone(&journal), clock, breaker, true);
+        world.vault.store = Arc::new(store);
+        world.below = Some(below);
+        world.journal = Some(journal);
+        world
+    }
+
+    /// What brings the journal to the store.
+    pub fn replayer(&self) -> Replayer {
+        Replayer {
+            store: self.below.clone().unwrap(),
+            journal: self.journal.clone().unwrap(),
+            keyring: Arc::clone(&self.vault.keyring),
+            entropy: Arc::new(SystemEntropy::default()),
+            stale: false,
+        }
     }
 
     fn with(
@@ -281,7 +310,7 @@ impl World {
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
         };
-        Self { vault, clock, store, backend: None }
+        Self { vault, clock, store, below: None, journal: None, backend: None }
     }
 
     /// A token for text.
@@ -313,6 +342,15 @@ impl World {
     pub async fn records(&self) -> usize {
         self.store.list(Name::RECORDS, None, 1_000_000).await.unwrap().len()
     }
+}
+
+/// As a sidecar on S3 has it: remembering, behind a breaker.
+fn guarded(store: impl Store + 'static, clock: &Arc<dyn Clock>) -> (Arc<dyn Store>, Arc<Breaker>) {
+    let breaker = Arc::new(Breaker::new(Arc::clone(clock)));
+    let guarded = Guarded::new(store, Arc::clone(&breaker));
+    let (ages, bytes) = (Ages::default(), limits::CACHE_BYTES);
+    let cached = Cached::new(guarded, Arc::clone(clock), ages, bytes, Some(Arc::clone(&breaker)));
+    (Arc::new(cached), breaker)
 }
 
 /// A call of the own user, in the default namespace.

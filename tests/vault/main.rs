@@ -9,6 +9,7 @@
 
 mod cached;
 mod grants;
+mod journal;
 mod outage;
 mod retries;
 mod sweep;

@@ -45,8 +45,8 @@ impl<'de> Deserialize<'de> for Encoding {
     }
 }
 
-/// Where an acknowledged write is safe.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Where an acknowledged write is safe. The greater of two is the less safe.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// In central storage.

@@ -161,6 +161,20 @@ impl Locator {
     /// Bytes of a locator's text.
     pub const TEXT_LEN: usize = 2 * Self::LEN;
 
+    /// Reads what [`Self::hex`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| (byte as char).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+        let mut locator = [0; Self::LEN];
+        let (pairs, rest) = text.as_bytes().as_chunks();
+        if pairs.len() != Self::LEN || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in locator.iter_mut().zip(pairs) {
+            *byte = u8::try_from(16 * digit(*high)? + digit(*low)?).ok()?;
+        }
+        Some(Self(locator))
+    }
+
     /// Lower-case hexadecimal digits.
     pub fn hex(&self) -> [u8; Self::TEXT_LEN] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod policy;
 pub mod rate;
 pub mod record;
+pub mod replay;
 pub mod secret;
 pub mod token;
 pub mod words;

@@ -164,6 +164,31 @@ pub const CACHED_GRANT_HARD: Duration = Duration::from_secs(15 * 60);
 /// How long what another sidecar wrote where nothing was may go unseen.
 pub const CACHED_NOTHING_AGE: Duration = Duration::from_secs(1);
 
+/// Bytes of what waits in a journal, unless the operator says otherwise, and at most.
+pub const JOURNAL_BYTES: usize = 256 * MIB;
+/// See [`JOURNAL_BYTES`].
+pub const JOURNAL_BYTES_MOST: usize = 4_096 * MIB;
+/// For how long something may wait there, unless the operator says otherwise, and at most: what was deleted
+/// meanwhile has to be known still. [`TOMBSTONE_GRACE_LEAST`] is longer.
+pub const JOURNAL_AGE: Duration = Duration::from_secs(24 * 3600);
+/// See [`JOURNAL_AGE`].
+pub const JOURNAL_AGE_MOST: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How much longer tombstones are kept than a journal, for clocks that differ and for what is under way.
+pub const JOURNAL_MARGIN: Duration = Duration::from_secs(24 * 3600);
+/// For one request to the journal's disk: with [`STORAGE_TIME`] it fits into [`REQUEST_TIME`].
+pub const JOURNAL_TIME: Duration = Duration::from_secs(2);
+/// After storage has not answered, how long writes go to the journal without asking it.
+pub const JOURNAL_LEAD: Duration = Duration::from_secs(1);
+/// Entries that are replayed in one step.
+pub const REPLAY_PAGE: usize = 256;
+/// Bytes of them.
+pub const REPLAY_PAGE_BYTES: usize = 8 * MIB;
+/// Entries that are replayed at once, when all goes well: half of [`STORAGE_REQUESTS`], so that others get
+/// their turn.
+pub const REPLAY_CONCURRENCY: usize = 32;
+/// The longest pause after something could not be replayed.
+pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
+
 /// How far this machine's clock may be from storage's before it is reported.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
@@ -193,6 +218,10 @@ pub const GRANT_TIME: Duration = Duration::from_secs(15 * 60);
 pub const GRANT_TIME_MOST: Duration = Duration::from_secs(24 * 3600);
 /// How much longer than its grants a session's object is kept, so that it is seldom written.
 pub const SESSION_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+/// Generations of one session that count at once: each sidecar that makes grants for a session that it cannot
+/// look up begins one.
+pub const SESSION_GENERATIONS: usize = 8;
 
 /// Bytes of a JWT: it has to fit into a request's head.
 pub const JWT_BYTES: usize = 12 * KIB;

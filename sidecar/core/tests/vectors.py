@@ -80,11 +80,13 @@ def session_tag(index_key, namespace, session):
     return hmac_sha256(index_key, fields(namespace.encode(), session.encode()))
 
 
-def session_object(index_key, namespace, session, generation, until):
-    """The version, what grants of the session seal, and until when any may last; then who says so."""
+def session_object(index_key, namespace, session, generations, until, revoked_at):
+    """The version, until when grants may last, since when, and what they seal; then who says so."""
     tag = session_tag(index_key, namespace, session)
-    signed = b"\x01" + generation + until.to_bytes(8, "big")
-    assert len(signed) == 25
+    signed = b"\x02" + until.to_bytes(8, "big") + revoked_at.to_bytes(8, "big")
+    for generation, at in generations:
+        signed += generation + at.to_bytes(8, "big")
+    assert len(signed) == 17 + 24 * len(generations)
     mac = hmac_sha256(index_key, fields(b"session/v1", namespace.encode(), tag, signed))
     return tag, mac, signed + mac
 
@@ -174,23 +176,30 @@ def session_tags():
 
 
 SESSIONS = [("default", "alice"), ("ab", "c"), ("a", "bc"), (LONGEST_NAMESPACE, "x" * 1024)]
-GENERATIONS = [bytes(range(0x30, 0x40)), bytes.fromhex("ff" * 16)]
+# What grants seal, and when that was begun.
+GENERATIONS = [
+    [(bytes(range(0x30, 0x40)), 1763942400000)],
+    [(bytes.fromhex("ff" * 16), 0), (bytes(16), 1), (bytes(range(0x30, 0x40)), 2**63)],
+    [],
+]
 
 
 def session_objects():
     cases = []
     for index_key in (INDEX_KEY, DATA_KEYS[1]):
         for namespace, session in SESSIONS:
-            for generation, until in zip(GENERATIONS, (1763942400000 + 86400000, 2**64 - 1)):
-                about = (namespace, session, generation, until)
+            ends = (1763942400000 + 86400000, 2**64 - 1, 0)
+            for generations, until, revoked_at in zip(GENERATIONS, ends, (0, 2**63, 1)):
+                about = (namespace, session, generations, until, revoked_at)
                 tag, mac, whole = session_object(index_key, *about)
                 cases.append(
                     {
                         "index_key": index_key.hex(),
                         "namespace": namespace,
                         "session": session,
-                        "generation": generation.hex(),
+                        "generations": [[held.hex(), at] for held, at in generations],
                         "until": until,
+                        "revoked_at": revoked_at,
                         "tag": tag.hex(),
                         "mac": mac.hex(),
                         "object": whole.hex(),
@@ -209,7 +218,7 @@ def grants():
         namespace, session = SESSIONS[number]
         extra = session_tag(INDEX_KEY, namespace, session) + action.encode()
         changed = {"namespace": namespace, "extra": extra.hex()}
-        sealed = seal(case("grant", "grant", GENERATIONS[number % 2], number=number, **changed))
+        sealed = seal(case("grant", "grant", GENERATIONS[number % 2][0][0], number=number, **changed))
         cases.append(
             {
                 "index_key": INDEX_KEY.hex(),

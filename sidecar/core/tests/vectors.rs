@@ -93,8 +93,9 @@ struct SessionVector {
     index_key: Hex,
     namespace: String,
     session: String,
-    generation: Hex,
+    generations: Vec<(Hex, u64)>,
     until: u64,
+    revoked_at: u64,
     tag: Hex,
     mac: Hex,
     object: Hex,
@@ -249,14 +250,19 @@ fn session_objects_are_sealed_byte_for_byte_and_open_as_their_own() {
     for vector in &all {
         let (tag, key) = (vector.tag(), vector.index_key.key());
         assert_eq!(tag.0, vector.tag.array());
-        let (signed, mac) = vector.object.0.split_at(SessionState::LEN - vector.mac.0.len());
+        let (signed, mac) = vector.object.0.split_at(vector.object.0.len() - vector.mac.0.len());
         assert_eq!(mac, vector.mac.0);
         assert_eq!(
             derive::session_mac(&key, &vector.namespace(), &tag, signed),
             vector.mac.array()
         );
-        let generation = Generation(vector.generation.array());
-        let state = SessionState { generation, until: vector.until };
+        let revoked = match vector.revoked_at {
+            0 => SessionState::new(vector.until),
+            at => SessionState::new(vector.until).revoke(at),
+        };
+        let state = vector.generations.iter().fold(revoked, |state, (generation, at)| {
+            state.begin(Generation(generation.array()), *at)
+        });
         assert_eq!(state.seal(&key, &vector.namespace(), &tag), vector.object.0);
         assert_eq!(SessionState::peek_until(&vector.object.0), Some(vector.until));
         assert!(vector.open(&vector.object) == Ok(state));
@@ -266,7 +272,7 @@ fn session_objects_are_sealed_byte_for_byte_and_open_as_their_own() {
         }
     }
     let distinct: HashSet<_> = all.iter().map(|vector| &vector.mac).collect();
-    assert_eq!((all.len(), distinct.len()), (16, 16));
+    assert_eq!((all.len(), distinct.len()), (24, 24));
 }
 
 /// The extra of a grant is its session's tag and the action, and what it seals is the generation.

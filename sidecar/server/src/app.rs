@@ -22,6 +22,7 @@ use crate::{
     files,
     http::{Budget, Http},
     idempotency::{self, DiskEntries, Entries, Idempotency, MemoryEntries, local_secret},
+    journal::{Journal, Replayer},
     keyed::KeyedLocks,
     keys::{KeyError, KeyFileError},
     listen::{self, Bound, SocketError},
@@ -99,6 +100,15 @@ pub enum StartError {
     Entropy(#[from] NoEntropy),
 }
 
+/// How to start.
+#[derive(Clone, Copy, Default)]
+pub struct Start {
+    /// Make a new store although there is a key already.
+    pub new_store: bool,
+    /// Replay the journal however old it is.
+    pub replay_stale_journal: bool,
+}
+
 /// Where the sidecar answers.
 pub struct Addresses {
     /// The Unix socket.
@@ -113,6 +123,7 @@ pub struct App {
     admin: Option<TcpListener>,
     stack: Arc<Stack>,
     report: Arc<Report>,
+    journal: Option<Arc<Journal>>,
     config: Config,
 }
 
@@ -120,7 +131,7 @@ impl App {
     /// Opens everything, then binds.
     pub async fn start(
         config: Config,
-        new_store: bool,
+        start: Start,
         hardening: Hardening,
     ) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -132,19 +143,34 @@ impl App {
             Arc::clone(&entropy),
             Arc::clone(&telemetry),
         );
-        if !new_store {
+        if !start.new_store {
             opener.refuse_a_lost_store()?;
         }
         let store = opener.store().await?;
         let keyring = opener.keyring(&store).await?;
         let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
+        let (store, journal) = match opener.journaled(&store, state.as_ref()).await? {
+            Some((journaled, journal)) => {
+                let replayer = Replayer {
+                    store,
+                    journal: Arc::clone(&journal),
+                    keyring: Arc::clone(&keyring),
+                    entropy: Arc::clone(&entropy),
+                    stale: start.replay_stale_journal,
+                };
+                tokio::spawn(replayer.run());
+                (journaled, Some(journal))
+            }
+            None => (store, None),
+        };
         let report = Arc::new(Report::new(
             Arc::clone(&keyring),
             Arc::clone(&idempotency),
             Arc::clone(&telemetry),
             Arc::clone(&clock),
             state,
+            journal.clone(),
             hardening,
         ));
         let first_id = u64::from_be_bytes(random(&*entropy)?);
@@ -179,7 +205,7 @@ impl App {
         let admin = bind_admin(config.listen.admin).await?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
-        Ok(Self { socket, admin, stack, report, config })
+        Ok(Self { socket, admin, stack, report, journal, config })
     }
 
     /// Where it answers.
@@ -198,7 +224,13 @@ impl App {
             tokio::spawn(admin::serve(admin, Arc::clone(&self.report)));
         }
         let (stack, connections) = (Arc::clone(&self.stack), self.config.limits.connections);
-        let serving = listen::serve(self.socket, stack, connections, stopped);
+        let journal = &self.journal;
+        let serving = async {
+            listen::serve(self.socket, stack, connections, stopped).await;
+            if let Some(journal) = journal {
+                journal.drain().await;
+            }
+        };
         let reloading = async {
             let mut reloads = pin!(reloads);
             while let Some(config) = reloads.next().await {
@@ -213,9 +245,16 @@ impl App {
             let _ = stopper.send(true);
             tokio::time::sleep(self.stack.http().limits.drain_time).await;
         };
+        let journal_pending = || journal.as_ref().map_or(0, |journal| journal.pending().count);
         tokio::select! {
-            () = serving => tracing::info!(journal_pending = 0, "stopped: every request was answered"),
-            () = stopping => tracing::warn!(journal_pending = 0, "stopped: some requests took too long"),
+            () = serving => {
+                let journal_pending = journal_pending();
+                tracing::info!(journal_pending, "stopped: every request was answered");
+            }
+            () = stopping => {
+                let journal_pending = journal_pending();
+                tracing::warn!(journal_pending, "stopped: some requests took too long");
+            }
             () = reloading => {}
         }
     }

@@ -33,8 +33,8 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log, S3Place,
-    Storage, Sweep, Verdict,
+    Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log,
+    OnOutage, S3Place, Storage, Sweep, Verdict,
 };
 
 use std::mem;

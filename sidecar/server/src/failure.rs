@@ -63,6 +63,11 @@ impl Failure {
         )
     }
 
+    /// Whether storage gave no answer.
+    pub fn is_unavailable(&self) -> bool {
+        self.code == Code::StorageUnavailable
+    }
+
     /// A defect.
     pub fn internal(cause: impl fmt::Display) -> Self {
         Self::caused(
@@ -94,6 +99,16 @@ impl From<StoreError> for Failure {
             StoreError::Refused(cause) => Self::caused(
                 Code::StorageUnavailable,
                 "storage refuses to work for this sidecar; its operator finds the reason in the log",
+                cause,
+            ),
+            StoreError::Unknown(cause) => Self::caused(
+                Code::StorageUnavailable,
+                "storage does not answer, and what lies there was not seen here; try again later",
+                cause,
+            ),
+            StoreError::Full(cause) => Self::caused(
+                Code::JournalFull,
+                "storage does not answer, and the journal that bridges that is full; try again later",
                 cause,
             ),
             StoreError::Corrupted(cause) => Self::corrupted(cause),

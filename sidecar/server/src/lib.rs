@@ -16,6 +16,7 @@ pub mod files;
 pub mod grpc;
 pub mod http;
 pub mod idempotency;
+pub mod journal;
 pub mod keyed;
 pub mod keys;
 pub mod listen;

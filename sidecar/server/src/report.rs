@@ -10,6 +10,7 @@ use crate::{
     env::Clock,
     http::rfc3339,
     idempotency::Idempotency,
+    journal::{Journal, Pending},
     keys::Keyring,
     platform::Hardening,
     sessions::Issuer,
@@ -24,6 +25,8 @@ pub struct Report {
     clock: Arc<dyn Clock>,
     /// The state directory, where there is one.
     state: Option<Arc<Dependency>>,
+    /// Where writes wait for storage, if they do.
+    journal: Option<Arc<Journal>>,
     hardening: Hardening,
     started: std::time::Duration,
     ready: watch::Sender<bool>,
@@ -38,11 +41,23 @@ impl Report {
         telemetry: Arc<Telemetry>,
         clock: Arc<dyn Clock>,
         state: Option<Arc<Dependency>>,
+        journal: Option<Arc<Journal>>,
         hardening: Hardening,
     ) -> Self {
         let (started, ready) = (clock.monotonic(), watch::Sender::new(true));
         let issuers = ArcSwap::default();
-        Self { keyring, idempotency, telemetry, clock, state, hardening, started, ready, issuers }
+        Self {
+            keyring,
+            idempotency,
+            telemetry,
+            clock,
+            state,
+            journal,
+            hardening,
+            started,
+            ready,
+            issuers,
+        }
     }
 
     /// Who makes JWTs from now on.
@@ -74,7 +89,13 @@ impl Report {
         if let Some(age) = self.keyring.age() {
             self.telemetry.data_key_age(age);
         }
+        let Pending { count, age, .. } = self.pending();
+        self.telemetry.journal(count, age);
         self.telemetry.render()
+    }
+
+    fn pending(&self) -> Pending {
+        self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default()
     }
 
     /// Everything else.
@@ -84,6 +105,7 @@ impl Report {
             keys.state = api::DependencyState::Degraded;
             keys.reason = Some("the data key's epoch is extended".into());
         }
+        let pending = self.pending();
         api::Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: self.clock.monotonic().saturating_sub(self.started).as_secs(),
@@ -97,7 +119,7 @@ impl Report {
                 data_keys: self.keyring.held_count() as u64,
                 idempotency_keys: self.idempotency.count(),
             },
-            journal: api::Journal { pending: 0, oldest_seconds: 0 },
+            journal: api::Journal { pending: pending.count, oldest_seconds: pending.age.as_secs() },
             process: api::Process {
                 core_dumps_off: self.hardening.core_dumps_off,
                 untraceable: self.hardening.untraceable,

@@ -25,7 +25,7 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, HeaderValue},
 };
-use lunasec_api::Code;
+use lunasec_api::{Code, DependencyState};
 use lunasec_core::policy::Caller;
 use tokio::task::yield_now;
 
@@ -33,7 +33,7 @@ use crate::{
     failure::Failure,
     grpc::Grpc,
     http::{Answer, Http, Route, answer, discard},
-    telemetry::{Operation, Telemetry},
+    telemetry::{Dependency, Operation, Telemetry},
     within::within,
 };
 
@@ -80,7 +80,8 @@ impl Stack {
             Ok(_at_work) => {
                 // Pinned where it is made, for the same reason.
                 let work = pin!(http.answer(route, caller, &head.headers, body));
-                guarded(work, http.limits.request_time).await
+                let result = guarded(work, http.limits.request_time).await;
+                result.unwrap_or_else(|| Err(self.late()))
             }
             Err(failure) => {
                 discard(&head.headers, body);
@@ -105,6 +106,19 @@ impl Stack {
         let failure = too_many_connections();
         self.telemetry.begin(Operation::Unknown).answered(Some(failure.code));
         answer::raw(&failure, self.next_id())
+    }
+
+    /// A request of several steps may wait for more than one dependency that is away. Then it is that one that
+    /// is named, and not the time.
+    fn late(&self) -> Failure {
+        const DETAIL: &str = "the request took too long; a write may still complete";
+        let down = |dependency: &Dependency| dependency.health().state == DependencyState::Down;
+        let code = match (down(&self.telemetry.storage), down(&self.telemetry.keys)) {
+            (true, _) => Code::StorageUnavailable,
+            (false, true) => Code::KeysUnavailable,
+            (false, false) => Code::DeadlineExceeded,
+        };
+        Failure::new(code, DETAIL)
     }
 
     fn next_id(&self) -> HeaderValue {
@@ -132,19 +146,15 @@ impl Stack {
     }
 }
 
-/// Runs `work` within its deadline, with a panic as one more way to fail.
+/// Runs `work` within its deadline, with a panic as one more way to fail. None where that was not enough.
 async fn guarded<T>(
     work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
     deadline: Duration,
-) -> Result<T, Failure> {
-    match within(deadline, AssertUnwindSafe(work).catch_unwind()).await {
-        Some(Ok(result)) => result,
-        Some(Err(_)) => Err(Failure::internal("a panic; its place is in the log above")),
-        None => Err(Failure::new(
-            Code::DeadlineExceeded,
-            "the request took too long; a write may still complete",
-        )),
-    }
+) -> Option<Result<T, Failure>> {
+    let result = within(deadline, AssertUnwindSafe(work).catch_unwind()).await?;
+    Some(
+        result.unwrap_or_else(|_| Err(Failure::internal("a panic; its place is in the log above"))),
+    )
 }
 
 /// A body that its client cut short by a reset looks like a bad one. If it was, hyper sees that as soon

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use lunasec_api::Durability;
 use lunasec_core::{
     derive::SessionTag,
     ids::{KeyId, Locator, Namespace},
@@ -14,6 +15,7 @@ use lunasec_core::{
 mod cached;
 mod embedded;
 mod guarded;
+mod journaled;
 mod measured;
 mod memory;
 mod retried;
@@ -23,6 +25,7 @@ mod timed;
 pub use cached::{Ages, Cached, Clocks};
 pub use embedded::EmbeddedStore;
 pub use guarded::Guarded;
+pub use journaled::Journaled;
 pub use measured::Measured;
 pub use memory::MemoryStore;
 pub use retried::Retried;
@@ -59,6 +62,17 @@ pub trait Store: Send + Sync {
         self.get(name).await
     }
 
+    /// What a store in front of this one remembers, for as long as it may be believed while nobody can be asked.
+    fn remembered(&self, _name: &Name) -> Option<Object> {
+        None
+    }
+
+    /// Replaces whatever lies there, which nobody could be asked about ([`StoreError::Unknown`]). Only a journal
+    /// takes that.
+    async fn put_over(&self, _name: &Name, _bytes: Bytes) -> Result<Version, StoreError> {
+        Err(StoreError::Unavailable("it cannot be asked what lies there".into()))
+    }
+
     /// Names that start with `prefix`, in order, behind `after`.
     async fn list(
         &self,
@@ -89,6 +103,12 @@ pub enum StoreError {
     /// It does not answer; the effect is unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// The same, and what lies there was not seen here, but a write would be taken by the journal.
+    #[error("storage is unavailable: {0}")]
+    Unknown(String),
+    /// It does not answer, and the journal takes no more.
+    #[error("the journal is full: {0}")]
+    Full(String),
     /// It answers, and will not until something is changed: permissions, the bucket, a clock.
     #[error("storage refuses: {0}")]
     Refused(String),
@@ -135,13 +155,15 @@ impl Heads {
 /// Opaque: equal only for the same write of an object, or for another write of the very same bytes,
 /// which sealed bytes never are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Version(Mark);
+pub struct Version(pub(crate) Mark);
 
 /// As the store gives it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Mark {
+pub(crate) enum Mark {
     Number(u64),
     Tag(Arc<str>),
+    /// Of an entry that waits in the journal.
+    Entry(u64),
 }
 
 impl Version {
@@ -157,7 +179,15 @@ impl Version {
     fn as_tag(&self) -> Option<&str> {
         match &self.0 {
             Mark::Tag(tag) => Some(tag),
-            Mark::Number(_) => None,
+            Mark::Number(_) | Mark::Entry(_) => None,
+        }
+    }
+
+    /// Where an object of this version is safe.
+    pub fn durability(&self) -> Durability {
+        match self.0 {
+            Mark::Number(_) | Mark::Tag(_) => Durability::Stored,
+            Mark::Entry(_) => Durability::Journaled,
         }
     }
 }

@@ -137,6 +137,8 @@ pub struct Telemetry {
     seconds: Histograms<OperationLabel>,
     series: Vec<Series>,
     data_key_age: Gauge,
+    journal_pending: Gauge,
+    journal_oldest: Gauge,
     families: DependencyFamilies,
     /// What records lie in.
     pub storage: Arc<Dependency>,
@@ -166,6 +168,18 @@ impl Telemetry {
             "Since the epoch of the data key last sealed with began",
             data_key_age.clone(),
         );
+        let journal_pending = Gauge::default();
+        registry.register(
+            "lunasec_journal_pending",
+            "Writes that wait for storage",
+            journal_pending.clone(),
+        );
+        let journal_oldest = Gauge::default();
+        registry.register(
+            "lunasec_journal_oldest_seconds",
+            "How long the oldest of them has waited",
+            journal_oldest.clone(),
+        );
         registry.register(
             "lunasec_build",
             "What runs",
@@ -185,6 +199,8 @@ impl Telemetry {
             seconds,
             series: Operation::ALL.iter().map(|_| series()).collect(),
             data_key_age,
+            journal_pending,
+            journal_oldest,
             families,
         }
     }
@@ -220,6 +236,13 @@ impl Telemetry {
     /// Notes the age of the key that seals.
     pub fn data_key_age(&self, age: Duration) {
         self.data_key_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// Notes what waits in the journal.
+    pub fn journal(&self, pending: u64, oldest: Duration) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.journal_pending.set(gauge(pending));
+        self.journal_oldest.set(gauge(oldest.as_secs()));
     }
 
     /// The OpenMetrics text.

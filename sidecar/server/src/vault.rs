@@ -79,6 +79,14 @@ struct Found {
     age: Age,
 }
 
+/// What a write is made from.
+enum Basis {
+    /// What lies there, or that nothing does.
+    Known(Option<Found>),
+    /// Nobody can be asked, and a journal takes the write all the same.
+    Unknown,
+}
+
 /// How old what an answer is made from is, where it is older than it should be, or the store is away. The
 /// greater of two is the older, and none is the youngest.
 pub type Age = Option<Duration>;
@@ -113,16 +121,19 @@ impl Vault {
         Subject::new(token.clone(), call.namespace.clone(), kind, &[])
     }
 
+    /// What a write is to be made from: what lies there now, or that nobody can be asked and the journal takes it.
+    async fn basis(&self, subject: &Subject) -> Result<Basis, Failure> {
+        let name = Name::record(subject.namespace(), &subject.locator());
+        match self.store.get_now(&name).await {
+            Err(StoreError::Unknown(_)) => Ok(Basis::Unknown),
+            object => Ok(Basis::Known(self.open(subject, object?).await?)),
+        }
+    }
+
     /// Reads and opens a record, tombstone or not.
     async fn read(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
         let name = Name::record(subject.namespace(), &subject.locator());
         self.open(subject, self.store.get(&name).await?).await
-    }
-
-    /// The same, whatever is remembered.
-    async fn read_now(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
-        let name = Name::record(subject.namespace(), &subject.locator());
-        self.open(subject, self.store.get_now(&name).await?).await
     }
 
     async fn open(
@@ -174,28 +185,29 @@ impl Vault {
         Ok(record.into())
     }
 
-    /// Writes over what was read, or where nothing was.
+    /// Writes over what was read, or where nothing was; where that is safe.
     async fn write(
         &self,
         subject: &Subject,
         record: Bytes,
         expected: Option<&Version>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Durability, StoreError> {
         let name = Name::record(subject.namespace(), &subject.locator());
-        match expected {
+        let version = match expected {
             Some(version) => self.store.put_if(&name, record, version).await?,
             None => self.store.put_new(&name, record).await?,
         };
-        Ok(())
+        Ok(version.durability())
+    }
+
+    /// Writes over what nobody can be asked about.
+    async fn write_over(&self, subject: &Subject, record: Bytes) -> Result<Durability, StoreError> {
+        let name = Name::record(subject.namespace(), &subject.locator());
+        Ok(self.store.put_over(&name, record).await?.durability())
     }
 
     fn put_id(&self) -> Result<PutId, Failure> {
         Ok(PutId(random(&*self.entropy)?))
-    }
-
-    /// Without a journal, an acknowledged write is in central storage.
-    fn durability(&self) -> Durability {
-        Durability::Stored
     }
 
     fn stamp(&self, created_at: Millis, expires_at: Option<Millis>) -> Stamp {

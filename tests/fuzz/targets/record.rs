@@ -37,8 +37,9 @@ static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
 /// The object of a session, likewise.
 static SESSION: LazyLock<Vec<u8>> = LazyLock::new(|| STATE.seal(&SEALED.key, &NAMESPACE, &TAG));
 static NAMESPACE: LazyLock<Namespace> = LazyLock::new(Namespace::default);
-const STATE: SessionState =
-    SessionState { generation: Generation([5; Generation::LEN]), until: 1_763_942_400_000 };
+static STATE: LazyLock<SessionState> = LazyLock::new(|| {
+    SessionState::new(1_763_942_400_000).begin(Generation([5; Generation::LEN]), 1_763_942_399_000)
+});
 const TAG: SessionTag = SessionTag([6; 32]);
 
 fuzz_target!(|bytes: &[u8]| {
@@ -73,7 +74,7 @@ fn session(bytes: &[u8]) {
         let opened = SessionState::open(&SEALED.key, &NAMESPACE, &TAG, candidate);
         assert_eq!(opened.is_ok(), candidate == SESSION.as_slice());
         if let Ok(state) = opened {
-            assert!(state == STATE && SessionState::peek_until(candidate) == Some(STATE.until));
+            assert!(state == *STATE && SessionState::peek_until(candidate) == Some(STATE.until));
         }
     }
 }

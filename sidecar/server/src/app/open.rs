@@ -9,11 +9,12 @@ use super::{StartError, prepare_directory};
 use crate::{
     aws::Aws,
     breaker::Breaker,
-    config::{Config, Keys, KmsKeys, Storage},
+    config::{Config, Keys, KmsKeys, OnOutage, Storage},
     env::{Clock, Entropy},
+    journal::{self, Bounds, DiskLedger, Journal},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
     store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
-    telemetry::Telemetry,
+    telemetry::{Dependency, Telemetry},
 };
 
 /// Opens the adapters of one configuration, for a sidecar and for the commands that work beside one.
@@ -22,6 +23,8 @@ pub struct Opener {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     telemetry: Arc<Telemetry>,
+    /// Says whether what is shared is away.
+    storage_breaker: Arc<Breaker>,
     /// Made when something of AWS is opened, and only then.
     aws: OnceCell<Aws>,
 }
@@ -34,7 +37,8 @@ impl Opener {
         entropy: Arc<dyn Entropy>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { config, clock, entropy, telemetry, aws: OnceCell::new() }
+        let storage_breaker = Arc::new(Breaker::new(Arc::clone(&clock)));
+        Self { config, clock, entropy, telemetry, storage_breaker, aws: OnceCell::new() }
     }
 
     /// An empty store in the place of a lost one would answer that no token was ever known.
@@ -66,11 +70,41 @@ impl Opener {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
                 let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
-                let breaker = Arc::new(Breaker::new(Arc::clone(&self.clock)));
+                let breaker = Arc::clone(&self.storage_breaker);
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
                 self.remembering(guarded, Some(breaker))
             }
         })
+    }
+
+    /// The same behind the journal, where there is one: what waits in it is replayed also after the
+    /// configuration has stopped to ask for it.
+    pub async fn journaled(
+        &self,
+        store: &Arc<dyn Store>,
+        state: Option<&Arc<Dependency>>,
+    ) -> Result<Option<(Arc<dyn Store>, Arc<Journal>)>, StartError> {
+        let degrade = &self.config.degrade;
+        let Some((directory, state)) = degrade.state_dir.as_ref().zip(state) else {
+            return Ok(None);
+        };
+        let path = directory.join("journal.redb");
+        let takes = degrade.on_storage_outage == OnOutage::Journal;
+        if !takes && !path.exists() {
+            return Ok(None);
+        }
+        let ledger = journal::Measured::new(DiskLedger::open(&path)?, Arc::clone(state));
+        let bounds = Bounds { bytes: degrade.journal_bytes, age: degrade.journal_age };
+        let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock), bounds).await?;
+        let journal = Arc::new(journal);
+        let store = store::Journaled::new(
+            Arc::clone(store),
+            Arc::clone(&journal),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.storage_breaker),
+            takes,
+        );
+        Ok(Some((Arc::new(store), journal)))
     }
 
     fn remembering(

@@ -254,6 +254,8 @@ fn blocks_all(block: &PublicAccessBlockConfiguration) -> bool {
 fn words(error: StoreError) -> String {
     match error {
         StoreError::Unavailable(cause)
+        | StoreError::Unknown(cause)
+        | StoreError::Full(cause)
         | StoreError::Refused(cause)
         | StoreError::Corrupted(cause) => cause,
         StoreError::Precondition => "another wrote there at the same time; run this again".into(),

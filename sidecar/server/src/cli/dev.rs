@@ -7,7 +7,7 @@ use std::{
 
 use super::{Outcome, START, Stop, check, print, run};
 use crate::{
-    app::{Addresses, free_admin_address},
+    app::{Addresses, Start, free_admin_address},
     config::{Config, Keys, Storage},
     files,
 };
@@ -38,9 +38,9 @@ impl Dev {
         files::create_private_directory(&self.dir)
             .map_err(|error| Stop::new(START, format!("{}: {error}", self.dir.display())))?;
         let dir = self.dir.clone();
-        let new_store = self.new_store;
+        let start = Start { new_store: self.new_store, ..Start::default() };
         let config = self.config(&check::variables())?;
-        run::sidecar(config, new_store, None, |addresses| print_hello(addresses, &dir, found))
+        run::sidecar(config, start, None, |addresses| print_hello(addresses, &dir, found))
     }
 
     /// A configuration like any other, whose settings the same variables override.

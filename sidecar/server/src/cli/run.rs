@@ -19,7 +19,7 @@ use tracing_subscriber::{
 
 use super::{FAILED, Outcome, START, Stop};
 use crate::{
-    app::{Addresses, App},
+    app::{Addresses, App, Start},
     config::{Config, Format, Level, Log},
     platform,
 };
@@ -45,7 +45,7 @@ pub(super) fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
 /// read `again`, a SIGHUP does so; elsewhere it ends the process, as it does when a terminal closes.
 pub(super) fn sidecar(
     config: Config,
-    new_store: bool,
+    start: Start,
     again: Option<Again>,
     announce: impl FnOnce(&Addresses) -> Result<(), Stop>,
 ) -> Outcome {
@@ -67,9 +67,8 @@ pub(super) fn sidecar(
             None => stream::empty().boxed(),
         };
         let reloads = reloads.inspect(|config| log_level.set(config.log.level));
-        let app = App::start(config, new_store, hardening)
-            .await
-            .map_err(|error| Stop::new(START, error))?;
+        let app =
+            App::start(config, start, hardening).await.map_err(|error| Stop::new(START, error))?;
         let addresses = app.addresses();
         // Nobody has to read it for the sidecar to serve.
         let _ = announce(&addresses);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Outcome, check, print, run};
+use crate::app::Start;
 
 /// Arguments of `lunasec serve`.
 #[derive(clap::Args)]
@@ -13,6 +14,10 @@ pub(super) struct Serve {
     /// Make a new store although there is a key already
     #[arg(long)]
     new_store: bool,
+    /// Replay the journal although it is older than degrade.journal_age: what was deleted elsewhere since may
+    /// come back
+    #[arg(long)]
+    replay_stale_journal: bool,
 }
 
 impl Serve {
@@ -20,7 +25,9 @@ impl Serve {
         let config = check::load(&self.config)?;
         let path = self.config;
         let again = move || check::load(&path);
-        run::sidecar(config, self.new_store, Some(Box::new(again)), |addresses| {
+        let start =
+            Start { new_store: self.new_store, replay_stale_journal: self.replay_stale_journal };
+        run::sidecar(config, start, Some(Box::new(again)), |addresses| {
             let admin = addresses.admin.map(|admin| format!("admin on http://{admin}\n"));
             let admin = admin.unwrap_or_default();
             print(&format!("serving on {}\n{admin}", addresses.socket.display()))

@@ -1,9 +1,12 @@
 //! After the reading: what is absent and must not be, and what is there to no effect.
 
+use lunasec_core::limits;
+
 use super::{
     fields::{Field, Need},
     mistake::Place,
     reader::{Given, Reader},
+    settings::{OnOutage, StorageKind},
 };
 
 impl Reader {
@@ -20,8 +23,44 @@ impl Reader {
         for (section, field, other) in self.table.beside {
             self.beside(section, field, other);
         }
+        self.journal();
         self.grant_times();
         self.grants_to_any_session();
+    }
+
+    /// Reports a journal that has nowhere to be, nothing to bridge, or no end in time.
+    fn journal(&mut self) {
+        let place_of = |reader: &Self, name: &str| {
+            reader.given.get(name).filter(|given| given.good).map(|given| given.place.clone())
+        };
+        let journals = self.draft.degrade.on_storage_outage == OnOutage::Journal;
+        if let Some(place) = place_of(self, "degrade.on_storage_outage").filter(|_| journals) {
+            if self.draft.degrade.state_dir.is_none() && self.is_certain("degrade") {
+                let what = "degrade.on_storage_outage = \"journal\" needs degrade.state_dir, where the journal lies";
+                self.mistake(
+                    place.clone(),
+                    what.to_owned(),
+                    "write state_dir = \"/var/lib/lunasec\"",
+                );
+            }
+            if self.draft.storage_kind.is_some_and(|kind| kind != StorageKind::S3) {
+                let what = "degrade.on_storage_outage = \"journal\" has no effect without storage.kind = \"s3\": this store lies on the same machine";
+                self.mistake(place, what.to_owned(), "remove it, or write kind = \"s3\"");
+            }
+        }
+        let kept = self.draft.sweep.tombstone_grace;
+        if self.draft.degrade.journal_age + limits::JOURNAL_MARGIN <= kept {
+            return;
+        }
+        let given = ["degrade.journal_age", "sweep.tombstone_grace"];
+        if let Some(place) = given.iter().find_map(|name| place_of(self, name)) {
+            let what = "degrade.journal_age is not a day less than sweep.tombstone_grace: what was deleted meanwhile could come back";
+            self.mistake(
+                place,
+                what.to_owned(),
+                "keep tombstones for longer, or the journal for less",
+            );
+        }
     }
 
     /// Reports a default that every grant without a time of its own would be refused for.

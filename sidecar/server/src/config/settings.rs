@@ -96,10 +96,27 @@ pub struct KmsKeys {
 }
 
 /// What the sidecar may keep on this machine to bridge outages and restarts.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Degrade {
     /// Directory for local state. Without one, idempotency keys are remembered in memory only.
     pub state_dir: Option<PathBuf>,
+    /// What becomes of writes while storage does not answer.
+    pub on_storage_outage: OnOutage,
+    /// Bytes of what waits in the journal.
+    pub journal_bytes: usize,
+    /// How long it may wait there.
+    pub journal_age: Duration,
+}
+
+impl Default for Degrade {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            on_storage_outage: OnOutage::default(),
+            journal_bytes: limits::JOURNAL_BYTES,
+            journal_age: limits::JOURNAL_AGE,
+        }
+    }
 }
 
 /// The bounds of `lunasec_core::limits` that an operator may lower.
@@ -254,6 +271,18 @@ words! {
         Debug = "debug",
         /// Everything.
         Trace = "trace",
+    }
+}
+
+words! {
+    /// What becomes of writes while storage does not answer.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub enum OnOutage {
+        /// They are refused.
+        #[default]
+        Reject = "reject",
+        /// They wait on this machine's disk.
+        Journal = "journal",
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     kinds::SHORTEST,
-    settings::{Draft, Format, KeysKind, Level, StorageKind},
+    settings::{Draft, Format, KeysKind, Level, OnOutage, StorageKind},
 };
 
 /// What a kind of file consists of.
@@ -30,12 +30,7 @@ pub(super) struct Table {
 pub(super) static CONFIG: Table = Table {
     sections: SECTIONS,
     fields: FIELDS,
-    later: &[
-        ("cache", ""),
-        ("audit", ""),
-        ("degrade", "on_storage_outage"),
-        ("degrade", "standby_key_file"),
-    ],
+    later: &[("cache", ""), ("audit", ""), ("degrade", "standby_key_file")],
     beside: &[("storage", "path_style", "endpoint")],
     either: &[("clients", "uid", "gid")],
 };
@@ -204,6 +199,35 @@ const FIELDS: &[Field] = &[
         Need::Optional("/var/lib/lunasec"),
         Kind::Path(|d| &mut d.degrade.state_dir),
         "Directory for local state. Without it, idempotency keys do not survive a restart.",
+    ),
+    field(
+        "degrade",
+        "on_storage_outage",
+        Need::Default,
+        Kind::Word {
+            words: OnOutage::WORDS,
+            put: |d, word| OnOutage::parse(word).map(|on| d.degrade.on_storage_outage = on),
+            get: |d| Some(d.degrade.on_storage_outage.as_str()),
+        },
+        "Writes while storage is away: \"reject\" refuses them, \"journal\" keeps them in `state_dir` until it is back. What is journaled and not yet replayed is lost with that directory.",
+    ),
+    field(
+        "degrade",
+        "journal_bytes",
+        Need::Default,
+        Kind::Size { most: limits::JOURNAL_BYTES_MOST, at: |d| &mut d.degrade.journal_bytes },
+        "Bytes that may wait in the journal. More writes are answered `journal_full`.",
+    ),
+    field(
+        "degrade",
+        "journal_age",
+        Need::Default,
+        Kind::Time {
+            least: SHORTEST,
+            most: limits::JOURNAL_AGE_MOST,
+            at: |d| &mut d.degrade.journal_age,
+        },
+        "For how long a write may wait in the journal. What is older is replayed only by `lunasec serve --replay-stale-journal`. At least a day less than `sweep.tombstone_grace`.",
     ),
     size("value", limits::VALUE_BYTES, |d| &mut d.limits.value, "Bytes of one value."),
     size(

@@ -38,10 +38,10 @@ impl<S> Measured<S> {
             Err(StoreError::Precondition) => {
                 self.dependency.answered(asked, "precondition", started);
             }
-            Err(StoreError::Unavailable(cause)) => {
+            Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) => {
                 self.dependency.failed(asked, "unavailable", cause, started);
             }
-            Err(StoreError::Refused(cause)) => {
+            Err(StoreError::Refused(cause) | StoreError::Full(cause)) => {
                 self.dependency.failed(asked, "refused", cause, started);
             }
             Err(StoreError::Corrupted(cause)) => {

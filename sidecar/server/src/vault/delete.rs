@@ -9,7 +9,7 @@ use lunasec_core::{
     envelope::Stamp, grant::Action, limits, policy::Operation, record::Kind, token::Token,
 };
 
-use super::{Call, Vault, grants::Standing};
+use super::{Basis, Call, Vault, grants::Standing};
 use crate::{failure::Failure, store::StoreError};
 
 impl Vault {
@@ -53,29 +53,36 @@ impl Vault {
             self.require_grant(call, standing, token, Action::Delete).await?;
         }
         // The value first: from then on the token is gone, whatever becomes of the rest.
-        for kind in [Kind::Value, Kind::Metadata] {
-            self.bury(call, token, kind).await?;
-        }
-        Ok(self.durability())
+        let value = self.bury(call, token, Kind::Value).await?;
+        Ok(value.max(self.bury(call, token, Kind::Metadata).await?))
     }
 
-    async fn bury(&self, call: &Call, token: &Token, kind: Kind) -> Result<(), Failure> {
+    async fn bury(&self, call: &Call, token: &Token, kind: Kind) -> Result<Durability, Failure> {
         let subject = Self::subject(call, token, kind);
         for _ in 0..limits::WRITE_ATTEMPTS {
             // The value is gone again before anything is waited for.
             let turn = self.turns.take().await;
-            let expected = match self.read(&subject).await {
-                Ok(Some(found)) if found.header().tombstone => return Ok(()),
-                Ok(found) => found.map(|found| found.version),
+            let expected = match self.basis(&subject).await {
+                Ok(Basis::Known(Some(found))) if found.header().tombstone => {
+                    return Ok(found.version.durability());
+                }
+                Ok(Basis::Known(found)) => Some(found.map(|found| found.version)),
+                Ok(Basis::Unknown) => None,
                 // What does not open can still be deleted.
-                Err(failure) if failure.code == Code::Corrupted => self.version(&subject).await?,
+                Err(failure) if failure.code == Code::Corrupted => {
+                    Some(self.version(&subject).await?)
+                }
                 Err(failure) => return Err(failure),
             };
             drop(turn);
             let stamp = Stamp { tombstone: true, created_at: self.clock.now(), expires_at: None };
             let record = self.seal(&subject, stamp, self.put_id()?, &[]).await?;
-            match self.write(&subject, record, expected.as_ref()).await {
-                Ok(()) => return Ok(()),
+            let written = match expected {
+                Some(version) => self.write(&subject, record, version.as_ref()).await,
+                None => self.write_over(&subject, record).await,
+            };
+            match written {
+                Ok(durability) => return Ok(durability),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt, stream};
-use lunasec_api::Code;
+use lunasec_api::{Code, Durability};
 use lunasec_core::{
     derive::SessionTag,
     envelope::{self, Subject},
@@ -16,7 +16,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Age, Call, Found, Vault};
+use super::{Age, Basis, Call, Found, Vault};
 use crate::{
     access,
     env::random,
@@ -62,13 +62,11 @@ pub(super) struct Known {
     /// None where nothing lies.
     version: Option<Version>,
     age: Age,
+    /// Whether nobody could be asked.
+    unknown: bool,
 }
 
 impl Known {
-    fn generation(&self) -> Option<Generation> {
-        Some(self.state?.generation)
-    }
-
     fn tag(&self) -> &SessionTag {
         &self.place.tag
     }
@@ -92,9 +90,10 @@ impl From<&Found> for Held {
 }
 
 impl Held {
-    /// When it ends; none for one that was taken back, or made under another generation.
-    fn expiry(&self, generation: Generation) -> Option<Millis> {
-        self.expires_at.filter(|_| self.generation == Some(generation))
+    /// When it ends; none for one that was taken back, or made under a generation that does not count.
+    fn expiry(&self, state: &SessionState) -> Option<Millis> {
+        let counts = self.generation.is_some_and(|generation| state.holds(generation));
+        self.expires_at.filter(|_| counts)
     }
 }
 
@@ -142,11 +141,13 @@ impl Vault {
         action: Action,
     ) -> Result<Verified, Failure> {
         let denied = Verified { verdict: Verdict::Denied, age: known.age };
-        let Some(generation) = known.generation() else { return Ok(denied) };
+        let Some(state) = known.state.as_ref().filter(|state| state.generation().is_some()) else {
+            return Ok(denied);
+        };
         let Some((held, age)) = self.held(call, known, token, action).await? else {
             return Ok(denied);
         };
-        let verdict = match held.expiry(generation) {
+        let verdict = match held.expiry(state) {
             None => Verdict::Denied,
             Some(at) if at <= self.clock.now() => Verdict::Expired,
             Some(at) => Verdict::Valid(at),
@@ -206,15 +207,17 @@ impl Vault {
         self.live(found.header()).map(|()| age)
     }
 
-    /// What lies there now, whatever is remembered. What does not open can still be replaced.
-    async fn read_for_writing(&self, subject: &Subject) -> Result<ToReplace, Failure> {
-        match self.read_now(subject).await {
-            Ok(Some(found)) => {
-                Ok(ToReplace { version: Some(found.version.clone()), live: Some(found) })
+    /// What lies there now, whatever is remembered; none where nobody can be asked and a journal takes what is
+    /// written. What does not open can still be replaced.
+    async fn read_for_writing(&self, subject: &Subject) -> Result<Option<ToReplace>, Failure> {
+        match self.basis(subject).await {
+            Ok(Basis::Known(found)) => {
+                let version = found.as_ref().map(|found| found.version.clone());
+                Ok(Some(ToReplace { version, live: found }))
             }
-            Ok(None) => Ok(ToReplace { version: None, live: None }),
+            Ok(Basis::Unknown) => Ok(None),
             Err(failure) if failure.code == Code::Corrupted => {
-                Ok(ToReplace { version: self.version(subject).await?, live: None })
+                Ok(Some(ToReplace { version: self.version(subject).await?, live: None }))
             }
             Err(failure) => Err(failure),
         }
@@ -226,11 +229,16 @@ impl Vault {
         self.known(call, place, object).await
     }
 
-    /// The same, whatever is remembered.
+    /// The same, whatever is remembered. Where nobody can be asked and a journal takes what is written, it is
+    /// as if there were none: what others have written is merged with that.
     async fn session_now(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
         let place = self.session_place(call, session).await?;
-        let object = self.store.get_now(&place.name).await?;
-        self.known(call, place, object).await
+        match self.store.get_now(&place.name).await {
+            Err(StoreError::Unknown(_)) => {
+                Ok(Known { place, state: None, version: None, age: None, unknown: true })
+            }
+            object => self.known(call, place, object?).await,
+        }
     }
 
     async fn session_place(
@@ -249,7 +257,7 @@ impl Vault {
         object: Option<Object>,
     ) -> Result<Known, Failure> {
         let Some(Object { bytes, version, age }) = object else {
-            return Ok(Known { place, state: None, version: None, age: None });
+            return Ok(Known { place, state: None, version: None, age: None, unknown: false });
         };
         let state = match place.opened.recall(&bytes) {
             Some(state) => state,
@@ -261,26 +269,27 @@ impl Vault {
                 state
             }
         };
-        Ok(Known { place, state: Some(state), version: Some(version), age })
+        Ok(Known { place, state: Some(state), version: Some(version), age, unknown: false })
     }
 
-    /// Whether nobody else wrote it meanwhile.
+    /// Where it is safe; none where somebody else wrote it meanwhile.
     async fn write_session(
         &self,
         call: &Call,
         known: &Known,
         state: &SessionState,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Durability>, Failure> {
         let index = self.keyring.index(&call.namespace).await?;
         let name = &known.place.name;
         let bytes = state.seal(&index, &call.namespace, known.tag()).into();
         let written = match &known.version {
+            _ if known.unknown => self.store.put_over(name, bytes).await,
             Some(version) => self.store.put_if(name, bytes, version).await,
             None => self.store.put_new(name, bytes).await,
         };
         match written {
-            Ok(_) => Ok(true),
-            Err(StoreError::Precondition) => Ok(false),
+            Ok(version) => Ok(Some(version.durability())),
+            Err(StoreError::Precondition) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

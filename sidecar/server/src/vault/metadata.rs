@@ -8,7 +8,7 @@ use lunasec_core::{
     grant::Action, ids::Millis, limits, policy::Operation, record::Kind, token::Token,
 };
 
-use super::{Age, Call, Found, Vault};
+use super::{Age, Basis, Call, Found, Vault};
 use crate::{failure::Failure, store::StoreError};
 
 /// The version that metadata given with the value has.
@@ -67,21 +67,34 @@ impl Vault {
         for _ in 0..limits::WRITE_ATTEMPTS {
             // Read anew each time: what was written meanwhile may have been a delete.
             let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
-            let found = self.read(&subject).await?;
-            let (last, _) = parse(found.as_ref())?;
-            if if_version.is_some_and(|version| version != last) {
+            let found = match self.basis(&subject).await? {
+                Basis::Known(found) => Some(found),
+                Basis::Unknown if if_version.is_some() => return Err(unknown_version()),
+                Basis::Unknown => None,
+            };
+            let version = match &found {
+                Some(found) => parse(found.as_ref())?.0 + 1,
+                // Beyond any that was counted: whoever saw the last one sees that this is another.
+                None => self.clock.now(),
+            };
+            if if_version.is_some_and(|expected| expected + 1 != version) {
                 return Err(Failure::new(
                     Code::Conflict,
                     "the metadata has another version; get it again and decide anew",
                 ));
             }
-            let version = last + 1;
             let stamp = self.stamp(self.clock.now(), value.header().expires_at);
             let plaintext: [&[u8]; 2] = [&version.to_be_bytes(), text.as_bytes()];
             let record = self.seal(&subject, stamp, self.put_id()?, &plaintext).await?;
-            let expected = found.as_ref().map(|found| &found.version);
-            match self.write(&subject, record, expected).await {
-                Ok(()) => return Ok(Written { durability: self.durability(), version }),
+            let written = match &found {
+                Some(found) => {
+                    let expected = found.as_ref().map(|found| &found.version);
+                    self.write(&subject, record, expected).await
+                }
+                None => self.write_over(&subject, record).await,
+            };
+            match written {
+                Ok(durability) => return Ok(Written { durability, version }),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -91,6 +104,13 @@ impl Vault {
             "too many writers change this metadata at once; try again later",
         ))
     }
+}
+
+fn unknown_version() -> Failure {
+    Failure::new(
+        Code::StorageUnavailable,
+        "storage does not answer, so that nobody knows which version the metadata has; try again later, or set it whatever it has",
+    )
 }
 
 fn parse(found: Option<&Found>) -> Result<(u64, String), Failure> {

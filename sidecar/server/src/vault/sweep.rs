@@ -36,7 +36,7 @@ impl Default for Graces {
 }
 
 /// Enough of an object to judge it by.
-const HEAD_LEN: usize = if HEADER_LEN > SessionState::LEN { HEADER_LEN } else { SessionState::LEN };
+const HEAD_LEN: usize = HEADER_LEN;
 
 enum Verdict {
     Keep,

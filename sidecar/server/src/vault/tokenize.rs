@@ -22,7 +22,7 @@ use crate::{
     failure::Failure,
     idempotency::{Attempt, IdempotencyKey, Keys, Remembered},
     keys::Key,
-    store::{Name, StoreError},
+    store::{Name, StoreError, Version},
 };
 
 /// A value to tokenize, already within its limits.
@@ -53,6 +53,8 @@ struct Plan {
     at: Millis,
     /// Given out, or about to be, by an earlier attempt.
     again: bool,
+    /// Where all that was written of it is safe.
+    durability: Durability,
 }
 
 /// The first byte of a sealed value says how its answer is written.
@@ -123,6 +125,7 @@ impl Vault {
             put_id: self.put_id()?,
             at: self.clock.now(),
             again: false,
+            durability: Durability::Stored,
         })
     }
 
@@ -150,9 +153,7 @@ impl Vault {
         let mut plans = Vec::with_capacity(keys.len());
         for (at, first) in recalled.into_iter().enumerate() {
             plans.push(match first {
-                Some(first) => {
-                    Ok(Plan { token: first.token, put_id: first.put_id, at: first.at, again: true })
-                }
+                Some(first) => Ok(Plan::again(first)),
                 None if values[at].is_err() => self.fresh_plan(),
                 None => self.fresh_plan().inspect(|plan| {
                     fresh.push((&keys[at], plan.remembered(bodies[at])));
@@ -193,10 +194,9 @@ impl Vault {
         for puts in [metadata, records] {
             self.put_all(puts, &mut items).await;
         }
-        let durability = self.durability();
         Ok(items
             .into_iter()
-            .map(|item| item.map(|plan| Given { token: plan.token, durability }))
+            .map(|item| item.map(|plan| Given { token: plan.token, durability: plan.durability }))
             .collect())
     }
 
@@ -224,9 +224,10 @@ impl Vault {
         }
         let written = self.store.put_new_many(puts.objects).await;
         for (at, written) in puts.items.into_iter().zip(written) {
-            let again = items[at].as_ref().is_ok_and(|plan| plan.again);
-            if let Err(failure) = settle(written, again) {
-                items[at] = Err(failure);
+            let Ok(plan) = &mut items[at] else { continue };
+            match settle(written, plan.again) {
+                Ok(durability) => plan.durability = plan.durability.max(durability),
+                Err(failure) => items[at] = Err(failure),
             }
         }
     }
@@ -247,6 +248,11 @@ impl Puts {
 }
 
 impl Plan {
+    fn again(first: Remembered) -> Self {
+        let Remembered { token, put_id, at, .. } = first;
+        Self { token, put_id, at, again: true, durability: Durability::Stored }
+    }
+
     fn remembered(&self, body: [u8; 32]) -> Remembered {
         Remembered { token: self.token.clone(), put_id: self.put_id, at: self.at, body }
     }
@@ -254,10 +260,10 @@ impl Plan {
 
 /// A retry that finds the name taken finds its own first attempt, or what became of it: the token is
 /// 122 random bits that nobody else was given.
-fn settle<T>(written: Result<T, StoreError>, again: bool) -> Result<(), Failure> {
+fn settle(written: Result<Version, StoreError>, again: bool) -> Result<Durability, Failure> {
     match written {
-        Ok(_) => Ok(()),
-        Err(StoreError::Precondition) if again => Ok(()),
+        Ok(version) => Ok(version.durability()),
+        Err(StoreError::Precondition) if again => Ok(Durability::Stored),
         Err(StoreError::Precondition) => {
             Err(Failure::internal("a fresh token's name was taken: the generator repeats itself"))
         }

@@ -29,7 +29,7 @@ fn the_defaults() {
         },
         storage: Storage::Memory,
         keys: Keys::Local { path: "k".into() },
-        degrade: Degrade { state_dir: None },
+        degrade: Degrade::default(),
         limits: Limits {
             value: limits::VALUE_BYTES,
             metadata: limits::METADATA_BYTES,
@@ -257,7 +257,7 @@ fn every_field_is_read_into_its_own_place() {
         },
         storage: Storage::Embedded { path: "s".into() },
         keys: Keys::Local { path: "k".into() },
-        degrade: Degrade { state_dir: Some("d".into()) },
+        degrade: Degrade { state_dir: Some("d".into()), ..Degrade::default() },
         limits: Limits {
             value: 1024,
             metadata: 2048,

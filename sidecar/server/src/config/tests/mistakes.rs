@@ -194,18 +194,32 @@ fn numbers_of_any_size() {
 fn what_later_versions_have() {
     let text = "[storage]\nkind = \"memory\"\n\
         [keys]\nkind = \"local\"\npath = \"k\"\n\
-        [degrade]\non_storage_outage = \"journal\"\nstandby_key_file = \"f\"\n\
+        [degrade]\nstandby_key_file = \"f\"\n\
         [cache]\nvalues = { max = \"64 MiB\" }\n[audit]\n";
     let field = |line: usize, name: &str| {
         format!("f:{line}:1: {name} is not in this version yet / remove it")
     };
-    let expected = [
-        field(7, "degrade.on_storage_outage"),
-        field(8, "degrade.standby_key_file"),
-        field(9, "[cache]"),
-        field(11, "[audit]"),
-    ];
+    let expected =
+        [field(7, "degrade.standby_key_file"), field(8, "[cache]"), field(10, "[audit]")];
     assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn a_journal_that_has_nowhere_to_be_nothing_to_bridge_or_no_end_in_time() {
+    let nowhere = "degrade.on_storage_outage = \"journal\" needs degrade.state_dir, where the journal lies / write state_dir = \"/var/lib/lunasec\"";
+    let nothing = "degrade.on_storage_outage = \"journal\" has no effect without storage.kind = \"s3\": this store lies on the same machine / remove it, or write kind = \"s3\"";
+    let late = "degrade.journal_age is not a day less than sweep.tombstone_grace: what was deleted meanwhile could come back / keep tombstones for longer, or the journal for less";
+    let journal = "[degrade]\non_storage_outage = \"journal\"\n";
+    let at = |what: &str| format!("f:4:21: {what}");
+    assert_eq!(more(journal), [at(nowhere), at(nothing)]);
+    assert_eq!(more(&format!("{journal}state_dir = \"d\"\n")), [at(nothing)]);
+    assert_eq!(
+        more("[degrade]\njournal_age = \"7d\"\n[sweep]\ntombstone_grace = \"7d\"\n"),
+        [format!("f:4:15: {late}")]
+    );
+    let none: [String; 0] = [];
+    assert_eq!(more("[degrade]\njournal_age = \"6d\"\n[sweep]\ntombstone_grace = \"7d\"\n"), none);
+    assert_eq!(more("[degrade]\non_storage_outage = \"reject\"\n"), none);
 }
 
 #[test]

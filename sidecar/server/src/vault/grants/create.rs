@@ -12,10 +12,10 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Held, Place, Seen, SessionPlace, contended, grant_subject};
+use super::{Held, Known, Place, Seen, SessionPlace, contended, grant_subject};
 use crate::{
     failure::Failure,
-    store::StoreError,
+    store::{StoreError, Version},
     vault::{Call, Vault, millis},
 };
 
@@ -49,53 +49,56 @@ impl Vault {
     ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
-        let (place, generation) = self.session_for_grants(call, session, expires_at).await?;
-        let tag = &place.tag;
+        let under = &self.session_for_grants(call, session, expires_at).await?;
         let grant = |token, value: Arc<Place<Seen>>| async move {
             self.exists(call, &value, token).await?;
-            let mut granted = Millis::MAX;
+            let mut all = Granted { expires_at: Millis::MAX, durability: under.durability };
             for action in &terms.actions {
-                let subject = grant_subject(call, token, tag, *action);
-                let ends = self.grant(call, session, &subject, generation, expires_at).await?;
-                granted = granted.min(ends);
+                let subject = grant_subject(call, token, &under.place.tag, *action);
+                let granted = self.grant(call, session, &subject, under, expires_at).await?;
+                all.expires_at = all.expires_at.min(granted.expires_at);
+                all.durability = all.durability.max(granted.durability);
             }
-            Ok(Granted { expires_at: granted, durability: self.durability() })
+            Ok(all)
         };
         Ok(self.each(call, tokens, grant).await)
     }
 
-    /// Writes one grant, or leaves a longer one as it is; when it ends.
+    /// Writes one grant, or leaves a longer one as it is.
     async fn grant(
         &self,
         call: &Call,
         session: &Session,
         subject: &Subject,
-        generation: Generation,
+        under: &Under,
         expires_at: Millis,
-    ) -> Result<Millis, Failure> {
+    ) -> Result<Granted, Failure> {
+        let generation = under.generation;
         let mut expected = None;
         for _ in 0..limits::WRITE_ATTEMPTS {
             let stamp = self.stamp(self.clock.now(), Some(expires_at));
             let record = self.seal(subject, stamp, self.put_id()?, &[&generation.0]).await?;
             match self.write(subject, record, expected.as_ref()).await {
-                Ok(()) => return Ok(expires_at),
+                Ok(durability) => return Ok(Granted { expires_at, durability }),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
             }
             // Mostly there is none yet, so it is looked for only now.
-            let found = self.read_for_writing(subject).await?;
+            let Some(found) = self.read_for_writing(subject).await? else { continue };
             let live = found.live.as_ref().map(Held::from);
-            if let Some(at) = live.and_then(|held| held.expiry(generation))
+            let durability = found.version.as_ref().map_or(Durability::Stored, Version::durability);
+            if let Some(at) = live.and_then(|held| held.expiry(&under.state))
                 && at >= expires_at
             {
-                return Ok(at);
+                return Ok(Granted { expires_at: at, durability });
             }
             // Of two generations one is over. If it is this one, everything was taken back meanwhile, and
             // what was granted since stays: it is as if this grant had been written before that.
             let made_under = live.and_then(|held| held.generation);
-            let other = made_under.is_some_and(|other| other != generation);
-            if other && self.session_now(call, session).await?.generation() != Some(generation) {
-                return Ok(expires_at);
+            let other = made_under.is_some_and(|other| !under.state.holds(other));
+            let holds = |known: Known| known.state.is_some_and(|state| state.holds(generation));
+            if other && !holds(self.session_now(call, session).await?) {
+                return Ok(Granted { expires_at, durability });
             }
             expected = found.version;
         }
@@ -108,23 +111,40 @@ impl Vault {
         call: &Call,
         session: &Session,
         expires_at: Millis,
-    ) -> Result<(Arc<SessionPlace>, Generation), Failure> {
+    ) -> Result<Under, Failure> {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_now(call, session).await?;
-            let generation = match &known.state {
-                Some(state) if state.until >= expires_at => {
-                    return Ok((known.place, state.generation));
+            let state = known.state.unwrap_or_else(|| SessionState::new(0));
+            if let Some(generation) = state.generation().filter(|_| state.until >= expires_at) {
+                let durability = known.version.as_ref().map(Version::durability);
+                let durability = durability.unwrap_or(Durability::Stored);
+                return Ok(Under { place: known.place, state, generation, durability });
+            }
+            let (state, generation) = match state.generation() {
+                Some(generation) => (state, generation),
+                None => {
+                    let generation = self.generation()?;
+                    // Behind whatever was taken back, also in the same millisecond.
+                    let now = self.clock.now().max(state.revoked_at + 1);
+                    (state.begin(generation, now), generation)
                 }
-                Some(state) => state.generation,
-                None => self.generation()?,
             };
             // Ahead, so that it is not written again for each grant of a longer life.
             let until = expires_at.saturating_add(millis(limits::SESSION_AHEAD));
-            let state = SessionState { generation, until };
-            if self.write_session(call, &known, &state).await? {
-                return Ok((known.place, generation));
+            let state = state.lasting(until);
+            if let Some(durability) = self.write_session(call, &known, &state).await? {
+                return Ok(Under { place: known.place, state, generation, durability });
             }
         }
         Err(contended())
     }
+}
+
+/// What grants are made under.
+struct Under {
+    place: Arc<SessionPlace>,
+    state: SessionState,
+    generation: Generation,
+    /// Where that is safe.
+    durability: Durability,
 }

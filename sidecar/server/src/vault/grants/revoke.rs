@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use lunasec_api::{Code, Durability};
 use lunasec_core::{
     envelope::{Stamp, Subject},
-    grant::{Action, Generation, SessionState},
+    grant::{Action, SessionState},
     ids::Session,
     limits,
     policy::Operation,
@@ -17,7 +17,7 @@ use super::{Held, Known, contended, grant_subject, together};
 use crate::{
     failure::Failure,
     store::StoreError,
-    vault::{Call, Vault},
+    vault::{Call, Vault, millis},
 };
 
 /// What revoking did.
@@ -40,15 +40,27 @@ impl Vault {
         let mut first = None;
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_to_revoke(call, session).await?;
-            // Whoever has changed it meanwhile took back what this one would have.
-            let now = known.generation();
-            if known.version.is_none() || *first.get_or_insert(now) != now {
-                return Ok(self.revoked(None));
+            let stored = Revoked { count: None, durability: Durability::Stored };
+            if known.version.is_none() && !known.unknown {
+                return Ok(stored);
             }
-            let until = known.state.map_or(self.clock.now(), |state| state.until);
-            let state = SessionState { generation: self.generation()?, until };
-            if self.write_session(call, &known, &state).await? {
-                return Ok(self.revoked(None));
+            let now = self.clock.now();
+            let state = known.state.unwrap_or_else(|| SessionState::new(now));
+            // Whoever has taken everything back meanwhile took back what this one would have.
+            if *first.get_or_insert(state.revoked_at) != state.revoked_at {
+                return Ok(stored);
+            }
+            // It has to outlive every journal in which a grant may wait that this takes back.
+            let kept = now.saturating_add(millis(limits::JOURNAL_AGE_MOST));
+            let state = state.revoke(now).lasting(kept);
+            // Begun now, so that a sidecar that has seen this revoke sees a grant that is made after it at once.
+            // Where nobody knows what was there, nothing is valid until a grant is made.
+            let state = match known.unknown {
+                true => state,
+                false => state.begin(self.generation()?, now),
+            };
+            if let Some(durability) = self.write_session(call, &known, &state).await? {
+                return Ok(Revoked { count: None, durability });
             }
         }
         Err(contended())
@@ -68,17 +80,19 @@ impl Vault {
         let mut seen = HashSet::new();
         let once = |token: &&Token| seen.insert(Self::subject(call, token, Kind::Value).locator());
         let items = tokens.iter().filter(once).map(|token| async move {
-            let mut any = false;
+            let (mut any, mut safe) = (false, Durability::Stored);
             for action in Action::ALL {
                 let subject = grant_subject(call, token, known.tag(), action);
-                any |= self.revoke(&subject, known.generation()).await?;
+                let (taken, durability) = self.revoke(&subject, known).await?;
+                (any, safe) = (any | taken, safe.max(durability));
             }
-            Ok::<_, Failure>(any)
+            Ok::<_, Failure>((any, safe))
         });
         let revoked = together(items.collect()).await;
         let revoked = revoked.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let count = revoked.into_iter().filter(|any| *any).count();
-        Ok(self.revoked(Some(count)))
+        let durability = revoked.iter().map(|(_, safe)| *safe).max().unwrap_or(Durability::Stored);
+        let count = revoked.into_iter().filter(|(any, _)| *any).count();
+        Ok(Revoked { count: Some(count), durability })
     }
 
     /// A session whose object does not open can still have everything taken back.
@@ -87,36 +101,40 @@ impl Vault {
             Err(failure) if failure.code == Code::Corrupted => {
                 let place = self.session_place(call, session).await?;
                 let version = self.store.get_now(&place.name).await?.map(|object| object.version);
-                Ok(Known { place, state: None, version, age: None })
+                Ok(Known { place, state: None, version, age: None, unknown: false })
             }
             known => known,
         }
     }
 
-    fn revoked(&self, count: Option<usize>) -> Revoked {
-        Revoked { count, durability: self.durability() }
-    }
-
-    /// Whether there was something to take back.
+    /// Whether there was something to take back, or may have been, and where it is safe that it is.
     async fn revoke(
         &self,
         subject: &Subject,
-        generation: Option<Generation>,
-    ) -> Result<bool, Failure> {
+        known: &Known,
+    ) -> Result<(bool, Durability), Failure> {
         for _ in 0..limits::WRITE_ATTEMPTS {
-            let found = self.read_for_writing(subject).await?;
-            let Some(version) = found.version else { return Ok(false) };
-            if found.live.as_ref().is_some_and(|found| found.header().tombstone) {
-                return Ok(false);
-            }
-            let ends = found.live.zip(generation);
-            let ends = ends.and_then(|(found, now)| Held::from(&found).expiry(now));
             let now = self.clock.now();
+            let Some(found) = self.read_for_writing(subject).await? else {
+                let stamp = Stamp { tombstone: true, created_at: now, expires_at: None };
+                let record = self.seal(subject, stamp, self.put_id()?, &[]).await?;
+                return Ok((true, self.write_over(subject, record).await?));
+            };
+            let Some(version) = found.version else { return Ok((false, Durability::Stored)) };
+            if found.live.as_ref().is_some_and(|found| found.header().tombstone) {
+                return Ok((false, version.durability()));
+            }
+            let ends = found.live.map(|found| Held::from(&found));
+            // Where nobody could be asked for the session, any of its generations may count.
+            let ends = ends.and_then(|held| match &known.state {
+                Some(state) => held.expiry(state),
+                None => held.expires_at.filter(|_| known.unknown),
+            });
             // As long as the grant would have been kept, so that a sweep takes it with the others.
             let stamp = Stamp { tombstone: true, created_at: now, expires_at: ends };
             let record = self.seal(subject, stamp, self.put_id()?, &[]).await?;
             match self.write(subject, record, Some(&version)).await {
-                Ok(()) => return Ok(ends.is_some_and(|at| at > now)),
+                Ok(durability) => return Ok((ends.is_some_and(|at| at > now), durability)),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
             }

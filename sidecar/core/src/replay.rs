@@ -1,0 +1,137 @@
+//! What becomes of a record that waited in a journal, when another lies under its name by then. It is decided
+//! by the two headers alone, in the clear, so that whoever replays needs no token.
+//!
+//! | waited | lies there | what stands |
+//! | --- | --- | --- |
+//! | any | the same put | that one: the answer was lost, and not the write |
+//! | a delete | a live record | the delete |
+//! | a value, metadata | a delete | the delete: nothing that was deleted comes back |
+//! | a value | another value | that one |
+//! | metadata | metadata | the one that was set later |
+//! | a grant | a grant | the waiting one, unless the other was made later and ends later |
+//! | a grant | a revoke | the grant, if it was made later by more than clocks may differ |
+//! | a revoke | a grant | the revoke, unless the grant was made later by more than that |
+
+use crate::{
+    ids::Millis,
+    limits,
+    record::{Header, Kind},
+};
+
+/// How far two sidecars' clocks may be apart, in milliseconds.
+const SKEW: Millis = limits::CLOCK_SKEW.as_secs() * 1_000;
+
+/// What to do with a record that waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is there already.
+    Done,
+    /// Write it over what is there.
+    Write,
+    /// What is there stands.
+    Superseded,
+}
+
+/// Decides between a record that waited and the one that lies there.
+pub fn judge(waited: &Header, there: &Header) -> Verdict {
+    if waited.put_id == there.put_id {
+        return Verdict::Done;
+    }
+    let later = |one: &Header, other: &Header| one.created_at > other.created_at;
+    let surely_later =
+        |one: &Header, other: &Header| one.created_at > other.created_at.saturating_add(SKEW);
+    let writes = match (waited.kind, waited.tombstone, there.tombstone) {
+        (_, true, true) => false,
+        (Kind::Grant, false, true) => surely_later(waited, there),
+        (Kind::Grant, true, false) => !surely_later(there, waited),
+        (Kind::Grant, false, false) => later(waited, there) || ends(waited) > ends(there),
+        (Kind::Metadata, false, false) => later(waited, there),
+        (_, true, false) => true,
+        (_, false, _) => false,
+    };
+    if writes { Verdict::Write } else { Verdict::Superseded }
+}
+
+fn ends(header: &Header) -> Millis {
+    header.expires_at.unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{KeyId, PutId};
+
+    const THEN: Millis = 1_763_942_400_000;
+
+    fn header(kind: Kind, tombstone: bool, created_at: Millis, put: u8) -> Header {
+        let key_id = KeyId { epoch: 1, generation: 1 };
+        let put_id = PutId([put; PutId::LEN]);
+        Header { kind, tombstone, created_at, expires_at: None, key_id, put_id }
+    }
+
+    fn judged(kind: Kind, waited: (bool, Millis), there: (bool, Millis)) -> Verdict {
+        let (waited, there) =
+            (header(kind, waited.0, waited.1, 1), header(kind, there.0, there.1, 2));
+        judge(&waited, &there)
+    }
+
+    #[test]
+    fn a_put_that_is_there_is_done_whatever_it_is() {
+        for kind in [Kind::Value, Kind::Metadata, Kind::Grant] {
+            for tombstone in [false, true] {
+                let waited = header(kind, tombstone, THEN, 1);
+                assert_eq!(judge(&waited, &waited), Verdict::Done);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_was_deleted_comes_back_whichever_was_first() {
+        for kind in [Kind::Value, Kind::Metadata] {
+            for (delete, write) in [(THEN, THEN + 1), (THEN, THEN), (THEN + 1, THEN)] {
+                assert_eq!(judged(kind, (false, write), (true, delete)), Verdict::Superseded);
+                assert_eq!(judged(kind, (true, delete), (false, write)), Verdict::Write);
+            }
+            assert_eq!(judged(kind, (true, THEN), (true, THEN)), Verdict::Superseded);
+        }
+    }
+
+    #[test]
+    fn of_two_values_the_one_that_is_there_stands_and_of_metadata_the_later() {
+        let (early, late) = ((false, THEN), (false, THEN + 1));
+        assert_eq!(judged(Kind::Value, late, early), Verdict::Superseded);
+        assert_eq!(judged(Kind::Metadata, late, early), Verdict::Write);
+        assert_eq!(judged(Kind::Metadata, early, late), Verdict::Superseded);
+        assert_eq!(judged(Kind::Metadata, early, early), Verdict::Superseded);
+    }
+
+    #[test]
+    fn in_doubt_a_grant_is_taken_back() {
+        for (grant, revoke) in [(THEN, THEN), (THEN + SKEW, THEN), (THEN, THEN + 1)] {
+            let (grant, revoke) = ((false, grant), (true, revoke));
+            assert_eq!(judged(Kind::Grant, grant, revoke), Verdict::Superseded);
+            assert_eq!(judged(Kind::Grant, revoke, grant), Verdict::Write);
+        }
+        let (grant, revoke) = ((false, THEN + SKEW + 1), (true, THEN));
+        assert_eq!(judged(Kind::Grant, grant, revoke), Verdict::Write);
+        assert_eq!(judged(Kind::Grant, revoke, grant), Verdict::Superseded);
+        assert_eq!(judged(Kind::Grant, (true, THEN), (true, THEN)), Verdict::Superseded);
+    }
+
+    #[test]
+    fn of_two_grants_the_one_that_waited_unless_the_other_is_better_in_both() {
+        let grant = |created_at, ends, put| Header {
+            expires_at: Some(ends),
+            ..header(Kind::Grant, false, created_at, put)
+        };
+        for (waited, there, verdict) in [
+            ((THEN + 1, 5), (THEN, 9), Verdict::Write),
+            ((THEN, 9), (THEN + 1, 5), Verdict::Write),
+            ((THEN, 5), (THEN + 1, 9), Verdict::Superseded),
+            ((THEN, 5), (THEN, 5), Verdict::Superseded),
+        ] {
+            let (waited, there) = (grant(waited.0, waited.1, 1), grant(there.0, there.1, 2));
+            assert_eq!(judge(&waited, &there), verdict, "{waited:?} {there:?}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What storage could not take waits here, on this machine's disk, until it can: sealed records and sessions
+//! only, so that whoever has the file knows no more than whoever has the bucket.
+//!
+//! An entry is acknowledged once it is synced. Which names have entries is known in memory, as a digest of
+//! each, so that a read of anything else costs no read of the disk. What is replayed, and what becomes of it
+//! when something else lies there by then, is in [`replay`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use lunasec_core::{
+    ids::{Millis, PutId},
+    limits,
+};
+use tokio::sync::watch;
+
+use crate::{
+    db::DbError,
+    env::Clock,
+    store::{Name, StoreError, Version},
+    within::within,
+};
+
+mod disk;
+mod measured;
+mod replay;
+pub mod table;
+
+pub use disk::DiskLedger;
+pub use measured::Measured;
+pub use replay::{Pace, Replayer};
+
+/// What is written.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// In the order of their acknowledgement; never used twice.
+    pub number: u64,
+    /// When it was acknowledged.
+    pub at: Millis,
+    /// What it is written to.
+    pub name: Name,
+    /// What is known to lie there.
+    pub base: Base,
+    /// What is written there.
+    pub bytes: Bytes,
+}
+
+/// What an entry was made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// Nothing.
+    Nothing,
+    /// This version.
+    Version(Version),
+    /// What the entry before, of the same name, writes: a put of this id.
+    Put(PutId),
+    /// Nobody could be asked.
+    Unknown,
+}
+
+/// An entry to be.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// See [`Entry`].
+    pub name: Name,
+    /// See [`Entry`].
+    pub base: Base,
+    /// See [`Entry`].
+    pub bytes: Bytes,
+    /// The last entry of this name must be this one, or there must be none.
+    pub last: Option<u64>,
+}
+
+/// Where entries are kept. Every method is one atomic step.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Adds entries, and answers their numbers once they are durable; none for one whose `last` is another.
+    async fn append(&self, at: Millis, drafts: Vec<Draft>) -> Result<Vec<Option<u64>>, DbError>;
+    /// The last entry of a name.
+    async fn last(&self, name: &Name) -> Result<Option<Entry>, DbError>;
+    /// Entries behind a number, in order, up to about `bytes`, and one at least.
+    async fn page(&self, after: u64, count: usize, bytes: usize) -> Result<Vec<Entry>, DbError>;
+    /// Forgets entries. It need not be durable at once: replaying one twice has the effect of once.
+    async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError>;
+    /// Of each entry its number, when it was acknowledged, its name, and its size.
+    async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError>;
+}
+
+/// How much may wait, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Bytes of all entries.
+    pub bytes: usize,
+    /// Of the oldest.
+    pub age: Duration,
+}
+
+/// See the module.
+pub struct Journal {
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    bounds: Bounds,
+    hasher: RandomState,
+    waiting: Mutex<Waiting>,
+    /// How many wait: for whoever replays them.
+    count: watch::Sender<u64>,
+    /// How often they could not be replayed.
+    failures: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// How many entries each name has or is about to have, by a digest of the name.
+    names: HashMap<u64, u32>,
+    entries: BTreeMap<u64, Waits>,
+    /// Of the entries, and of those that are being written.
+    bytes: usize,
+}
+
+struct Waits {
+    since: Millis,
+    bytes: usize,
+    name: u64,
+}
+
+/// What waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pending {
+    /// How many entries.
+    pub count: u64,
+    /// Of all of them.
+    pub bytes: u64,
+    /// Of the oldest.
+    pub age: Duration,
+}
+
+/// Beside its bytes and its name: what an entry takes on the disk.
+const ENTRY_BYTES: usize = 64;
+
+impl Journal {
+    /// Takes up what waits in the ledger.
+    pub async fn open(
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        bounds: Bounds,
+    ) -> Result<Self, DbError> {
+        let journal = Self {
+            ledger,
+            clock,
+            bounds,
+            hasher: RandomState::default(),
+            waiting: Mutex::default(),
+            count: watch::Sender::new(0),
+            failures: watch::Sender::new(0),
+        };
+        for (number, since, name, bytes) in journal.ledger.contents().await? {
+            let name = journal.digest(&name);
+            let mut waiting = journal.waiting();
+            waiting.bytes += bytes;
+            *waiting.names.entry(name).or_default() += 1;
+            waiting.entries.insert(number, Waits { since, bytes, name });
+        }
+        journal.tell();
+        Ok(journal)
+    }
+
+    /// Makes entries durable, all of them or none: their numbers, or none for one whose `last` is another.
+    /// What is not written in time may be all the same.
+    pub async fn append(
+        self: &Arc<Self>,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let sizes: Vec<(u64, usize)> = drafts.iter().map(|draft| self.size(draft)).collect();
+        self.reserve(&sizes)?;
+        let journal = Arc::clone(self);
+        // To its end, also when nobody waits for it any more: what is on the disk has to be known here.
+        let written = tokio::spawn(async move {
+            let at = journal.clock.now();
+            let numbers = journal.ledger.append(at, drafts).await;
+            journal.settle(at, &sizes, numbers.as_deref().unwrap_or_default());
+            numbers
+        });
+        match within(limits::JOURNAL_TIME, written).await {
+            Some(Ok(numbers)) => Ok(numbers?),
+            Some(Err(_)) => Err(StoreError::Unavailable("the journal's task has ended".into())),
+            None => Err(StoreError::Unavailable(format!(
+                "the journal's disk did not answer within {} s",
+                limits::JOURNAL_TIME.as_secs_f32()
+            ))),
+        }
+    }
+
+    /// The last entry of a name; no disk is asked for a name that has none.
+    pub async fn last(&self, name: &Name) -> Result<Option<Entry>, StoreError> {
+        if !self.may_hold(name) {
+            return Ok(None);
+        }
+        match within(limits::JOURNAL_TIME, self.ledger.last(name)).await {
+            Some(entry) => Ok(entry?),
+            None => Err(StoreError::Unavailable("the journal's disk does not answer".into())),
+        }
+    }
+
+    /// Whether a name has entries, or, seldom, another one.
+    pub fn may_hold(&self, name: &Name) -> bool {
+        let waiting = self.waiting();
+        !waiting.names.is_empty() && waiting.names.contains_key(&self.digest(name))
+    }
+
+    /// What waits.
+    pub fn pending(&self) -> Pending {
+        let waiting = self.waiting();
+        Pending {
+            count: waiting.entries.len() as u64,
+            bytes: waiting.bytes as u64,
+            age: self.age(&waiting),
+        }
+    }
+
+    /// Whether it has waited for too long to be replayed without an operator's word: a sweep may have
+    /// removed the tombstones of what was deleted meanwhile.
+    pub fn is_stale(&self) -> bool {
+        self.age(&self.waiting()) > self.bounds.age
+    }
+
+    /// How many wait, and each change of it.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.count.subscribe()
+    }
+
+    /// Waits until nothing waits any more, or until what does cannot be replayed now.
+    pub async fn drain(&self) {
+        let (mut count, mut failures) = (self.count.subscribe(), self.failures.subscribe());
+        failures.mark_unchanged();
+        tokio::select! {
+            _ = count.wait_for(|count| *count == 0) => {}
+            _ = failures.changed() => {}
+        }
+    }
+
+    fn stuck(&self) {
+        self.failures.send_modify(|failures| *failures += 1);
+    }
+
+    async fn page(&self, after: u64) -> Result<Vec<Entry>, DbError> {
+        self.ledger.page(after, limits::REPLAY_PAGE, limits::REPLAY_PAGE_BYTES).await
+    }
+
+    async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {
+        self.ledger.remove(numbers.clone()).await?;
+        let mut waiting = self.waiting();
+        for number in numbers {
+            if let Some(Waits { bytes, name, .. }) = waiting.entries.remove(&number) {
+                waiting.release(name, bytes);
+            }
+        }
+        drop(waiting);
+        self.tell();
+        Ok(())
+    }
+
+    fn age(&self, waiting: &Waiting) -> Duration {
+        let oldest = waiting.entries.first_key_value().map(|(_, waits)| waits.since);
+        let now = self.clock.now();
+        Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest)))
+    }
+
+    fn size(&self, draft: &Draft) -> (u64, usize) {
+        let bytes = ENTRY_BYTES + 2 * draft.name.as_str().len() + draft.bytes.len();
+        (self.digest(&draft.name), bytes)
+    }
+
+    fn reserve(&self, sizes: &[(u64, usize)]) -> Result<(), StoreError> {
+        let mut waiting = self.waiting();
+        let bytes: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
+        if waiting.bytes + bytes > self.bounds.bytes {
+            return Err(StoreError::Full("degrade.journal_bytes is used up".into()));
+        }
+        if self.age(&waiting) > self.bounds.age {
+            return Err(StoreError::Full(
+                "its oldest entry is older than degrade.journal_age; `lunasec serve --replay-stale-journal` replays it"
+                    .into(),
+            ));
+        }
+        waiting.bytes += bytes;
+        for (name, _) in sizes {
+            *waiting.names.entry(*name).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes over what came of writing. After a failure it may be on the disk: then it is replayed as well.
+    fn settle(&self, at: Millis, sizes: &[(u64, usize)], numbers: &[Option<u64>]) {
+        let mut waiting = self.waiting();
+        for (place, (name, bytes)) in sizes.iter().enumerate() {
+            match numbers.get(place).copied().flatten() {
+                Some(number) => {
+                    let waits = Waits { since: at, bytes: *bytes, name: *name };
+                    waiting.entries.insert(number, waits);
+                }
+                None => waiting.release(*name, *bytes),
+            }
+        }
+        drop(waiting);
+        self.tell();
+    }
+
+    fn digest(&self, name: &Name) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
+    fn tell(&self) {
+        let count = self.waiting().entries.len() as u64;
+        self.count.send_replace(count);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn release(&mut self, name: u64, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(count) = self.names.get_mut(&name) {
+            *count -= 1;
+            if *count == 0 {
+                self.names.remove(&name);
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Brings what waits to storage: in order for each name, some names at once, more of them the longer all goes
+//! well. Stopped at any point it begins again where it was, for what is replayed twice has the effect of once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use lunasec_core::{
+    derive::SessionTag,
+    grant::SessionState,
+    ids::Locator,
+    limits,
+    record::Header,
+    replay::{self, Verdict},
+};
+
+use super::{Base, Entry, Journal};
+use crate::{
+    env::{Entropy, random},
+    failure::Failure,
+    keys::Keyring,
+    store::{Name, Object, Store, StoreError},
+};
+
+/// How many entries are replayed at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace(usize);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Pace {
+    fn faster(self) -> Self {
+        Self((2 * self.0).min(limits::REPLAY_CONCURRENCY))
+    }
+}
+
+/// See the module.
+pub struct Replayer {
+    /// Where the entries go, below the journal.
+    pub store: Arc<dyn Store>,
+    /// Where they come from.
+    pub journal: Arc<Journal>,
+    /// Opens sessions, which are merged.
+    pub keyring: Arc<Keyring>,
+    /// For pauses.
+    pub entropy: Arc<dyn Entropy>,
+    /// Whether to replay also what is older than it may be.
+    pub stale: bool,
+}
+
+/// What became of an entry that need not wait any more.
+enum Replayed {
+    Stored,
+    Superseded,
+}
+
+/// What to write in the place of what is there.
+enum Decision {
+    Write(Bytes),
+    Leave(Replayed),
+}
+
+#[derive(Default)]
+struct Round {
+    stored: usize,
+    superseded: usize,
+    /// Why something waits on.
+    failure: Option<Failure>,
+}
+
+impl Replayer {
+    /// Runs for as long as the journal is used.
+    pub async fn run(self) {
+        let mut waiting = self.journal.watch();
+        let mut pace = Pace::default();
+        while waiting.wait_for(|count| *count > 0).await.is_ok() {
+            if !self.stale && self.journal.is_stale() {
+                tracing::error!(
+                    "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
+                );
+                return;
+            }
+            let Round { stored, superseded, failure } = self.round(&mut pace).await;
+            let pending = self.journal.pending().count;
+            if stored + superseded > 0 {
+                tracing::info!(stored, superseded, pending, "journaled writes were replayed");
+            }
+            if let Some(failure) = failure {
+                tracing::debug!(?failure, pending, "journaled writes wait on");
+                self.journal.stuck();
+                tokio::time::sleep(self.pause()).await;
+            }
+        }
+    }
+
+    /// Up to the longest, so that many sidecars do not come back together.
+    fn pause(&self) -> std::time::Duration {
+        let share = random::<2>(&*self.entropy).map_or(u16::MAX, u16::from_be_bytes);
+        limits::REPLAY_PAUSE * u32::from(share) / u32::from(u16::MAX)
+    }
+
+    /// Goes through all that waits, once.
+    async fn round(&self, pace: &mut Pace) -> Round {
+        let (mut round, mut held, mut after) = (Round::default(), HashSet::new(), 0);
+        loop {
+            let page = match self.journal.page(after).await {
+                Ok(page) => page,
+                Err(error) => {
+                    round.failure = Some(StoreError::from(error).into());
+                    return round;
+                }
+            };
+            let Some(last) = page.last() else { return round };
+            after = last.number;
+            let away = self.page(page, *pace, &mut round, &mut held).await;
+            *pace = if away { Pace::default() } else { pace.faster() };
+            if away {
+                return round;
+            }
+        }
+    }
+
+    /// Whether storage or keys turned out to be away.
+    async fn page(
+        &self,
+        page: Vec<Entry>,
+        pace: Pace,
+        round: &mut Round,
+        held: &mut HashSet<Name>,
+    ) -> bool {
+        let mut chains: HashMap<Name, Vec<Entry>> = HashMap::new();
+        let mut names = Vec::new();
+        for entry in page.into_iter().filter(|entry| !held.contains(&entry.name)) {
+            let chain = chains.entry(entry.name.clone()).or_default();
+            if chain.is_empty() {
+                names.push(entry.name.clone());
+            }
+            chain.push(entry);
+        }
+        let away = &AtomicBool::new(false);
+        // In the order of the first of each: metadata before the value that it belongs to.
+        let chains: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| chains.remove(&name))
+            .map(|chain| self.chain(chain, away))
+            .collect();
+        let results: Vec<_> = stream::iter(chains).buffered(pace.0).collect().await;
+        let mut done = Vec::new();
+        for (name, numbers, replayed, failure) in results {
+            done.extend(numbers);
+            round.stored += replayed.0;
+            round.superseded += replayed.1;
+            if let Some(failure) = failure {
+                round.failure = Some(failure);
+                held.insert(name);
+            }
+        }
+        if !done.is_empty()
+            && let Err(error) = self.journal.remove(done).await
+        {
+            round.failure = Some(StoreError::from(error).into());
+            return true;
+        }
+        away.load(Ordering::Relaxed)
+    }
+
+    /// Entries of one name, in order, up to the first that has to wait on.
+    async fn chain(
+        &self,
+        chain: Vec<Entry>,
+        away: &AtomicBool,
+    ) -> (Name, Vec<u64>, (usize, usize), Option<Failure>) {
+        let name = chain[0].name.clone();
+        let (mut numbers, mut replayed) = (Vec::new(), (0, 0));
+        for entry in chain {
+            if away.load(Ordering::Relaxed) {
+                let failure = StoreError::Unavailable("it did not answer another".into()).into();
+                return (name, numbers, replayed, Some(failure));
+            }
+            match self.replay(&entry).await {
+                Ok(Replayed::Stored) => replayed.0 += 1,
+                Ok(Replayed::Superseded) => replayed.1 += 1,
+                Err(failure) => {
+                    away.fetch_or(failure.is_unavailable(), Ordering::Relaxed);
+                    return (name, numbers, replayed, Some(failure));
+                }
+            }
+            numbers.push(entry.number);
+        }
+        (name, numbers, replayed, None)
+    }
+
+    async fn replay(&self, entry: &Entry) -> Result<Replayed, Failure> {
+        let Entry { name, bytes, .. } = entry;
+        // Mostly nothing has changed since.
+        let written = match &entry.base {
+            Base::Nothing => self.store.put_new(name, bytes.clone()).await,
+            Base::Version(version) => self.store.put_if(name, bytes.clone(), version).await,
+            Base::Put(_) | Base::Unknown => Err(StoreError::Precondition),
+        };
+        match written {
+            Ok(_) => return Ok(Replayed::Stored),
+            Err(StoreError::Precondition) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let there = self.store.get_now(name).await?;
+            let bytes = match self.decide(entry, there.as_ref()).await? {
+                Decision::Write(bytes) => bytes,
+                Decision::Leave(replayed) => return Ok(replayed),
+            };
+            let written = match there {
+                Some(object) => self.store.put_if(name, bytes, &object.version).await,
+                None => self.store.put_new(name, bytes).await,
+            };
+            match written {
+                Ok(_) => return Ok(Replayed::Stored),
+                Err(StoreError::Precondition) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Precondition.into())
+    }
+
+    async fn decide(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Failure> {
+        if entry.name.as_str().starts_with(Name::SESSIONS) {
+            return self.merge(entry, there).await;
+        }
+        let ours = Header::parse(&entry.bytes).map_err(Failure::corrupted)?;
+        let write = || Decision::Write(entry.bytes.clone());
+        let Some(there) = there else {
+            // What it was made from is gone for good: a sweep has removed it.
+            let gone = matches!(entry.base, Base::Version(_) | Base::Put(_)) && !ours.tombstone;
+            return Ok(if gone { Decision::Leave(Replayed::Superseded) } else { write() });
+        };
+        // What does not open is no reason to lose what was acknowledged.
+        let Ok(there) = Header::parse(&there.bytes) else { return Ok(write()) };
+        if entry.base == Base::Put(there.put_id) {
+            return Ok(write());
+        }
+        Ok(match replay::judge(&ours, &there) {
+            Verdict::Done => Decision::Leave(Replayed::Stored),
+            Verdict::Write => write(),
+            Verdict::Superseded => Decision::Leave(Replayed::Superseded),
+        })
+    }
+
+    /// Of two states of a session, what both say.
+    async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Failure> {
+        let Some(there) = there else { return Ok(Decision::Write(entry.bytes.clone())) };
+        let malformed = || Failure::corrupted("the journal holds a name that is no session's");
+        let namespace = entry.name.namespace().ok_or_else(malformed)?;
+        let tag = Locator::parse(entry.name.last_part()).ok_or_else(malformed)?;
+        let tag = SessionTag(tag.0);
+        let index = self.keyring.index(&namespace).await?;
+        let open = |bytes: &[u8]| SessionState::open(&index, &namespace, &tag, bytes);
+        let ours = open(&entry.bytes).map_err(Failure::corrupted)?;
+        // What does not open takes no grant back and gives none.
+        let Ok(theirs) = open(&there.bytes) else {
+            return Ok(Decision::Write(entry.bytes.clone()));
+        };
+        let merged = ours.merge(&theirs);
+        if merged == theirs {
+            return Ok(Decision::Leave(Replayed::Stored));
+        }
+        Ok(Decision::Write(merged.seal(&index, &namespace, &tag).into()))
+    }
+}

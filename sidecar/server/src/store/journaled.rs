@@ -1,0 +1,295 @@
+//! Takes writes into a journal while the store does not answer. Reads see what waits there first.
+//!
+//! A name with entries in the journal is written to the journal alone, until they are replayed, so that writes of
+//! one name keep their order. Wrapped keys are never journaled: a data key that only one sidecar knows would
+//! seal what no other could open.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use lunasec_core::{limits, record::Header};
+
+use super::{Heads, Mark, Name, Object, Store, StoreError, Version};
+use crate::{
+    breaker::Breaker,
+    env::Clock,
+    journal::{Base, Draft, Entry, Journal},
+    keyed::KeyedLocks,
+};
+
+/// See the module.
+pub struct Journaled {
+    inner: Arc<dyn Store>,
+    journal: Arc<Journal>,
+    clock: Arc<dyn Clock>,
+    /// Says whether the store is known to be away.
+    breaker: Arc<Breaker>,
+    /// Whether to take more than what waits already and what belongs to that.
+    takes: bool,
+    /// Until when writes go to the journal at once, in milliseconds.
+    leads: AtomicU64,
+    /// Writes of one name take turns, so that each knows what the last one left.
+    writes: KeyedLocks<Name>,
+}
+
+impl Journaled {
+    /// Writes to `inner`, or else to `journal`.
+    pub fn new(
+        inner: Arc<dyn Store>,
+        journal: Arc<Journal>,
+        clock: Arc<dyn Clock>,
+        breaker: Arc<Breaker>,
+        takes: bool,
+    ) -> Self {
+        let (leads, writes) = (AtomicU64::new(0), KeyedLocks::default());
+        Self { inner, journal, clock, breaker, takes, leads, writes }
+    }
+
+    /// Whether the store has failed to answer just now: a request of several steps waits for it once.
+    fn leads(&self) -> bool {
+        self.takes && (self.is_away() || self.monotonic() < self.leads.load(Ordering::Relaxed))
+    }
+
+    fn is_away(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    fn monotonic(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Notes what the store said; whether that was no answer.
+    fn note<T>(&self, result: &Result<T, StoreError>) -> bool {
+        let silent = matches!(result, Err(StoreError::Unavailable(_)));
+        let leads = match silent {
+            true => self.monotonic() + limits::JOURNAL_LEAD.as_millis() as u64,
+            false => 0,
+        };
+        self.leads.store(leads, Ordering::Relaxed);
+        silent
+    }
+
+    /// The last entry of a name, as an object.
+    fn give(&self, entry: Entry) -> Object {
+        let waited = self.clock.now().saturating_sub(entry.at);
+        let age = self.is_away().then(|| Duration::from_millis(waited));
+        Object { age, ..Object::new(entry.bytes, Version(Mark::Entry(entry.number))) }
+    }
+
+    async fn append(&self, draft: Draft) -> Result<Version, StoreError> {
+        let numbers = self.journal.append(vec![draft]).await?;
+        match numbers.first() {
+            Some(Some(number)) => Ok(Version(Mark::Entry(*number))),
+            _ => Err(StoreError::Precondition),
+        }
+    }
+
+    /// Asks the store, or journals what it does not answer.
+    async fn write(
+        &self,
+        draft: Draft,
+        write: impl Future<Output = Result<Version, StoreError>>,
+    ) -> Result<Version, StoreError> {
+        if !self.leads() {
+            let written = write.await;
+            if !self.note(&written) || !self.takes {
+                return written;
+            }
+        }
+        self.append(draft).await
+    }
+
+    /// What the store said of a read, or that it might be written all the same.
+    fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.note(&result);
+        result.map_err(|error| match error {
+            StoreError::Unavailable(cause) if self.takes => StoreError::Unknown(cause),
+            error => error,
+        })
+    }
+}
+
+fn not_asked() -> StoreError {
+    StoreError::Unavailable("it did not answer just now, and was not asked again".into())
+}
+
+/// Records and sessions; wrapped keys are not.
+fn is_journaled(name: &Name) -> bool {
+    [Name::RECORDS, Name::SESSIONS].iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// What comes behind an entry. Sessions have no puts, and are merged.
+fn behind(entry: &Entry) -> Base {
+    match entry.name.as_str().starts_with(Name::RECORDS) {
+        true => {
+            Header::parse(&entry.bytes).map_or(Base::Unknown, |header| Base::Put(header.put_id))
+        }
+        false => Base::Unknown,
+    }
+}
+
+/// Whether a record that is to be written is the very put that waits already.
+fn is_same_put(bytes: &Bytes, entry: &Entry) -> bool {
+    match (Header::parse(bytes), Header::parse(&entry.bytes)) {
+        (Ok(ours), Ok(waiting)) => ours.put_id == waiting.put_id,
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl Store for Journaled {
+    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        if !is_journaled(name) {
+            return self.inner.put_new(name, bytes).await;
+        }
+        let _turn = self.writes.lock(name.clone()).await;
+        match self.journal.last(name).await? {
+            Some(entry) if is_same_put(&bytes, &entry) => Ok(Version(Mark::Entry(entry.number))),
+            Some(_) => Err(StoreError::Precondition),
+            None => {
+                let (name, base) = (name.clone(), Base::Nothing);
+                let draft = Draft { name, base, bytes: bytes.clone(), last: None };
+                let name = draft.name.clone();
+                self.write(draft, self.inner.put_new(&name, bytes)).await
+            }
+        }
+    }
+
+    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
+        // Names of new tokens, which need no turns, unless a retry finds its own first attempt.
+        let waits = |(name, _): &(Name, Bytes)| !is_journaled(name) || self.journal.may_hold(name);
+        if objects.iter().any(waits) {
+            let puts =
+                objects.into_iter().map(async |(name, bytes)| self.put_new(&name, bytes).await);
+            return join_all(puts).await;
+        }
+        let mut results = match self.leads() {
+            true => vec![Err(not_asked()); objects.len()],
+            false => self.inner.put_new_many(objects.clone()).await,
+        };
+        results.iter().for_each(|result| _ = self.note(result));
+        let silent = |result: &Result<_, _>| matches!(result, Err(StoreError::Unavailable(_)));
+        let open: Vec<usize> = (0..results.len()).filter(|at| silent(&results[*at])).collect();
+        if open.is_empty() || !self.takes {
+            return results;
+        }
+        let drafts = open.iter().map(|at| {
+            let (name, bytes) = objects[*at].clone();
+            Draft { name, base: Base::Nothing, bytes, last: None }
+        });
+        let appended = self.journal.append(drafts.collect()).await;
+        for (place, at) in open.into_iter().enumerate() {
+            results[at] = match &appended {
+                Ok(numbers) => match numbers.get(place) {
+                    Some(Some(number)) => Ok(Version(Mark::Entry(*number))),
+                    _ => Err(StoreError::Precondition),
+                },
+                Err(error) => Err(error.clone()),
+            };
+        }
+        results
+    }
+
+    async fn put_if(
+        &self,
+        name: &Name,
+        bytes: Bytes,
+        expected: &Version,
+    ) -> Result<Version, StoreError> {
+        if !is_journaled(name) {
+            return self.inner.put_if(name, bytes, expected).await;
+        }
+        let _turn = self.writes.lock(name.clone()).await;
+        match (self.journal.last(name).await?, &expected.0) {
+            (Some(entry), Mark::Entry(number)) if entry.number == *number => {
+                let (base, last) = (behind(&entry), Some(entry.number));
+                self.append(Draft { name: name.clone(), base, bytes, last }).await
+            }
+            // Another has written since, or it was replayed since.
+            (Some(_), _) | (None, Mark::Entry(_)) => Err(StoreError::Precondition),
+            (None, _) => {
+                let base = Base::Version(expected.clone());
+                let draft = Draft { name: name.clone(), base, bytes: bytes.clone(), last: None };
+                self.write(draft, self.inner.put_if(name, bytes, expected)).await
+            }
+        }
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        match self.journal.last(name).await? {
+            Some(entry) => Ok(Some(self.give(entry))),
+            None => self.read(self.inner.get(name).await),
+        }
+    }
+
+    async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        if !is_journaled(name) {
+            return self.inner.get_now(name).await;
+        }
+        if let Some(entry) = self.journal.last(name).await? {
+            return Ok(Some(self.give(entry)));
+        }
+        let found = match self.leads() {
+            true => Err(not_asked()),
+            false => self.read(self.inner.get_now(name).await),
+        };
+        match found {
+            Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) if self.takes => {
+                self.inner.remembered(name).map(Some).ok_or(StoreError::Unknown(cause))
+            }
+            found => found,
+        }
+    }
+
+    fn remembered(&self, name: &Name) -> Option<Object> {
+        self.inner.remembered(name)
+    }
+
+    async fn put_over(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        let _turn = self.writes.lock(name.clone()).await;
+        let draft = match self.journal.last(name).await? {
+            Some(entry) => {
+                let (base, last) = (behind(&entry), Some(entry.number));
+                Draft { name: name.clone(), base, bytes, last }
+            }
+            None if !self.takes => return Err(not_asked()),
+            None => Draft { name: name.clone(), base: Base::Unknown, bytes, last: None },
+        };
+        self.append(draft).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<Name>, StoreError> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+        length: usize,
+    ) -> Result<Heads, StoreError> {
+        self.inner.heads(prefix, after, limit, length).await
+    }
+
+    /// What waits stays: a sweep looks at what the store has.
+    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
+        if self.journal.may_hold(name) {
+            return Ok(false);
+        }
+        self.inner.remove_if(name, expected).await
+    }
+}

@@ -1,0 +1,432 @@
+//! Writes while storage does not answer: what is taken, what it says of itself, and what becomes of it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use lunasec_api::{Code, Durability};
+use lunasec_core::{grant::Action, ids::Namespace, limits, token::Token};
+use lunasec_sidecar::{journal::Bounds, store::Name, vault::Verdict};
+use lunasec_tests::{
+    Backend, World,
+    grants::session,
+    ledger::{Disk, SimLedger},
+    world::{HOUR, call, call_with, new_value},
+};
+use tokio::time::Instant;
+
+const BOUNDS: Bounds = Bounds { bytes: limits::JOURNAL_BYTES, age: limits::JOURNAL_AGE };
+
+/// A sidecar with a journal, and one that shares its storage and has no outage.
+struct Bridge {
+    backend: Backend,
+    disk: Disk,
+    here: World,
+    there: World,
+}
+
+impl Bridge {
+    async fn new() -> Self {
+        Self::bounded(BOUNDS).await
+    }
+
+    async fn bounded(bounds: Bounds) -> Self {
+        let (backend, disk) = (Backend::memory(), Disk::default());
+        let there = World::on(&backend);
+        let here = World::journaled(&backend, Arc::new(SimLedger::open(&disk)), bounds).await;
+        // Both have the keys that they need.
+        let token = there.tokenize("warms").await;
+        assert_eq!(here.detokenize(&token).await, Ok("warms".into()));
+        here.tokenize("warms").await;
+        here.vault.keyring.index(&Namespace::default()).await.unwrap();
+        Self { backend, disk, here, there }
+    }
+
+    /// Storage hangs, and is known to.
+    async fn outage(&self) {
+        self.here.store.hangs.store(true, Ordering::SeqCst);
+        for _ in 0..limits::BREAKER_FAILURES {
+            self.here.detokenize(&unseen()).await.unwrap_err();
+        }
+    }
+
+    /// It answers again, and everything is replayed.
+    async fn heal(&self) {
+        heal(&self.here).await;
+    }
+
+    /// The process ends and another begins, on what the disk has synced.
+    async fn restart(&mut self) {
+        self.disk = self.disk.pull();
+        let ledger = Arc::new(SimLedger::open(&self.disk));
+        self.here = World::journaled(&self.backend, ledger, BOUNDS).await;
+    }
+
+    fn pending(&self) -> u64 {
+        self.here.journal.as_ref().unwrap().pending().count
+    }
+}
+
+async fn heal(world: &World) {
+    world.store.hangs.store(false, Ordering::SeqCst);
+    let mut waiting = world.journal.as_ref().unwrap().watch();
+    let replayer = tokio::spawn(world.replayer().run());
+    let clock = async {
+        loop {
+            // Probes go by the clock.
+            world.clock.pass(limits::BREAKER_PAUSE);
+            tokio::time::sleep(limits::BREAKER_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        drained = waiting.wait_for(|count| *count == 0) => drained.unwrap(),
+        _ = clock => unreachable!(),
+    };
+    replayer.abort();
+}
+
+fn unseen() -> Token {
+    Token::parse("lunasec-00112233-4455-4677-8899-aabbccddeeff").unwrap()
+}
+
+async fn journaled(world: &World, value: &str) -> Token {
+    let given = world.vault.tokenize(&call(), new_value(value)).await.unwrap();
+    assert_eq!(given.durability, Durability::Journaled);
+    given.token
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokenize_with_storage_away_is_journaled_and_the_token_opens_here_at_once_and_elsewhere_after()
+ {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let began = Instant::now();
+    let token = journaled(here, "value").await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody waits for what is known to be away");
+    assert_eq!(here.detokenize(&token).await, Ok("value".into()));
+    assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
+    here.clock.pass(Duration::from_secs(5));
+    let revealed = here.vault.detokenize(&call(), &token).await.unwrap();
+    assert_eq!(revealed.age, Some(Duration::from_secs(5)), "it says that storage is away");
+    bridge.heal().await;
+    assert_eq!(there.detokenize(&token).await, Ok("value".into()));
+    let revealed = here.vault.detokenize(&call(), &token).await.unwrap();
+    assert_eq!(revealed.age, None);
+    let given = here.vault.tokenize(&call(), new_value("after")).await.unwrap();
+    assert_eq!(given.durability, Durability::Stored);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_write_of_an_outage_waits_for_storage_once_and_is_journaled_in_time() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let seen = there.tokenize("seen").await;
+    here.detokenize(&seen).await.unwrap();
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    let mut value = new_value("value");
+    value.metadata = Some("{}".into());
+    let given = here.vault.tokenize(&call(), value).await.unwrap();
+    assert_eq!(given.durability, Durability::Journaled);
+    here.delete(&seen).await.unwrap();
+    assert!(began.elapsed() < limits::REQUEST_TIME, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_survives_the_power_and_what_was_not_synced_does_not_come_back_as_more()
+ {
+    let mut bridge = Bridge::new().await;
+    bridge.outage().await;
+    let mut tokens = Vec::new();
+    for number in 0..20 {
+        tokens.push(journaled(&bridge.here, &number.to_string()).await);
+    }
+    let deleted = tokens.pop().unwrap();
+    bridge.here.delete(&deleted).await.unwrap();
+    assert_eq!(bridge.pending(), 22, "twenty values, and two tombstones");
+    bridge.restart().await;
+    assert_eq!(bridge.pending(), 22);
+    bridge.here.store.hangs.store(true, Ordering::SeqCst);
+    // The keys are in storage, which is away: that is what a standby key is for.
+    assert_eq!(bridge.here.detokenize(&tokens[0]).await, Err(Code::StorageUnavailable));
+    bridge.heal().await;
+    for (number, token) in tokens.iter().enumerate() {
+        for world in [&bridge.here, &bridge.there] {
+            assert_eq!(world.detokenize(token).await, Ok(number.to_string()));
+        }
+    }
+    for world in [&bridge.here, &bridge.there] {
+        assert_eq!(world.detokenize(&deleted).await, Err(Code::NotFound));
+    }
+}
+
+/// What a lost answer and a crash at any point leave is replayed once in effect.
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_is_cut_anywhere_and_begun_again_has_the_effect_of_one() {
+    let mut bridge = Bridge::new().await;
+    bridge.outage().await;
+    let token = journaled(&bridge.here, "value").await;
+    for version in ["1", "2", "3"] {
+        let text = format!("{{\"v\":{version}}}");
+        let set = bridge.here.vault.metadata_set(&call(), &token, &text, None).await.unwrap();
+        assert_eq!(set.durability, Durability::Journaled);
+    }
+    let entries = bridge.pending();
+    for cut in 0..=entries as usize {
+        let ledger = Arc::new(SimLedger::open(&bridge.disk.pull()));
+        let again = World::journaled(&bridge.backend, ledger, BOUNDS).await;
+        // So many reach storage, and nothing of that is known after the crash.
+        again.store.room.store(cut, Ordering::SeqCst);
+        let replayer = tokio::spawn(again.replayer().run());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        replayer.abort();
+    }
+    bridge.restart().await;
+    bridge.heal().await;
+    let described = bridge.there.vault.metadata_get(&call(), &token).await.unwrap();
+    assert_eq!(described.metadata, "{\"v\":3}");
+    assert_eq!(bridge.there.detokenize(&token).await, Ok("value".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_was_deleted_comes_back_whoever_deleted_it() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let seen = there.tokenize("seen").await;
+    let never_seen = there.tokenize("never seen here").await;
+    here.detokenize(&seen).await.unwrap();
+    here.vault.metadata_get(&call(), &seen).await.unwrap();
+    bridge.outage().await;
+    // Here without a look at it, there while metadata waits here.
+    here.delete(&never_seen).await.unwrap();
+    assert_eq!(here.detokenize(&never_seen).await, Err(Code::NotFound));
+    assert_eq!(there.detokenize(&never_seen).await, Ok("never seen here".into()));
+    here.vault.metadata_set(&call(), &seen, "{\"late\":true}", None).await.unwrap();
+    there.delete(&seen).await.unwrap();
+    bridge.heal().await;
+    // So long it may go unseen here.
+    here.clock.pass(limits::CACHED_VALUE_AGE);
+    for world in [here, there] {
+        for token in [&seen, &never_seen] {
+            assert_eq!(world.detokenize(token).await, Err(Code::NotFound));
+            let metadata = world.vault.metadata_get(&call(), token).await;
+            assert_eq!(metadata.err().unwrap().code, Code::NotFound);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_metadata_the_later_counts_and_a_version_that_nobody_knows_is_not_compared() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let (mine, theirs) = (there.tokenize("mine").await, there.tokenize("theirs").await);
+    for token in [&mine, &theirs] {
+        there.vault.metadata_set(&call(), token, "{\"v\":1}", None).await.unwrap();
+        here.detokenize(token).await.unwrap();
+    }
+    bridge.outage().await;
+    let compared = here.vault.metadata_set(&call(), &unseen(), "{}", Some(1)).await;
+    assert_eq!(compared.unwrap_err().code, Code::StorageUnavailable);
+    here.clock.pass(Duration::from_secs(1));
+    for token in [&mine, &theirs] {
+        let set = here.vault.metadata_set(&call(), token, "{\"v\":2}", None).await.unwrap();
+        assert_eq!(set.durability, Durability::Journaled);
+        assert!(set.version > 1);
+    }
+    there.clock.pass(HOUR);
+    there.vault.metadata_set(&call(), &theirs, "{\"v\":3}", None).await.unwrap();
+    bridge.heal().await;
+    for (token, expected) in [(&mine, "{\"v\":2}"), (&theirs, "{\"v\":3}")] {
+        let described = there.vault.metadata_get(&call(), token).await.unwrap();
+        assert_eq!(described.metadata, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_made_meanwhile_is_valid_here_at_once_and_elsewhere_after_also_beside_that_of_another()
+ {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let token = there.tokenize("value").await;
+    let alice = session("alice");
+    // Another sidecar knows this session, this one does not.
+    there.grant(&alice, &token, &[Action::Delete], HOUR).await.unwrap();
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    assert_eq!(
+        here.verdict(&alice, &token, Action::Delete).await,
+        Err(Code::StorageUnavailable),
+        "neither valid nor denied"
+    );
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    let valid = |verdict| matches!(verdict, Ok(Verdict::Valid(_)));
+    assert!(valid(here.verdict(&alice, &token, Action::Detokenize).await));
+    assert_eq!(there.verdict(&alice, &token, Action::Detokenize).await, Ok(Verdict::Denied));
+    // A token that was never seen may not exist.
+    let unknown = here.grant(&alice, &unseen(), &[Action::Detokenize], HOUR).await;
+    assert_eq!(unknown, Err(Code::StorageUnavailable));
+    bridge.heal().await;
+    for world in [here, there] {
+        for action in [Action::Detokenize, Action::Delete] {
+            assert!(valid(world.verdict(&alice, &token, action).await), "{action:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_counts_here_at_once_and_elsewhere_after_whatever_was_seen() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let token = there.tokenize("value").await;
+    let sessions = ["one seen", "one", "all seen", "all"].map(session);
+    for session in &sessions {
+        there.grant(session, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    }
+    for seen in [&sessions[0], &sessions[2]] {
+        here.verdict(seen, &token, Action::Detokenize).await.unwrap();
+    }
+    bridge.outage().await;
+    for session in &sessions[..2] {
+        assert_eq!(here.revoke(session, &[&token]).await, Ok(1));
+    }
+    for session in &sessions[2..] {
+        here.revoke_all(session).await.unwrap();
+    }
+    for session in [&sessions[0], &sessions[2], &sessions[3]] {
+        assert_eq!(here.verdict(session, &token, Action::Detokenize).await, Ok(Verdict::Denied));
+    }
+    for session in &sessions {
+        let there = there.verdict(session, &token, Action::Detokenize).await;
+        assert!(matches!(there, Ok(Verdict::Valid(_))), "not yet");
+    }
+    bridge.heal().await;
+    for session in &sessions {
+        for world in [here, there] {
+            let verdict = world.verdict(session, &token, Action::Detokenize).await;
+            assert_eq!(verdict, Ok(Verdict::Denied));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_waits_does_not_undo_what_was_taken_back_elsewhere_since() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let token = there.tokenize("value").await;
+    let (alice, bob) = (session("alice"), session("bob"));
+    for session in [&alice, &bob] {
+        there.grant(session, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    }
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    for session in [&alice, &bob] {
+        here.grant(session, &token, &[Action::Detokenize], 2 * HOUR).await.unwrap();
+    }
+    there.clock.pass(Duration::from_secs(1));
+    there.revoke_all(&alice).await.unwrap();
+    there.revoke(&bob, &[&token]).await.unwrap();
+    bridge.heal().await;
+    for session in [&alice, &bob] {
+        for world in [here, there] {
+            let verdict = world.verdict(session, &token, Action::Detokenize).await;
+            assert_eq!(verdict, Ok(Verdict::Denied));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_journal_refuses_and_loses_nothing() {
+    let bridge = Bridge::bounded(Bounds { bytes: 4_096, ..BOUNDS }).await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let mut tokens = Vec::new();
+    let code = loop {
+        match here.vault.tokenize(&call(), new_value("value")).await {
+            Ok(given) => tokens.push(given.token),
+            Err(failure) => break failure.code,
+        }
+    };
+    assert_eq!(code, Code::JournalFull);
+    assert!(tokens.len() > 5);
+    assert_eq!(here.detokenize(&tokens[0]).await, Ok("value".into()));
+    bridge.heal().await;
+    for token in &tokens {
+        assert_eq!(there.detokenize(token).await, Ok("value".into()));
+    }
+    here.tokenize("again").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_takes_nothing_refuses_and_heals() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, disk, .. } = &bridge;
+    bridge.outage().await;
+    let before = journaled(here, "before").await;
+    disk.fill(true);
+    let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
+    assert_eq!(refused.code, Code::StorageUnavailable);
+    disk.fill(false);
+    let after = journaled(here, "after").await;
+    bridge.heal().await;
+    for (token, value) in [(before, "before"), (after, "after")] {
+        assert_eq!(there.detokenize(&token).await, Ok(value.into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_waited_for_too_long_waits_for_an_operator() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let token = journaled(here, "value").await;
+    here.clock.pass(limits::JOURNAL_AGE + Duration::from_millis(1));
+    let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
+    assert_eq!(refused.code, Code::JournalFull);
+    here.store.hangs.store(false, Ordering::SeqCst);
+    here.replayer().run().await;
+    assert_eq!(bridge.pending(), 1, "it is neither replayed nor thrown away");
+    assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
+    let mut replayer = here.replayer();
+    replayer.stale = true;
+    let replayer = tokio::spawn(replayer.run());
+    let mut waiting = here.journal.as_ref().unwrap().watch();
+    waiting.wait_for(|count| *count == 0).await.unwrap();
+    replayer.abort();
+    assert_eq!(there.detokenize(&token).await, Ok("value".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_finds_its_token_in_the_journal_and_after_the_replay() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let call = call_with("order-1");
+    let first = here.vault.tokenize(&call, new_value("value")).await.unwrap();
+    let again = here.vault.tokenize(&call, new_value("value")).await.unwrap();
+    assert_eq!(first.token.expose(), again.token.expose());
+    assert_eq!(
+        (first.durability, again.durability),
+        (Durability::Journaled, Durability::Journaled)
+    );
+    assert_eq!(bridge.pending(), 1);
+    bridge.heal().await;
+    let last = here.vault.tokenize(&call, new_value("value")).await.unwrap();
+    assert_eq!((last.token.expose(), last.durability), (first.token.expose(), Durability::Stored));
+    assert_eq!(there.detokenize(&first.token).await, Ok("value".into()));
+}
+
+/// A data key that only one sidecar knows would seal what no other could open.
+#[tokio::test(start_paused = true)]
+async fn wrapped_keys_are_never_journaled() {
+    let backend = Backend::memory();
+    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let here = World::journaled(&backend, ledger, BOUNDS).await;
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
+    assert_eq!(refused.code, Code::StorageUnavailable);
+    let name = Name::from_text("k/default/index");
+    assert!(here.vault.store.put_new(&name, b"x".as_slice().into()).await.is_err());
+    assert_eq!(here.journal.as_ref().unwrap().pending().count, 0);
+}
