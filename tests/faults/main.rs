@@ -12,6 +12,7 @@
 mod aws;
 mod embedded;
 mod idempotency;
+mod journal;
 mod outage;
 mod storm;
 mod sweep;

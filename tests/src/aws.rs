@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
@@ -355,12 +355,32 @@ impl Cloud {
     /// `lunasec serve` on it, in a directory that may have been used before, with `extra` lines below
     /// `[keys]` and further sections.
     pub fn sidecar(&self, directory: &Path, extra: &str) -> Sidecar {
+        self.sidecar_with(directory, extra, &[])
+    }
+
+    /// The same, with variables that override the configuration.
+    pub fn sidecar_with(
+        &self,
+        directory: &Path,
+        extra: &str,
+        variables: &[(&str, &str)],
+    ) -> Sidecar {
+        self.try_sidecar(directory, extra, variables).unwrap_or_else(|(status, log)| {
+            panic!("the sidecar ended with {status} instead of starting:\n{log}")
+        })
+    }
+
+    /// The same, or how it ended and what it said.
+    pub fn try_sidecar(
+        &self,
+        directory: &Path,
+        extra: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Sidecar, (ExitStatus, String)> {
         let config = self.configure(directory, extra);
         let mut command = self.lunasec();
-        command.args(["serve", "--config"]).arg(config);
-        Sidecar::spawn(command, directory, directory.join("lunasec.sock")).unwrap_or_else(
-            |(status, log)| panic!("the sidecar ended with {status} instead of starting:\n{log}"),
-        )
+        command.args(["serve", "--config"]).arg(config).envs(variables.iter().copied());
+        Sidecar::spawn(command, directory, directory.join("lunasec.sock"))
     }
 
     /// Writes the configuration of such a sidecar.

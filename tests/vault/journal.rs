@@ -150,7 +150,7 @@ async fn what_was_acknowledged_survives_the_power_and_what_was_not_synced_does_n
     assert_eq!(bridge.pending(), 22);
     bridge.here.store.hangs.store(true, Ordering::SeqCst);
     // The keys are in storage, which is away: that is what a standby key is for.
-    assert_eq!(bridge.here.detokenize(&tokens[0]).await, Err(Code::StorageUnavailable));
+    assert_eq!(bridge.here.detokenize(&tokens[0]).await, Err(Code::KeysUnavailable));
     bridge.heal().await;
     for (number, token) in tokens.iter().enumerate() {
         for world in [&bridge.here, &bridge.there] {
@@ -425,7 +425,7 @@ async fn wrapped_keys_are_never_journaled() {
     let here = World::journaled(&backend, ledger, BOUNDS).await;
     here.store.hangs.store(true, Ordering::SeqCst);
     let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
-    assert_eq!(refused.code, Code::StorageUnavailable);
+    assert_eq!(refused.code, Code::KeysUnavailable);
     let name = Name::from_text("k/default/index");
     assert!(here.vault.store.put_new(&name, b"x".as_slice().into()).await.is_err());
     assert_eq!(here.journal.as_ref().unwrap().pending().count, 0);

@@ -119,6 +119,11 @@ impl From<StoreError> for Failure {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         match error {
+            KeyError::Store(StoreError::Unavailable(cause)) => Self::caused(
+                Code::KeysUnavailable,
+                "the data key lies in storage, which does not answer; try again later",
+                cause,
+            ),
             KeyError::Store(error) => error.into(),
             KeyError::Unavailable(cause) => Self::caused(
                 Code::KeysUnavailable,

@@ -1,0 +1,212 @@
+//! A journal in the release binary: what is taken while storage is away, what the process says of it, and what is
+//! there after it was killed, stopped, or started again.
+
+use std::path::Path;
+
+use lunasec_api::grpc as api;
+use lunasec_core::limits;
+use lunasec_tests::{
+    Answer, Grpc, Sidecar,
+    apart::grant,
+    aws::{Cloud, Engine, wait},
+    proxy::Proxy,
+    sidecar::eventually,
+};
+use rustix::process::Signal;
+use serde_json::json;
+
+const JOURNAL: (&str, &str) = ("LUNASEC_DEGRADE__ON_STORAGE_OUTAGE", "journal");
+
+/// A sidecar with a journal, whose way to S3 and KMS can be cut, and one whose way cannot.
+struct Bridge {
+    cloud: Cloud,
+    proxy: Proxy,
+    here: Option<Sidecar>,
+    there: Sidecar,
+    directory: tempfile::TempDir,
+    _elsewhere: tempfile::TempDir,
+}
+
+impl Bridge {
+    fn new(engine: Engine) -> Self {
+        let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut cloud = wait(Cloud::new(engine));
+        let there = cloud.sidecar(elsewhere.path(), "");
+        let proxy = wait(Proxy::before(cloud.place.endpoint.as_deref().unwrap()));
+        cloud.place.endpoint = Some(proxy.endpoint.clone());
+        let here = Some(cloud.sidecar_with(directory.path(), "", &[JOURNAL]));
+        let bridge = Self { cloud, proxy, here, there, directory, _elsewhere: elsewhere };
+        // So that it has the keys.
+        bridge.here().tokenize("warms");
+        grant(bridge.here(), "warms", &[&bridge.there.tokenize("warms")]);
+        bridge
+    }
+
+    fn here(&self) -> &Sidecar {
+        self.here.as_ref().unwrap()
+    }
+
+    fn away(&self, away: bool) {
+        self.proxy.drops.send(away).unwrap();
+    }
+
+    /// Storage does not answer, and that is known.
+    fn outage(&self) {
+        self.away(true);
+        for _ in 0..limits::BREAKER_FAILURES {
+            let refused = self.here().detokenize(&self.there.tokenize("unseen"));
+            assert_eq!(refused.code(), "storage_unavailable");
+        }
+    }
+
+    fn start(&mut self, variables: &[(&str, &str)]) {
+        self.here = Some(self.cloud.sidecar_with(self.directory.path(), "", variables));
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn pending(sidecar: &Sidecar) -> u64 {
+    let status = lunasec_tests::raw::get_tcp(&sidecar.admin(), "/status").json();
+    status["journal"]["pending"].as_u64().unwrap()
+}
+
+fn tokenize(sidecar: &Sidecar, value: &str) -> (String, String) {
+    let answer = sidecar.post("/v1/tokenize", &json!({ "value": value })).json();
+    let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    (text("token"), text("durability"))
+}
+
+fn journaled(sidecar: &Sidecar, value: &str) -> String {
+    let (token, durability) = tokenize(sidecar, value);
+    assert_eq!(durability, "journaled");
+    token
+}
+
+fn opens(sidecar: &Sidecar, token: &str, value: &str) {
+    let answer = sidecar.detokenize(token);
+    assert_eq!(answer.json()["value"], value);
+}
+
+fn degraded(answer: &Answer) -> Option<&str> {
+    answer.headers.get("lunasec-degraded").map(String::as_str)
+}
+
+#[test]
+fn what_is_journaled_is_there_when_storage_is_back() {
+    for engine in [Engine::Moto, Engine::LocalStack] {
+        let bridge = Bridge::new(engine);
+        let (here, there) = (bridge.here(), &bridge.there);
+        let (granted, deleted) = (there.tokenize("granted"), there.tokenize("deleted"));
+        opens(here, &granted, "granted");
+        bridge.outage();
+        let token = journaled(here, "value");
+        let answer = here.detokenize(&token);
+        assert_eq!(
+            (answer.json()["value"].as_str(), degraded(&answer)),
+            (Some("value"), Some("storage"))
+        );
+        let items = here
+            .post("/v1/tokenize:batch", &json!({ "items": [{ "value": "a" }, { "value": "b" }] }));
+        assert!(
+            items.json()["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|item| item["durability"] == "journaled")
+        );
+        let set =
+            here.post("/v1/metadata/set", &json!({ "token": granted, "metadata": { "k": 1 } }));
+        assert_eq!(set.json()["durability"], "journaled");
+        let made =
+            here.post("/v1/grants/create", &json!({ "session": "alice", "tokens": [granted] }));
+        assert_eq!(made.json()["items"][0]["durability"], "journaled");
+        let gone = here.post("/v1/delete", &json!({ "tokens": [deleted] })).json();
+        assert_eq!(
+            gone["items"][0],
+            json!({ "token": deleted, "deleted": true, "durability": "journaled" })
+        );
+        assert_eq!(here.detokenize(&deleted).code(), "not_found");
+        assert_eq!(there.detokenize(&token).code(), "not_found");
+        assert!(pending(here) >= 8, "{}", pending(here));
+        bridge.away(false);
+        eventually("the journal is drained", || pending(here) == 0);
+        opens(there, &token, "value");
+        opens(here, &token, "value");
+        // The other one may serve what it has seen for a minute.
+        let directory = tempfile::tempdir().unwrap();
+        let third = bridge.cloud.sidecar(directory.path(), "");
+        assert_eq!(third.detokenize(&deleted).code(), "not_found");
+        let metadata = there.post("/v1/metadata/get", &json!({ "token": granted })).json();
+        assert_eq!(metadata["metadata"], json!({ "k": 1 }));
+        let verified =
+            there.post("/v1/grants/verify", &json!({ "session": "alice", "tokens": [granted] }));
+        assert_eq!(verified.json()["items"][0]["valid"], true);
+        assert_eq!(tokenize(here, "after").1, "stored");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill_and_is_replayed_by_the_next_start_whatever_it_is_told() {
+    let mut bridge = Bridge::new(Engine::Moto);
+    bridge.outage();
+    let values: Vec<String> = (0..50).map(|number| format!("value {number}")).collect();
+    let tokens: Vec<String> = values.iter().map(|value| journaled(bridge.here(), value)).collect();
+    bridge.here.as_mut().unwrap().kill();
+    // Storage and keys are away still.
+    bridge.start(&[JOURNAL]);
+    assert_eq!(pending(bridge.here()), 50);
+    assert_eq!(bridge.here().metric("lunasec_journal_pending") as u64, 50);
+    let refused = bridge.here().detokenize(&tokens[0]);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "keys_unavailable"));
+    // What waits is nobody's to throw away.
+    bridge.here.as_mut().unwrap().kill();
+    bridge.away(false);
+    bridge.start(&[]);
+    eventually("the journal is drained", || pending(bridge.here()) == 0);
+    for (token, value) in tokens.iter().zip(&values) {
+        opens(&bridge.there, token, value);
+    }
+    assert!(bridge.path().join("state/journal.redb").exists());
+}
+
+#[test]
+fn a_stop_drains_what_it_can_and_says_what_it_leaves() {
+    let mut bridge = Bridge::new(Engine::Moto);
+    bridge.outage();
+    let token = journaled(bridge.here(), "value");
+    bridge.here.as_mut().unwrap().stop();
+    let log = bridge.here().log();
+    let last = log.lines().last().unwrap().to_owned();
+    assert!(last.contains("journal_pending=1"), "{log}");
+    bridge.away(false);
+    bridge.start(&[JOURNAL]);
+    // It may be drained before or by the stop.
+    bridge.here().signal(Signal::TERM);
+    bridge.here.as_mut().unwrap().wait();
+    let log = bridge.here().log();
+    assert!(log.lines().last().unwrap().contains("journal_pending=0"), "{log}");
+    opens(&bridge.there, &token, "value");
+}
+
+#[test]
+fn a_second_sidecar_on_the_same_directory_is_refused() {
+    let bridge = Bridge::new(Engine::Moto);
+    let variables = [JOURNAL, ("LUNASEC_LISTEN__SOCKET", "/nowhere/second.sock")];
+    let (status, log) =
+        bridge.cloud.try_sidecar(bridge.path(), "", &variables).err().expect("it must not start");
+    assert!(!status.success());
+    assert!(log.contains("another process has") && log.contains("use another directory"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_is_said_over_grpc() {
+    let bridge = tokio::task::spawn_blocking(|| Bridge::new(Engine::Moto)).await.unwrap();
+    tokio::task::block_in_place(|| bridge.outage());
+    let mut grpc = Grpc::connect(bridge.here().socket()).await;
+    let request = api::TokenizeRequest { value: b"value".as_slice().into(), ..Default::default() };
+    let given: api::TokenizeResponse = grpc.call("Tokenize", &request).await.message();
+    assert!(given.durability() == api::Durability::Journaled);
+}
