@@ -20,9 +20,10 @@ use aws_sdk_s3::{
 };
 use lunasec_core::ids::Namespace;
 use lunasec_sidecar::{
+    attempts::Attempts,
     aws::Aws,
     config::{KmsKeys, S3Place},
-    env::SystemEntropy,
+    env::{SystemClock, SystemEntropy},
     keys::{self, Context, Kms, Purpose, Wrapper},
     store::{self, S3Store},
 };
@@ -211,6 +212,11 @@ fn aws() -> Aws {
     Aws::with_credentials(Credentials::new("test", "test", None, None, "tests"))
 }
 
+/// As a sidecar makes them.
+pub fn attempts() -> Attempts {
+    Attempts::new(Arc::new(SystemEntropy::default()), Arc::new(SystemClock::default()))
+}
+
 impl Cloud {
     /// A new bucket and a new key.
     pub async fn new(engine: Engine) -> Self {
@@ -334,12 +340,12 @@ impl Cloud {
 
     /// A store with a client of its own, as a sidecar has it.
     pub fn store(&self) -> store::Retried<S3Store> {
-        store::Retried::new(S3Store::new(&aws(), &self.place), Arc::new(SystemEntropy::default()))
+        store::Retried::new(S3Store::new(&aws(), &self.place), attempts())
     }
 
     /// A keeper of keys with a client of its own.
     pub fn wrapper(&self) -> keys::Retried<Kms> {
-        keys::Retried::new(Kms::new(&aws(), &self.keys), Arc::new(SystemEntropy::default()))
+        keys::Retried::new(Kms::new(&aws(), &self.keys), attempts())
     }
 
     /// Itself, for the conformance functions.

@@ -121,12 +121,31 @@ pub const SOCKET_PATH_BYTES: usize = 107;
 
 /// Requests to a shared store at once; more wait for their turn.
 pub const STORAGE_REQUESTS: usize = 64;
+/// Those that may wait; more are answered `overloaded`. Sixteen batches' worth.
+pub const STORAGE_WAITING: usize = 16 * BATCH_CONCURRENCY;
+/// Requests to the keeper of keys at once.
+pub const KEYS_REQUESTS: usize = 32;
+/// Those that may wait for that.
+pub const KEYS_WAITING: usize = 256;
 /// For one attempt of a request to a shared store, its body included.
 pub const STORAGE_ATTEMPT_TIME: Duration = Duration::from_secs(2);
 /// The same for the keeper of keys.
 pub const KEYS_ATTEMPT_TIME: Duration = Duration::from_secs(2);
 /// Attempts of a request that was not answered: all of them together fit into [`STORAGE_TIME`].
 pub const ATTEMPTS: u32 = 3;
+/// Requests beyond those that somebody asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Extra {
+    /// Of a hundred that somebody asked for.
+    pub percent: u64,
+    /// However few these are.
+    pub each_second: u64,
+    /// That may have been saved up.
+    pub at_once: u64,
+}
+
+/// Second and third attempts at one dependency.
+pub const RETRIES: Extra = Extra { percent: 20, each_second: 10, at_once: 100 };
 /// The longest pause before the second attempt; each next one may be twice as long.
 pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 /// For a connection to AWS.

@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::{StartError, prepare_directory};
 use crate::{
+    attempts::Attempts,
     aws::Aws,
     breaker::Breaker,
     config::{Config, Keys, KmsKeys, Storage},
@@ -65,12 +66,16 @@ impl Opener {
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
-                let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
+                let retried = store::Retried::new(measured, self.attempts());
                 let breaker = Arc::new(Breaker::new(Arc::clone(&self.clock)));
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
                 self.remembering(guarded, Some(breaker))
             }
         })
+    }
+
+    fn attempts(&self) -> Attempts {
+        Attempts::new(Arc::clone(&self.entropy), Arc::clone(&self.clock))
     }
 
     fn remembering(
@@ -99,7 +104,7 @@ impl Opener {
     pub async fn kms(&self, settings: &KmsKeys) -> Arc<dyn Wrapper> {
         let kms = Kms::new(self.aws(&settings.region).await, settings);
         let measured = keys::Measured::new(kms, Arc::clone(&self.telemetry.keys));
-        Arc::new(keys::Retried::new(measured, Arc::clone(&self.entropy)))
+        Arc::new(keys::Retried::new(measured, self.attempts()))
     }
 
     /// A keyring of which nothing is proven.

@@ -49,10 +49,12 @@ impl<S: Store + 'static> Guarded<S> {
     }
 }
 
-/// What it refuses, it has answered.
+/// What it refuses or puts off, it has answered.
 fn note<T>(breaker: &Breaker, result: &Result<T, StoreError>) {
     match result {
-        Err(StoreError::Unavailable(_)) => breaker.failed(),
+        // It was not asked.
+        Err(StoreError::Overloaded) => {}
+        Err(error) if error.is_away() => breaker.failed(),
         _ => breaker.answered(),
     }
 }
