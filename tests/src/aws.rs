@@ -225,23 +225,40 @@ impl Cloud {
 
     /// The same on a server that a test has to itself.
     pub async fn at(engine: Engine, endpoint: String) -> Self {
-        let endpoint = Some(endpoint);
         let id = random_hex(8);
+        let cloud = Self::of(engine, &endpoint, &format!("bucket-{id}"), &format!("alias/{id}"));
+        cloud.make().await;
+        cloud
+    }
+
+    /// A bucket and a key that are there.
+    fn of(engine: Engine, endpoint: &str, bucket: &str, key: &str) -> Self {
+        let endpoint = Some(endpoint.to_owned());
         let place = S3Place {
-            bucket: format!("bucket-{id}"),
+            bucket: bucket.into(),
             prefix: "tokens/".into(),
             region: REGION.into(),
             endpoint: endpoint.clone(),
             path_style: true,
         };
         let keys = KmsKeys {
-            key_id: format!("alias/{id}"),
+            key_id: key.into(),
             region: REGION.into(),
             endpoint,
             accept_key_ids: Vec::new(),
             namespaces: std::collections::BTreeMap::new(),
         };
         let (s3, kms) = (aws().s3(&place), aws().kms(&keys));
+        Self { engine, place, keys, s3, kms }
+    }
+
+    /// What a fake of S3 and KMS has, of which no more than a sidecar asks may be asked.
+    pub fn fake(endpoint: &str, bucket: &str, key: &str) -> Self {
+        Self::of(Engine::Moto, endpoint, bucket, key)
+    }
+
+    async fn make(&self) {
+        let Self { place, s3, kms, keys, .. } = self;
         let region = BucketLocationConstraint::from(REGION);
         let configuration =
             CreateBucketConfiguration::builder().location_constraint(region).build();
@@ -251,17 +268,9 @@ impl Cloud {
             .send()
             .await
             .unwrap();
-        let cloud = Self { engine, place, keys, s3, kms };
-        let arn = cloud.new_key().await;
-        cloud
-            .kms
-            .create_alias()
-            .alias_name(&cloud.keys.key_id)
-            .target_key_id(arn)
-            .send()
-            .await
-            .unwrap();
-        cloud
+        let arn = self.new_key().await;
+        let alias = kms.create_alias().alias_name(&keys.key_id).target_key_id(arn);
+        alias.send().await.unwrap();
     }
 
     /// A new KMS key; its ARN.

@@ -12,4 +12,5 @@ mod grants;
 mod outage;
 mod retries;
 mod sweep;
+mod taxonomy;
 mod time;

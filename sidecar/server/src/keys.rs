@@ -5,12 +5,14 @@ use lunasec_core::{ids::Namespace, secret::DataKey};
 
 use crate::store::StoreError;
 
+mod guarded;
 mod keyring;
 mod kms;
 mod local;
 mod measured;
 mod retried;
 
+pub use guarded::Guarded;
 pub use keyring::{Key, Keyring, Rewrapped, Settings};
 pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};

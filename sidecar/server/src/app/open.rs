@@ -25,6 +25,8 @@ pub struct Opener {
     telemetry: Arc<Telemetry>,
     /// Made when something of AWS is opened, and only then.
     aws: OnceCell<Aws>,
+    storage_breaker: Arc<Breaker>,
+    keys_breaker: Arc<Breaker>,
 }
 
 impl Opener {
@@ -35,7 +37,25 @@ impl Opener {
         entropy: Arc<dyn Entropy>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { config, clock, entropy, telemetry, aws: OnceCell::new() }
+        let breaker = || Arc::new(Breaker::new(Arc::clone(&clock)));
+        let (storage_breaker, keys_breaker) = (breaker(), breaker());
+        let aws = OnceCell::new();
+        Self { config, clock, entropy, telemetry, aws, storage_breaker, keys_breaker }
+    }
+
+    /// The same, where AWS is what the caller says it is.
+    pub fn with_aws(self, aws: Aws) -> Self {
+        Self { aws: OnceCell::from(aws), ..self }
+    }
+
+    /// Says whether storage is away, where it is one that can be.
+    pub fn storage_breaker(&self) -> &Arc<Breaker> {
+        &self.storage_breaker
+    }
+
+    /// Says whether the keeper of keys is away, where it is one that can be.
+    pub fn keys_breaker(&self) -> &Arc<Breaker> {
+        &self.keys_breaker
     }
 
     /// An empty store in the place of a lost one would answer that no token was ever known.
@@ -67,7 +87,7 @@ impl Opener {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
                 let measured = store::Measured::new(s3, dependency());
                 let retried = store::Retried::new(measured, self.attempts());
-                let breaker = Arc::new(Breaker::new(Arc::clone(&self.clock)));
+                let breaker = Arc::clone(&self.storage_breaker);
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
                 self.remembering(guarded, Some(breaker))
             }
@@ -104,7 +124,8 @@ impl Opener {
     pub async fn kms(&self, settings: &KmsKeys) -> Arc<dyn Wrapper> {
         let kms = Kms::new(self.aws(&settings.region).await, settings);
         let measured = keys::Measured::new(kms, Arc::clone(&self.telemetry.keys));
-        Arc::new(keys::Retried::new(measured, self.attempts()))
+        let retried = keys::Retried::new(measured, self.attempts());
+        Arc::new(keys::Guarded::new(retried, Arc::clone(&self.keys_breaker)))
     }
 
     /// A keyring of which nothing is proven.

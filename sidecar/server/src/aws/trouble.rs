@@ -101,7 +101,8 @@ const UNANSWERED: &[Row] = &[
 /// What S3 says.
 const STORAGE: &[Row] = &[
     row(Code("NoSuchKey"), Kind::Absent, ""),
-    row(Code("NotFound"), Kind::Absent, ""),
+    // What the SDK makes of a 404 without a body, which is not S3's.
+    row(Code("NotFound"), Kind::Refused, STRANGER),
     row(Code("NoSuchLifecycleConfiguration"), Kind::Absent, ""),
     row(Code("NoSuchPublicAccessBlockConfiguration"), Kind::Absent, ""),
     row(Code("PreconditionFailed"), Kind::Precondition, ""),
@@ -187,6 +188,7 @@ const OTHERS: &[Row] = &[
 /// The whole table, which is also in `docs/failures.md`.
 const TABLE: [&[Row]; 4] = [UNANSWERED, STORAGE, KEYS, OTHERS];
 
+const STRANGER: &str = "something else answers in the place of S3; correct the endpoint";
 const REGION: &str = "the bucket is in another region; correct storage.region";
 const CLOCK: &str = "this machine's clock is wrong; set it, best by NTP";
 const CREDENTIALS: &str = "correct the AWS credentials";
