@@ -146,6 +146,14 @@ pub struct Extra {
 
 /// Second and third attempts at one dependency.
 pub const RETRIES: Extra = Extra { percent: 20, each_second: 10, at_once: 100 };
+/// Reads that are sent a second time because the first is slow.
+pub const HEDGES: Extra = Extra { percent: 5, each_second: 0, at_once: 10 };
+/// The last so many reads decide what is slow: what takes longer than 95 of a hundred of them did.
+pub const HEDGE_SAMPLES: usize = 100;
+/// After so many more reads, what is slow is decided again.
+pub const HEDGE_RENEWAL: usize = 20;
+/// What takes no longer than that is never slow.
+pub const HEDGE_LEAST: Duration = Duration::from_millis(10);
 /// The longest pause before the second attempt; each next one may be twice as long.
 pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 /// For a connection to AWS.

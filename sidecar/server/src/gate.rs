@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// See the module.
 pub struct Gate {
     permits: Semaphore,
+    most: usize,
     waiting: AtomicUsize,
     most_waiting: usize,
 }
@@ -24,7 +25,8 @@ impl Drop for Waiting<'_> {
 impl Gate {
     /// Lets in `most`, and lets `most_waiting` more wait.
     pub fn new(most: usize, most_waiting: usize) -> Self {
-        Self { permits: Semaphore::new(most), waiting: AtomicUsize::new(0), most_waiting }
+        let (permits, waiting) = (Semaphore::new(most), AtomicUsize::new(0));
+        Self { permits, most, waiting, most_waiting }
     }
 
     /// Waits for a turn, which lasts until what is given is dropped; none where too many wait.
@@ -41,23 +43,25 @@ impl Gate {
         self.permits.acquire().await.ok()
     }
 
-    /// Whether nobody could enter now without waiting.
-    pub fn is_full(&self) -> bool {
-        self.permits.available_permits() == 0
+    /// Whether fewer than half of the places are free.
+    pub fn is_crowded(&self) -> bool {
+        self.permits.available_permits() * 2 < self.most
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{FutureExt, future::join_all};
+    use futures_util::FutureExt;
 
     use super::*;
 
     #[tokio::test]
     async fn some_are_let_in_some_wait_and_one_more_is_told_so() {
         let gate = Gate::new(2, 3);
-        let mut inside = join_all((0..2).map(|_| gate.enter())).await;
-        assert!(inside.iter().all(Option::is_some) && gate.is_full());
+        let first = gate.enter().await;
+        assert!(!gate.is_crowded());
+        let mut inside = vec![first, gate.enter().await];
+        assert!(inside.iter().all(Option::is_some) && gate.is_crowded());
         let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(gate.enter())).collect();
         assert!(waiting.iter_mut().all(|waits| waits.now_or_never().is_none()));
         assert!(gate.enter().await.is_none());

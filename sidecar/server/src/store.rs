@@ -14,6 +14,7 @@ use lunasec_core::{
 mod cached;
 mod embedded;
 mod guarded;
+mod hedged;
 mod measured;
 mod memory;
 mod retried;
@@ -23,6 +24,7 @@ mod timed;
 pub use cached::{Ages, Cached, Clocks};
 pub use embedded::EmbeddedStore;
 pub use guarded::Guarded;
+pub use hedged::Hedged;
 pub use measured::Measured;
 pub use memory::MemoryStore;
 pub use retried::Retried;

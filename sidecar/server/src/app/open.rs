@@ -85,9 +85,11 @@ impl Opener {
             }
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
+                let (gate, breaker) = (Arc::clone(s3.gate()), Arc::clone(&self.storage_breaker));
                 let measured = store::Measured::new(s3, dependency());
-                let retried = store::Retried::new(measured, self.attempts());
-                let breaker = Arc::clone(&self.storage_breaker);
+                let clock = Arc::clone(&self.clock);
+                let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
+                let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
                 self.remembering(guarded, Some(breaker))
             }

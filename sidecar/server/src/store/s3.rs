@@ -67,6 +67,11 @@ impl S3Store {
         }
     }
 
+    /// What bounds the requests that are under way at once.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     fn key(&self, name: &Name) -> String {
         format!("{}{}", self.prefix, name.as_str())
     }
