@@ -1,11 +1,14 @@
 //! The conformance functions on every backend.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+use std::sync::{Arc, Mutex};
+
 use lunasec_sidecar::store::{EmbeddedStore, Name, Store};
 use lunasec_tests::{
     Backend,
     aws::{Cloud, Engine},
     conformance,
+    fake::{Fake, serve},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,6 +29,14 @@ async fn moto() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn localstack() {
     conformance::all(&Cloud::new(Engine::LocalStack).await.backend(), 1).await;
+}
+
+/// The fake that the taxonomy is tested with, on a socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fake() {
+    let fake = Arc::new(Mutex::new(Fake::new("bucket", "key")));
+    let cloud = Cloud::fake(&serve(fake).await, "bucket", "key");
+    conformance::all(&cloud.backend(), 3).await;
 }
 
 /// What conformance wrote is there again after a close.

@@ -20,9 +20,10 @@ use aws_sdk_s3::{
 };
 use lunasec_core::ids::Namespace;
 use lunasec_sidecar::{
+    attempts::Attempts,
     aws::Aws,
     config::{KmsKeys, S3Place},
-    env::SystemEntropy,
+    env::{SystemClock, SystemEntropy},
     keys::{self, Context, Kms, Purpose, Wrapper},
     store::{self, S3Store},
 };
@@ -211,6 +212,11 @@ fn aws() -> Aws {
     Aws::with_credentials(Credentials::new("test", "test", None, None, "tests"))
 }
 
+/// As a sidecar makes them.
+pub fn attempts() -> Attempts {
+    Attempts::new(Arc::new(SystemEntropy::default()), Arc::new(SystemClock::default()))
+}
+
 impl Cloud {
     /// A new bucket and a new key.
     pub async fn new(engine: Engine) -> Self {
@@ -219,23 +225,40 @@ impl Cloud {
 
     /// The same on a server that a test has to itself.
     pub async fn at(engine: Engine, endpoint: String) -> Self {
-        let endpoint = Some(endpoint);
         let id = random_hex(8);
+        let cloud = Self::of(engine, &endpoint, &format!("bucket-{id}"), &format!("alias/{id}"));
+        cloud.make().await;
+        cloud
+    }
+
+    /// A bucket and a key that are there.
+    fn of(engine: Engine, endpoint: &str, bucket: &str, key: &str) -> Self {
+        let endpoint = Some(endpoint.to_owned());
         let place = S3Place {
-            bucket: format!("bucket-{id}"),
+            bucket: bucket.into(),
             prefix: "tokens/".into(),
             region: REGION.into(),
             endpoint: endpoint.clone(),
             path_style: true,
         };
         let keys = KmsKeys {
-            key_id: format!("alias/{id}"),
+            key_id: key.into(),
             region: REGION.into(),
             endpoint,
             accept_key_ids: Vec::new(),
             namespaces: std::collections::BTreeMap::new(),
         };
         let (s3, kms) = (aws().s3(&place), aws().kms(&keys));
+        Self { engine, place, keys, s3, kms }
+    }
+
+    /// What a fake of S3 and KMS has, of which no more than a sidecar asks may be asked.
+    pub fn fake(endpoint: &str, bucket: &str, key: &str) -> Self {
+        Self::of(Engine::Moto, endpoint, bucket, key)
+    }
+
+    async fn make(&self) {
+        let Self { place, s3, kms, keys, .. } = self;
         let region = BucketLocationConstraint::from(REGION);
         let configuration =
             CreateBucketConfiguration::builder().location_constraint(region).build();
@@ -245,17 +268,9 @@ impl Cloud {
             .send()
             .await
             .unwrap();
-        let cloud = Self { engine, place, keys, s3, kms };
-        let arn = cloud.new_key().await;
-        cloud
-            .kms
-            .create_alias()
-            .alias_name(&cloud.keys.key_id)
-            .target_key_id(arn)
-            .send()
-            .await
-            .unwrap();
-        cloud
+        let arn = self.new_key().await;
+        let alias = kms.create_alias().alias_name(&keys.key_id).target_key_id(arn);
+        alias.send().await.unwrap();
     }
 
     /// A new KMS key; its ARN.
@@ -334,12 +349,12 @@ impl Cloud {
 
     /// A store with a client of its own, as a sidecar has it.
     pub fn store(&self) -> store::Retried<S3Store> {
-        store::Retried::new(S3Store::new(&aws(), &self.place), Arc::new(SystemEntropy::default()))
+        store::Retried::new(S3Store::new(&aws(), &self.place), attempts())
     }
 
     /// A keeper of keys with a client of its own.
     pub fn wrapper(&self) -> keys::Retried<Kms> {
-        keys::Retried::new(Kms::new(&aws(), &self.keys), Arc::new(SystemEntropy::default()))
+        keys::Retried::new(Kms::new(&aws(), &self.keys), attempts())
     }
 
     /// Itself, for the conformance functions.

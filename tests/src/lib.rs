@@ -15,6 +15,7 @@ pub mod aws;
 pub mod backend;
 pub mod conformance;
 pub mod dice;
+pub mod fake;
 pub mod grants;
 pub mod grpc;
 pub mod issuer;

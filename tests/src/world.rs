@@ -46,6 +46,12 @@ pub struct FakeClock {
     monotonic: AtomicU64,
 }
 
+impl Default for FakeClock {
+    fn default() -> Self {
+        Self { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) }
+    }
+}
+
 impl FakeClock {
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
@@ -291,8 +297,7 @@ impl World {
             most_large: AtomicUsize::new(0),
         });
         let store = Restless { inner: (backend.store)(), seen };
-        let clock =
-            Arc::new(FakeClock { now: AtomicU64::new(START), monotonic: AtomicU64::new(0) });
+        let clock = Arc::new(FakeClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
         let wrapper = (backend.wrapper)();
         let shared = Arc::new(Timed::new(store.clone(), limits::STORAGE_TIME));

@@ -13,4 +13,5 @@ mod journal;
 mod outage;
 mod retries;
 mod sweep;
+mod taxonomy;
 mod time;

@@ -121,12 +121,39 @@ pub const SOCKET_PATH_BYTES: usize = 107;
 
 /// Requests to a shared store at once; more wait for their turn.
 pub const STORAGE_REQUESTS: usize = 64;
+/// Those that may wait; more are answered `overloaded`. Sixteen batches' worth.
+pub const STORAGE_WAITING: usize = 16 * BATCH_CONCURRENCY;
+/// Requests to the keeper of keys at once.
+pub const KEYS_REQUESTS: usize = 32;
+/// Those that may wait for that.
+pub const KEYS_WAITING: usize = 256;
 /// For one attempt of a request to a shared store, its body included.
 pub const STORAGE_ATTEMPT_TIME: Duration = Duration::from_secs(2);
 /// The same for the keeper of keys.
 pub const KEYS_ATTEMPT_TIME: Duration = Duration::from_secs(2);
 /// Attempts of a request that was not answered: all of them together fit into [`STORAGE_TIME`].
 pub const ATTEMPTS: u32 = 3;
+/// Requests beyond those that somebody asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Extra {
+    /// Of a hundred that somebody asked for.
+    pub percent: u64,
+    /// However few these are.
+    pub each_second: u64,
+    /// That may have been saved up.
+    pub at_once: u64,
+}
+
+/// Second and third attempts at one dependency.
+pub const RETRIES: Extra = Extra { percent: 20, each_second: 10, at_once: 100 };
+/// Reads that are sent a second time because the first is slow.
+pub const HEDGES: Extra = Extra { percent: 5, each_second: 0, at_once: 10 };
+/// The last so many reads decide what is slow: what takes longer than 95 of a hundred of them did.
+pub const HEDGE_SAMPLES: usize = 100;
+/// After so many more reads, what is slow is decided again.
+pub const HEDGE_RENEWAL: usize = 20;
+/// What takes no longer than that is never slow.
+pub const HEDGE_LEAST: Duration = Duration::from_millis(10);
 /// The longest pause before the second attempt; each next one may be twice as long.
 pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 /// For a connection to AWS.

@@ -1,23 +1,29 @@
 //! Another attempt after a failure that may pass: a few, with a pause between them whose length is
-//! drawn at random, so that many sidecars do not come back together.
+//! drawn at random, so that many sidecars do not come back together; and within a budget, so that what is
+//! asked too much is not asked three times as much for it.
 
 use std::{sync::Arc, time::Duration};
 
 use lunasec_core::limits;
 
-use crate::env::{Entropy, random};
+use crate::{
+    budget::Budget,
+    env::{Clock, Entropy, random},
+};
 
 /// How often, and how far apart.
 pub struct Attempts {
     entropy: Arc<dyn Entropy>,
+    budget: Budget,
     most: u32,
     pause: Duration,
 }
 
 impl Attempts {
-    /// As the limits say.
-    pub fn new(entropy: Arc<dyn Entropy>) -> Self {
-        Self { entropy, most: limits::ATTEMPTS, pause: limits::ATTEMPT_PAUSE }
+    /// As the limits say, for one dependency.
+    pub fn new(entropy: Arc<dyn Entropy>, clock: Arc<dyn Clock>) -> Self {
+        let budget = Budget::new(clock, limits::RETRIES);
+        Self { entropy, budget, most: limits::ATTEMPTS, pause: limits::ATTEMPT_PAUSE }
     }
 
     /// Runs `attempt` until it gives what is `done`, or for the last time.
@@ -26,10 +32,11 @@ impl Attempts {
         attempt: impl Fn() -> F,
         done: impl Fn(&T) -> bool,
     ) -> T {
+        self.budget.earn();
         let mut longest = self.pause;
         for _ in 1..self.most {
             let result = attempt().await;
-            if done(&result) {
+            if done(&result) || !self.budget.spend() {
                 return result;
             }
             tokio::time::sleep(self.draw(longest)).await;
@@ -51,11 +58,16 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::env::SystemEntropy;
+    use crate::env::{FakeClock, SystemEntropy};
+
+    fn attempts() -> (Arc<FakeClock>, Attempts) {
+        let clock = Arc::new(FakeClock::default());
+        (Arc::clone(&clock), Attempts::new(Arc::new(SystemEntropy::default()), clock))
+    }
 
     #[tokio::test(start_paused = true)]
     async fn attempts_are_counted_and_end_with_success() {
-        let attempts = Attempts::new(Arc::new(SystemEntropy::default()));
+        let (_, attempts) = attempts();
         for succeeds_at in 1..=limits::ATTEMPTS + 1 {
             let made = Cell::new(0);
             let attempt = || async {
@@ -68,9 +80,31 @@ mod tests {
         }
     }
 
+    /// A thousand requests, none of which is answered.
+    async fn storm(attempts: &Attempts) -> u64 {
+        let made = Cell::new(0);
+        for _ in 0..1_000 {
+            let attempt = || async { made.set(made.get() + 1) };
+            attempts.run(attempt, |()| false).await;
+        }
+        made.get() - 1_000
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_is_not_multiplied() {
+        let (clock, attempts) = attempts();
+        let limits::Extra { percent, each_second, at_once } = limits::RETRIES;
+        // It begins full, so that the first request adds nothing.
+        assert_eq!(storm(&attempts).await, at_once + 10 * percent - 1);
+        // And not at all by requests of before.
+        assert_eq!(storm(&attempts).await, 10 * percent);
+        clock.pass(Duration::from_secs(5));
+        assert_eq!(storm(&attempts).await, 10 * percent + 5 * each_second);
+    }
+
     #[test]
     fn a_pause_is_never_longer_than_it_may_be() {
-        let attempts = Attempts::new(Arc::new(SystemEntropy::default()));
+        let (_, attempts) = attempts();
         for _ in 0..1_000 {
             assert!(attempts.draw(limits::ATTEMPT_PAUSE) <= limits::ATTEMPT_PAUSE);
         }

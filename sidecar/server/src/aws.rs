@@ -50,6 +50,11 @@ impl Aws {
         Self::of(http_client(), SharedCredentialsProvider::new(credentials))
     }
 
+    /// With a network and credentials of the caller's: what a test stands in for.
+    pub fn with_network(http: SharedHttpClient, credentials: Credentials) -> Self {
+        Self::of(http, SharedCredentialsProvider::new(credentials))
+    }
+
     fn of(http: SharedHttpClient, credentials: SharedCredentialsProvider) -> Self {
         let identities = IdentityCache::lazy().load_timeout(limits::CREDENTIALS_TIME).build();
         Self { http, credentials, identities }

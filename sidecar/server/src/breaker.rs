@@ -12,7 +12,7 @@ use std::{
 
 use lunasec_core::limits;
 
-use crate::env::Clock;
+use crate::{env::Clock, within::within};
 
 /// See the module.
 pub struct Breaker {
@@ -31,6 +31,18 @@ struct State {
     probing: bool,
     /// No probe before that.
     next_probe: Duration,
+}
+
+/// A probe that is under way, and says what it came to even if it does not come to its end.
+struct Probing {
+    breaker: Arc<Breaker>,
+    answered: bool,
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        if self.answered { self.breaker.answered() } else { self.breaker.failed() }
+    }
 }
 
 /// Whether to ask.
@@ -96,6 +108,20 @@ impl Breaker {
         }
     }
 
+    /// Sends a probe, on the side; whether it was answered is what it comes to.
+    pub fn probe(
+        self: &Arc<Self>,
+        time: Duration,
+        probe: impl Future<Output = bool> + Send + 'static,
+    ) {
+        let breaker = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut probing = Probing { breaker, answered: false };
+            // Not for as long as a request may take: the sooner it is over, the sooner comes the next.
+            probing.answered = within(time, probe).await == Some(true);
+        });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,6 +129,11 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::{pending, ready},
+        pin::Pin,
+    };
+
     use super::*;
     use crate::env::FakeClock;
 
@@ -149,6 +180,28 @@ mod tests {
         // It takes as many failures as before.
         breaker.failed();
         assert!(!breaker.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_ends_whatever_becomes_of_it() {
+        async fn panics() -> bool {
+            panic!("as told")
+        }
+        let (clock, breaker) = opened();
+        let breaker = Arc::new(breaker);
+        let mut probes: Vec<Pin<Box<dyn Future<Output = bool> + Send>>> = vec![
+            Box::pin(ready(false)),
+            Box::pin(pending()),
+            Box::pin(panics()),
+            Box::pin(ready(true)),
+        ];
+        for probe in probes.drain(..) {
+            clock.pass(limits::BREAKER_PAUSE);
+            assert_eq!((breaker.is_open(), breaker.admit()), (true, Admission::Probe));
+            breaker.probe(limits::BREAKER_PROBE_TIME, probe);
+            tokio::time::sleep(2 * limits::BREAKER_PROBE_TIME).await;
+        }
+        assert_eq!((breaker.is_open(), breaker.admit()), (false, Admission::Ask));
     }
 
     /// A request that was begun before is as good a witness as a probe.

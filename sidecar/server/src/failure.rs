@@ -111,6 +111,15 @@ impl From<StoreError> for Failure {
                 "storage does not answer, and the journal that bridges that is full; try again later",
                 cause,
             ),
+            StoreError::Throttled(cause) | StoreError::Again(cause) => Self::caused(
+                Code::StorageUnavailable,
+                "storage is too busy; try again later",
+                cause,
+            ),
+            StoreError::Overloaded => Self::new(
+                Code::Overloaded,
+                "too many requests to storage wait already; try again later",
+            ),
             StoreError::Corrupted(cause) => Self::corrupted(cause),
         }
     }
@@ -134,6 +143,15 @@ impl From<KeyError> for Failure {
                 Code::KeysUnavailable,
                 "the configured key refuses to make or unwrap the data key; the sidecar's operator finds what to do in the log",
                 cause,
+            ),
+            KeyError::Throttled(cause) => Self::caused(
+                Code::KeysUnavailable,
+                "the keeper of keys is too busy; try again later",
+                cause,
+            ),
+            KeyError::Overloaded => Self::new(
+                Code::Overloaded,
+                "too many requests for keys wait already; try again later",
             ),
             KeyError::Corrupted(cause) => Self::corrupted(cause),
         }

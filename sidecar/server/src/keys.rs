@@ -5,12 +5,14 @@ use lunasec_core::{ids::Namespace, secret::DataKey};
 
 use crate::store::StoreError;
 
+mod guarded;
 mod keyring;
 mod kms;
 mod local;
 mod measured;
 mod retried;
 
+pub use guarded::Guarded;
 pub use keyring::{Key, Keyring, Rewrapped, Settings};
 pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};
@@ -72,10 +74,29 @@ pub enum KeyError {
     /// The keeper answers, and will not: another key, disabled, not permitted.
     #[error("the key was refused: {0}")]
     Refused(String),
+    /// The keeper answers, and not now: it is asked too much.
+    #[error("keys are throttled: {0}")]
+    Throttled(String),
+    /// The keeper was not asked: too many requests wait for it already.
+    #[error("too many requests for keys wait")]
+    Overloaded,
     /// What was wrapped is damaged.
     #[error("the wrapped key is damaged: {0}")]
     Corrupted(String),
     /// The store that shares them failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What follows from a failure, wherever it is decided; `docs/failures.md` has it as a table.
+impl KeyError {
+    /// Whether it says that the keeper is away, which opens the breaker.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether another attempt may succeed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Throttled(_))
+    }
 }

@@ -15,6 +15,7 @@ use lunasec_core::{
 mod cached;
 mod embedded;
 mod guarded;
+mod hedged;
 mod journaled;
 mod measured;
 mod memory;
@@ -25,6 +26,7 @@ mod timed;
 pub use cached::{Ages, Cached, Clocks};
 pub use embedded::EmbeddedStore;
 pub use guarded::Guarded;
+pub use hedged::Hedged;
 pub use journaled::Journaled;
 pub use measured::Measured;
 pub use memory::MemoryStore;
@@ -112,9 +114,38 @@ pub enum StoreError {
     /// It answers, and will not until something is changed: permissions, the bucket, a clock.
     #[error("storage refuses: {0}")]
     Refused(String),
+    /// It answers, and does not do it because it is asked too much.
+    #[error("storage throttles: {0}")]
+    Throttled(String),
+    /// It answers, and this time it came to nothing: another write was under way, or what was sent came in
+    /// damaged, either way.
+    #[error("storage did not do it this time: {0}")]
+    Again(String),
+    /// It was not asked: too many requests wait for it already.
+    #[error("too many requests to storage wait")]
+    Overloaded,
     /// What it holds is damaged.
     #[error("storage is damaged: {0}")]
     Corrupted(String),
+}
+
+/// What follows from a failure, wherever it is decided; `docs/failures.md` has it as a table.
+impl StoreError {
+    /// Whether it says that the store is away: opens the breaker, and what is remembered is given instead.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether another attempt may succeed.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Throttled(_) | Self::Again(_))
+    }
+
+    /// Whether a write that failed so has surely changed nothing.
+    pub fn changed_nothing(&self) -> bool {
+        use StoreError::{Again, Overloaded, Refused, Throttled};
+        matches!(self, Throttled(_) | Again(_) | Refused(_) | Overloaded)
+    }
 }
 
 /// An object and the version it has.

@@ -306,6 +306,9 @@ impl Request {
     }
 }
 
+/// The result of a request that was answered with a throttle: the dependency is there.
+pub const THROTTLED: &str = "throttled";
+
 /// One dependency: its metrics, and what `/status` says of it.
 pub struct Dependency {
     name: Cow<'static, str>,
@@ -338,6 +341,10 @@ struct Known {
 impl Known {
     fn health(&self) -> Health {
         let (state, reason) = match (self.read, self.write) {
+            (Some(THROTTLED), None) => {
+                (DependencyState::Degraded, Some("reads fail: throttled".into()))
+            }
+            (Some(THROTTLED), Some(_)) => (DependencyState::Degraded, Some(THROTTLED.into())),
             (None, None) => (DependencyState::Up, None),
             (None, Some(why)) => (DependencyState::Degraded, Some(format!("writes fail: {why}"))),
             (Some(why), None) => (DependencyState::Down, Some(format!("reads fail: {why}"))),
@@ -405,6 +412,13 @@ impl Dependency {
             let (dependency, operation) = (&*self.name, request.operation);
             tracing::error!(dependency, operation, cause, "a dependency fails");
         }
+    }
+
+    /// It was not asked, because too many others wait for it.
+    pub fn shed(&self, request: Request) {
+        let (dependency, operation) = (self.name.clone(), request.operation);
+        let labels = DependencyResultLabels { dependency, operation, result: "shed" };
+        self.requests.get_or_create(&labels).inc();
     }
 
     /// What is known of it.

@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::{StartError, prepare_directory};
 use crate::{
+    attempts::Attempts,
     aws::Aws,
     breaker::Breaker,
     config::{Config, Keys, KmsKeys, OnOutage, Storage},
@@ -23,10 +24,10 @@ pub struct Opener {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     telemetry: Arc<Telemetry>,
-    /// Says whether what is shared is away.
-    storage_breaker: Arc<Breaker>,
     /// Made when something of AWS is opened, and only then.
     aws: OnceCell<Aws>,
+    storage_breaker: Arc<Breaker>,
+    keys_breaker: Arc<Breaker>,
 }
 
 impl Opener {
@@ -37,8 +38,25 @@ impl Opener {
         entropy: Arc<dyn Entropy>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let storage_breaker = Arc::new(Breaker::new(Arc::clone(&clock)));
-        Self { config, clock, entropy, telemetry, storage_breaker, aws: OnceCell::new() }
+        let breaker = || Arc::new(Breaker::new(Arc::clone(&clock)));
+        let (storage_breaker, keys_breaker) = (breaker(), breaker());
+        let aws = OnceCell::new();
+        Self { config, clock, entropy, telemetry, aws, storage_breaker, keys_breaker }
+    }
+
+    /// The same, where AWS is what the caller says it is.
+    pub fn with_aws(self, aws: Aws) -> Self {
+        Self { aws: OnceCell::from(aws), ..self }
+    }
+
+    /// Says whether storage is away, where it is one that can be.
+    pub fn storage_breaker(&self) -> &Arc<Breaker> {
+        &self.storage_breaker
+    }
+
+    /// Says whether the keeper of keys is away, where it is one that can be.
+    pub fn keys_breaker(&self) -> &Arc<Breaker> {
+        &self.keys_breaker
     }
 
     /// An empty store in the place of a lost one would answer that no token was ever known.
@@ -68,9 +86,11 @@ impl Opener {
             }
             Storage::S3(place) => {
                 let s3 = S3Store::new(self.aws(&place.region).await, place);
+                let (gate, breaker) = (Arc::clone(s3.gate()), Arc::clone(&self.storage_breaker));
                 let measured = store::Measured::new(s3, dependency());
-                let retried = store::Retried::new(measured, Arc::clone(&self.entropy));
-                let breaker = Arc::clone(&self.storage_breaker);
+                let clock = Arc::clone(&self.clock);
+                let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
+                let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
                 self.remembering(guarded, Some(breaker))
             }
@@ -107,6 +127,10 @@ impl Opener {
         Ok(Some((Arc::new(store), journal)))
     }
 
+    fn attempts(&self) -> Attempts {
+        Attempts::new(Arc::clone(&self.entropy), Arc::clone(&self.clock))
+    }
+
     fn remembering(
         &self,
         store: impl Store + 'static,
@@ -133,7 +157,8 @@ impl Opener {
     pub async fn kms(&self, settings: &KmsKeys) -> Arc<dyn Wrapper> {
         let kms = Kms::new(self.aws(&settings.region).await, settings);
         let measured = keys::Measured::new(kms, Arc::clone(&self.telemetry.keys));
-        Arc::new(keys::Retried::new(measured, Arc::clone(&self.entropy)))
+        let retried = keys::Retried::new(measured, self.attempts());
+        Arc::new(keys::Guarded::new(retried, Arc::clone(&self.keys_breaker)))
     }
 
     /// A keyring of which nothing is proven.

@@ -101,9 +101,10 @@ async fn under(store: &dyn Store, wrapper: &dyn Wrapper, name: &Name) -> Result<
 
 fn words(error: KeyError) -> String {
     match error {
-        KeyError::Unavailable(cause) | KeyError::Refused(cause) | KeyError::Corrupted(cause) => {
-            cause
-        }
-        KeyError::Store(error) => error.to_string(),
+        KeyError::Unavailable(cause)
+        | KeyError::Refused(cause)
+        | KeyError::Throttled(cause)
+        | KeyError::Corrupted(cause) => cause,
+        KeyError::Overloaded | KeyError::Store(_) => error.to_string(),
     }
 }

@@ -257,7 +257,10 @@ fn words(error: StoreError) -> String {
         | StoreError::Unknown(cause)
         | StoreError::Full(cause)
         | StoreError::Refused(cause)
+        | StoreError::Throttled(cause)
+        | StoreError::Again(cause)
         | StoreError::Corrupted(cause) => cause,
+        StoreError::Overloaded => error.to_string(),
         StoreError::Precondition => "another wrote there at the same time; run this again".into(),
     }
 }

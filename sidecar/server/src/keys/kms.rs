@@ -27,6 +27,7 @@ use super::{Context, KeyError, Wrapper};
 use crate::{
     aws::{Aws, Kind, Trouble, attempt},
     config::KmsKeys,
+    gate::Gate,
 };
 
 const VERSION: u8 = 2;
@@ -39,6 +40,8 @@ pub struct Kms {
     key_id: String,
     accept_key_ids: Vec<String>,
     namespaces: BTreeMap<String, String>,
+    /// Sidecars with a thousand namespaces need a thousand keys at once, at worst.
+    gate: Gate,
 }
 
 /// A wrapped key, taken apart.
@@ -55,7 +58,20 @@ impl Kms {
             key_id: keys.key_id.clone(),
             accept_key_ids: keys.accept_key_ids.clone(),
             namespaces: keys.namespaces.clone(),
+            gate: Gate::new(limits::KEYS_REQUESTS, limits::KEYS_WAITING),
         }
+    }
+
+    async fn ask<T>(
+        &self,
+        action: &str,
+        request: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        let turn = async {
+            let _turn = self.gate.enter().await.ok_or_else(|| Trouble::crowded(action))?;
+            request.await
+        };
+        attempt(action, limits::KEYS_ATTEMPT_TIME, turn).await
     }
 
     /// The key that wraps for a namespace.
@@ -109,13 +125,6 @@ impl Kms {
     }
 }
 
-async fn ask<T>(
-    action: &str,
-    request: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
-    attempt(action, limits::KEYS_ATTEMPT_TIME, request).await
-}
-
 #[async_trait]
 impl Wrapper for Kms {
     async fn make(&self, context: &Context<'_>) -> Result<(DataKey, Vec<u8>), KeyError> {
@@ -125,7 +134,7 @@ impl Wrapper for Kms {
         for (name, value) in pairs(context) {
             request = request.encryption_context(name, value);
         }
-        let answer = ask(ACTION, async {
+        let answer = self.ask(ACTION, async {
             request.send().await.map_err(|error| Trouble::of(ACTION, &error))
         });
         let answer = answer.await.map_err(|trouble| KeyError::from(trouble).about(id))?;
@@ -142,10 +151,9 @@ impl Wrapper for Kms {
             for (name, value) in pairs(context) {
                 request = request.encryption_context(name, value);
             }
-            ask(
-                ACTION,
-                async move { request.send().await.map_err(|error| Trouble::of(ACTION, &error)) },
-            )
+            self.ask(ACTION, async move {
+                request.send().await.map_err(|error| Trouble::of(ACTION, &error))
+            })
         });
         taken(ACTION, answer.await?.plaintext)
     }
@@ -165,10 +173,9 @@ impl Wrapper for Kms {
                     .source_encryption_context(name, value)
                     .destination_encryption_context(name, value);
             }
-            ask(
-                ACTION,
-                async move { request.send().await.map_err(|error| Trouble::of(ACTION, &error)) },
-            )
+            self.ask(ACTION, async move {
+                request.send().await.map_err(|error| Trouble::of(ACTION, &error))
+            })
         });
         let answer = answer.await?;
         joined(ACTION, answer.key_id.as_deref(), answer.ciphertext_blob)
@@ -247,6 +254,8 @@ impl From<Trouble> for KeyError {
     fn from(trouble: Trouble) -> Self {
         match trouble.kind {
             Kind::Unavailable => Self::Unavailable(trouble.cause),
+            Kind::Throttled | Kind::Again => Self::Throttled(trouble.cause),
+            Kind::Crowded => Self::Overloaded,
             Kind::Damaged => Self::Corrupted(trouble.cause),
             Kind::Absent | Kind::Precondition | Kind::Unsupported | Kind::Refused => {
                 Self::Refused(trouble.cause)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use lunasec_core::secret::DataKey;
 
 use super::{Context, KeyError, Wrapper};
-use crate::telemetry::{Dependency, Request};
+use crate::telemetry::{Dependency, Request, THROTTLED};
 
 /// See the module.
 pub struct Measured<W> {
@@ -32,6 +32,11 @@ impl<W> Measured<W> {
             // A damaged blob is the store's fault: the keeper answered.
             Err(KeyError::Corrupted(_) | KeyError::Store(_)) => {
                 self.dependency.answered(asked, "corrupted", started);
+            }
+            // Nobody was asked.
+            Err(KeyError::Overloaded) => self.dependency.shed(asked),
+            Err(KeyError::Throttled(cause)) => {
+                self.dependency.failed(asked, THROTTLED, cause, started);
             }
             Err(KeyError::Refused(cause)) => {
                 self.dependency.failed(asked, "refused", cause, started);

@@ -1,13 +1,11 @@
 //! Asks again what the keeper of keys did not answer. Nothing that it does changes anything, so it
 //! can always be asked again.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use lunasec_core::secret::DataKey;
 
 use super::{Context, KeyError, Wrapper};
-use crate::{attempts::Attempts, env::Entropy};
+use crate::attempts::Attempts;
 
 /// See the module.
 pub struct Retried<W> {
@@ -17,13 +15,13 @@ pub struct Retried<W> {
 
 impl<W> Retried<W> {
     /// Wraps a keeper.
-    pub fn new(inner: W, entropy: Arc<dyn Entropy>) -> Self {
-        Self { inner, attempts: Attempts::new(entropy) }
+    pub fn new(inner: W, attempts: Attempts) -> Self {
+        Self { inner, attempts }
     }
 }
 
 fn is_final<T>(result: &Result<T, KeyError>) -> bool {
-    !matches!(result, Err(KeyError::Unavailable(_)))
+    !result.as_ref().is_err_and(KeyError::may_pass)
 }
 
 #[async_trait]

@@ -244,6 +244,7 @@ impl<S: Store> Shared<S> {
             Ok(version) => {
                 self.learn(name, Some(Object::new(bytes.clone(), version.clone())), asked);
             }
+            Err(error) if error.changed_nothing() => {}
             // Somebody else's is there, or nobody knows what is.
             Err(_) => _ = self.cache.remove(name),
         });
@@ -376,7 +377,7 @@ impl<S: Store + 'static> Store for Cached<S> {
         }
         match self.wait(name).await {
             // Nobody knows better, so it counts for as long as it may.
-            Err(StoreError::Unavailable(_)) if age() < clocks.hard => {
+            Err(error) if error.is_away() && age() < clocks.hard => {
                 let age = age();
                 Ok(remembered.give(Some(age)))
             }

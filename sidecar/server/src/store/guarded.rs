@@ -7,10 +7,7 @@ use bytes::Bytes;
 use lunasec_core::limits;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::{
-    breaker::{Admission, Breaker},
-    within::within,
-};
+use crate::breaker::{Admission, Breaker};
 
 /// What a probe asks for. Nothing lies there.
 const PROBE: &str = "probe";
@@ -33,7 +30,9 @@ impl<S: Store + 'static> Guarded<S> {
             return Ok(());
         }
         if admission == Admission::Probe {
-            tokio::spawn(probe(Arc::clone(&self.inner), Arc::clone(&self.breaker)));
+            let store = Arc::clone(&self.inner);
+            let probe = async move { is_answer(&store.get(&Name::from_text(PROBE)).await) };
+            self.breaker.probe(limits::BREAKER_PROBE_TIME, probe);
         }
         Err(StoreError::Unavailable("it has not answered, and is being probed".into()))
     }
@@ -44,25 +43,19 @@ impl<S: Store + 'static> Guarded<S> {
     ) -> Result<T, StoreError> {
         self.admit()?;
         let result = request.await;
-        note(&self.breaker, &result);
+        match &result {
+            // Nobody was asked.
+            Err(StoreError::Overloaded) => {}
+            result if is_answer(result) => self.breaker.answered(),
+            _ => self.breaker.failed(),
+        }
         result
     }
 }
 
-/// What it refuses, it has answered.
-fn note<T>(breaker: &Breaker, result: &Result<T, StoreError>) {
-    match result {
-        Err(StoreError::Unavailable(_)) => breaker.failed(),
-        _ => breaker.answered(),
-    }
-}
-
-async fn probe(store: Arc<impl Store>, breaker: Arc<Breaker>) {
-    // Not for as long as a request may take: the sooner it is over, the sooner comes the next.
-    match within(limits::BREAKER_PROBE_TIME, store.get(&Name::from_text(PROBE))).await {
-        Some(result) => note(&breaker, &result),
-        None => breaker.failed(),
-    }
+/// What it refuses or puts off, it has answered.
+fn is_answer<T>(result: &Result<T, StoreError>) -> bool {
+    !result.as_ref().is_err_and(|error| error.is_away() || *error == StoreError::Overloaded)
 }
 
 #[async_trait]

@@ -68,7 +68,7 @@ impl Journaled {
 
     /// Notes what the store said; whether that was no answer.
     fn note<T>(&self, result: &Result<T, StoreError>) -> bool {
-        let silent = matches!(result, Err(StoreError::Unavailable(_)));
+        let silent = result.as_ref().is_err_and(StoreError::may_pass);
         let leads = match silent {
             true => self.monotonic() + limits::JOURNAL_LEAD.as_millis() as u64,
             false => 0,
@@ -115,6 +115,10 @@ impl Journaled {
             error => error,
         })
     }
+}
+
+fn is_unknown(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unknown(_))
 }
 
 fn not_asked() -> StoreError {
@@ -176,8 +180,8 @@ impl Store for Journaled {
             false => self.inner.put_new_many(objects.clone()).await,
         };
         results.iter().for_each(|result| _ = self.note(result));
-        let silent = |result: &Result<_, _>| matches!(result, Err(StoreError::Unavailable(_)));
-        let open: Vec<usize> = (0..results.len()).filter(|at| silent(&results[*at])).collect();
+        let silent = |at: &usize| results[*at].as_ref().is_err_and(StoreError::may_pass);
+        let open: Vec<usize> = (0..results.len()).filter(silent).collect();
         if open.is_empty() || !self.takes {
             return results;
         }
@@ -242,8 +246,9 @@ impl Store for Journaled {
             false => self.read(self.inner.get_now(name).await),
         };
         match found {
-            Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) if self.takes => {
-                self.inner.remembered(name).map(Some).ok_or(StoreError::Unknown(cause))
+            Err(error) if self.takes && (error.may_pass() || is_unknown(&error)) => {
+                let unknown = || StoreError::Unknown(error.to_string());
+                self.inner.remembered(name).map(Some).ok_or_else(unknown)
             }
             found => found,
         }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::telemetry::{Dependency, Request};
+use crate::telemetry::{Dependency, Request, THROTTLED};
 
 /// See the module.
 pub struct Measured<S> {
@@ -37,6 +37,14 @@ impl<S> Measured<S> {
             // The store did its work; that another was faster is no fault of it.
             Err(StoreError::Precondition) => {
                 self.dependency.answered(asked, "precondition", started);
+            }
+            // Nobody was asked.
+            Err(StoreError::Overloaded) => self.dependency.shed(asked),
+            Err(StoreError::Throttled(cause)) => {
+                self.dependency.failed(asked, THROTTLED, cause, started);
+            }
+            Err(StoreError::Again(cause)) => {
+                self.dependency.failed(asked, "again", cause, started);
             }
             Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) => {
                 self.dependency.failed(asked, "unavailable", cause, started);

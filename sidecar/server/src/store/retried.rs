@@ -5,16 +5,13 @@
 //! effect. That is no collision: what lies there is byte for byte what was written, put id and all,
 //! and nobody else ever writes those bytes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::{attempts::Attempts, env::Entropy};
+use crate::attempts::Attempts;
 
 /// See the module.
 pub struct Retried<S> {
@@ -24,8 +21,8 @@ pub struct Retried<S> {
 
 impl<S: Store> Retried<S> {
     /// Wraps a store.
-    pub fn new(inner: S, entropy: Arc<dyn Entropy>) -> Self {
-        Self { inner, attempts: Attempts::new(entropy) }
+    pub fn new(inner: S, attempts: Attempts) -> Self {
+        Self { inner, attempts }
     }
 
     async fn write<F>(
@@ -37,14 +34,25 @@ impl<S: Store> Retried<S> {
     where
         F: Future<Output = Result<Version, StoreError>> + Send,
     {
-        let unsure = AtomicBool::new(false);
+        // Whether there was an attempt, and whether one was lost, which may have taken effect.
+        let (tried, lost) = (AtomicBool::new(false), AtomicBool::new(false));
         let attempt = || async {
-            match attempt().await {
-                Err(StoreError::Precondition) if unsure.load(Ordering::Relaxed) => {
-                    self.settle(name, bytes).await
+            let (was_tried, was_lost) =
+                (tried.swap(true, Ordering::Relaxed), lost.load(Ordering::Relaxed));
+            let result = match attempt().await {
+                Err(StoreError::Precondition) if was_tried => self.settle(name, bytes).await,
+                result => result,
+            };
+            match result {
+                // What becomes of the others says nothing about that one.
+                Err(error) if was_lost && error.changed_nothing() => {
+                    Err(StoreError::Unavailable(error.to_string()))
                 }
                 result => {
-                    unsure.fetch_or(!is_final(&result), Ordering::Relaxed);
+                    lost.fetch_or(
+                        result.as_ref().is_err_and(StoreError::is_away),
+                        Ordering::Relaxed,
+                    );
                     result
                 }
             }
@@ -62,7 +70,7 @@ impl<S: Store> Retried<S> {
 }
 
 fn is_final<T>(result: &Result<T, StoreError>) -> bool {
-    !matches!(result, Err(StoreError::Unavailable(_)))
+    !result.as_ref().is_err_and(StoreError::may_pass)
 }
 
 #[async_trait]

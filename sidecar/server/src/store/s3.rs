@@ -12,7 +12,7 @@
 //! A version is the ETag. Two writes of the very same bytes have the same one, and nothing sealed is
 //! ever the same bytes twice. Requests carry a CRC32, and answers are checked against theirs.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -25,12 +25,13 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lunasec_core::limits;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
 use crate::{
     aws::{Aws, Kind, Trouble, attempt},
     config::S3Place,
+    gate::Gate,
     keyed::KeyedLocks,
 };
 
@@ -40,7 +41,7 @@ pub struct S3Store {
     bucket: String,
     prefix: String,
     /// A batch of a thousand must not open a thousand connections.
-    permits: Semaphore,
+    gate: Arc<Gate>,
     /// Whether DeleteObject takes `If-Match`: asked once, before the first removal.
     conditional_deletes: OnceCell<bool>,
     removals: KeyedLocks<Name>,
@@ -60,10 +61,15 @@ impl S3Store {
             client: aws.s3(place),
             bucket: place.bucket.clone(),
             prefix: place.prefix.clone(),
-            permits: Semaphore::new(limits::STORAGE_REQUESTS),
+            gate: Arc::new(Gate::new(limits::STORAGE_REQUESTS, limits::STORAGE_WAITING)),
             conditional_deletes: OnceCell::new(),
             removals: KeyedLocks::default(),
         }
+    }
+
+    /// What bounds the requests that are under way at once.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     fn key(&self, name: &Name) -> String {
@@ -75,10 +81,11 @@ impl S3Store {
         action: &str,
         request: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
-        // Never closed.
-        let _permit = self.permits.acquire().await;
-        let time: Duration = limits::STORAGE_ATTEMPT_TIME;
-        attempt(action, time, request).await
+        let turn = async {
+            let _turn = self.gate.enter().await.ok_or_else(|| Trouble::crowded(action))?;
+            request.await
+        };
+        attempt(action, limits::STORAGE_ATTEMPT_TIME, turn).await
     }
 
     async fn put(
@@ -121,7 +128,7 @@ impl S3Store {
             let e_tag = output.e_tag().map(ToOwned::to_owned);
             // A checksum that does not fit ends here too.
             let body = output.body.collect().await;
-            let body = body.map_err(|error| Trouble::unavailable(ACTION, error))?;
+            let body = body.map_err(|error| Trouble::unanswered(ACTION, &error))?;
             Ok((e_tag, body.into_bytes()))
         });
         match read.await {
@@ -344,6 +351,9 @@ impl From<Trouble> for StoreError {
         match trouble.kind {
             Kind::Precondition => Self::Precondition,
             Kind::Unavailable => Self::Unavailable(trouble.cause),
+            Kind::Throttled => Self::Throttled(trouble.cause),
+            Kind::Again => Self::Again(trouble.cause),
+            Kind::Crowded => Self::Overloaded,
             Kind::Damaged => Self::Corrupted(trouble.cause),
             Kind::Absent | Kind::Unsupported | Kind::Refused => Self::Refused(trouble.cause),
         }

@@ -1,10 +1,13 @@
 use std::{
     collections::VecDeque,
-    sync::{Mutex, atomic::AtomicUsize},
+    sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
 use super::*;
-use crate::{env::SystemEntropy, store::MemoryStore};
+use crate::{
+    env::{FakeClock, SystemEntropy},
+    store::MemoryStore,
+};
 
 /// What becomes of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,11 +18,13 @@ enum Fate {
     AnswerLost,
     /// Neither done nor answered.
     RequestLost,
+    /// Not done, and said so: the store is asked too much.
+    Throttled,
     /// First another writes over it or before it, then done and answered.
     Overtaken,
 }
 
-use Fate::{AnswerLost, Answered, Overtaken, RequestLost};
+use Fate::{AnswerLost, Answered, Overtaken, RequestLost, Throttled};
 
 /// A store to which the fates happen, in turn; then all is well.
 struct Fated {
@@ -50,6 +55,7 @@ impl Fated {
                 lost()
             }
             RequestLost => lost(),
+            Throttled => Err(StoreError::Throttled("slow down".into())),
             Overtaken => {
                 match self.inner.get(name).await? {
                     Some(found) => self.inner.put_if(name, OTHERS, &found.version).await?,
@@ -114,7 +120,11 @@ fn store(fates: &[Fate]) -> Retried<Fated> {
         fates: Mutex::new(fates.iter().copied().collect()),
         requests: AtomicUsize::new(0),
     };
-    Retried::new(inner, Arc::new(SystemEntropy::default()))
+    Retried::new(inner, attempts())
+}
+
+fn attempts() -> Attempts {
+    Attempts::new(Arc::new(SystemEntropy::default()), Arc::new(FakeClock::default()))
 }
 
 async fn lies_there(store: &Retried<Fated>) -> Option<Bytes> {
@@ -180,6 +190,23 @@ async fn what_is_never_answered_is_reported_as_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_throttle_is_tried_again_and_hides_no_lost_answer() {
+    let throttled = Err(StoreError::Throttled("slow down".into()));
+    for (fates, ok, effect) in [
+        (&[Throttled, Throttled][..], true, true),
+        (&[Throttled; 3], false, false),
+        (&[AnswerLost, Throttled, Throttled], false, true),
+        (&[AnswerLost, Throttled], true, true),
+    ] {
+        let store = store(fates);
+        let result = store.put_new(&name(), OURS).await;
+        assert_eq!((result.is_ok(), lies_there(&store).await.is_some()), (ok, effect), "{fates:?}");
+        // Of a write that may have taken effect nobody is told that it did not.
+        assert!(ok || (result == throttled) != effect, "{fates:?}: {result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn reads_are_tried_again_and_refusals_are_not() {
     struct Refusing(AtomicUsize);
     #[async_trait]
@@ -215,7 +242,7 @@ async fn reads_are_tried_again_and_refusals_are_not() {
             Err(StoreError::Refused("no".into()))
         }
     }
-    let refusing = Retried::new(Refusing(AtomicUsize::new(0)), Arc::new(SystemEntropy::default()));
+    let refusing = Retried::new(Refusing(AtomicUsize::new(0)), attempts());
     assert!(matches!(refusing.put_new(&name(), OURS).await, Err(StoreError::Refused(_))));
     assert_eq!(refusing.inner.0.load(Ordering::SeqCst), 1);
     let store = store(&[]);
