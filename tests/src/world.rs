@@ -231,7 +231,7 @@ impl World {
     /// The same, remembering what it reads as a sidecar on S3 does.
     pub fn remembering(backend: &Backend) -> Self {
         Self::with(backend, |store, clock| {
-            Arc::new(Cached::new(store, clock, Ages::default(), limits::CACHE_BYTES, None))
+            Arc::new(Cached::new(store, clock, Ages::default(), Arc::default(), None))
         })
     }
 
@@ -240,8 +240,7 @@ impl World {
         Self::with(backend, |store, clock| {
             let breaker = Arc::new(Breaker::new(clock.clone()));
             let guarded = Guarded::new(store, Arc::clone(&breaker));
-            let (ages, bytes) = (Ages::default(), limits::CACHE_BYTES);
-            Arc::new(Cached::new(guarded, clock, ages, bytes, Some(breaker)))
+            Arc::new(Cached::new(guarded, clock, Ages::default(), Arc::default(), Some(breaker)))
         })
     }
 

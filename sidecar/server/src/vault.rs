@@ -115,13 +115,13 @@ impl Vault {
 
     /// Reads and opens a record, tombstone or not.
     async fn read(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         self.open(subject, self.store.get(&name).await?).await
     }
 
     /// The same, whatever is remembered.
     async fn read_now(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         self.open(subject, self.store.get_now(&name).await?).await
     }
 
@@ -139,7 +139,7 @@ impl Vault {
 
     /// The version of what lies there, whatever it is.
     async fn version(&self, subject: &Subject) -> Result<Option<Version>, Failure> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         Ok(self.store.get_now(&name).await?.map(|object| object.version))
     }
 
@@ -181,7 +181,7 @@ impl Vault {
         record: Bytes,
         expected: Option<&Version>,
     ) -> Result<(), StoreError> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         match expected {
             Some(version) => self.store.put_if(&name, record, version).await?,
             None => self.store.put_new(&name, record).await?,
@@ -201,6 +201,11 @@ impl Vault {
     fn stamp(&self, created_at: Millis, expires_at: Option<Millis>) -> Stamp {
         Stamp { tombstone: false, created_at, expires_at }
     }
+}
+
+/// Where a record lies.
+fn name_of(subject: &Subject) -> Name {
+    Name::record(subject.namespace(), &subject.locator()).of(subject.kind())
 }
 
 fn millis(duration: Duration) -> Millis {

@@ -9,11 +9,11 @@ use super::{StartError, prepare_directory};
 use crate::{
     aws::Aws,
     breaker::Breaker,
-    config::{Config, Keys, KmsKeys, Storage},
+    config::{self, Config, Keys, KmsKeys, Remember, Storage},
     env::{Clock, Entropy},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
-    store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
-    telemetry::Telemetry,
+    store::{self, Ages, Cached, Caches, Clocks, EmbeddedStore, MemoryStore, Name, S3Store, Store},
+    telemetry::{Remembered, Telemetry},
 };
 
 /// Opens the adapters of one configuration, for a sidecar and for the commands that work beside one.
@@ -24,6 +24,8 @@ pub struct Opener {
     telemetry: Arc<Telemetry>,
     /// Made when something of AWS is opened, and only then.
     aws: OnceCell<Aws>,
+    /// What is remembered of the store; nothing, where that is in memory itself.
+    caches: Arc<Caches>,
 }
 
 impl Opener {
@@ -34,7 +36,19 @@ impl Opener {
         entropy: Arc<dyn Entropy>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { config, clock, entropy, telemetry, aws: OnceCell::new() }
+        let cache = &config.cache;
+        let caches = Arc::new(Caches::new(
+            cache.values.max,
+            telemetry.cache(Remembered::Values),
+            cache.grants.max,
+            telemetry.cache(Remembered::Grants),
+        ));
+        Self { config, clock, entropy, telemetry, aws: OnceCell::new(), caches }
+    }
+
+    /// What is remembered of the store.
+    pub fn caches(&self) -> Arc<Caches> {
+        Arc::clone(&self.caches)
     }
 
     /// An empty store in the place of a lost one would answer that no token was ever known.
@@ -78,8 +92,12 @@ impl Opener {
         store: impl Store + 'static,
         breaker: Option<Arc<Breaker>>,
     ) -> Arc<dyn Store> {
-        let (clock, ages) = (Arc::clone(&self.clock), store::Ages::default());
-        Arc::new(store::Cached::new(store, clock, ages, limits::CACHE_BYTES, breaker))
+        let clocks =
+            |it: &Remember| Clocks { soft: it.soft, revocation: it.revocation, hard: it.hard };
+        let config::Cache { values, grants } = &self.config.cache;
+        let ages = Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() };
+        let (clock, caches) = (Arc::clone(&self.clock), Arc::clone(&self.caches));
+        Arc::new(Cached::new(store, clock, ages, caches, breaker))
     }
 
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be

@@ -67,7 +67,8 @@ impl Vault {
         for _ in 0..limits::WRITE_ATTEMPTS {
             // Read anew each time: what was written meanwhile may have been a delete.
             let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
-            let found = self.read(&subject).await?;
+            // What decides a write is not what is remembered.
+            let found = self.read_now(&subject).await?;
             let (last, _) = parse(found.as_ref())?;
             if if_version.is_some_and(|version| version != last) {
                 return Err(Failure::new(
