@@ -141,6 +141,7 @@ impl App {
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
         let report = Arc::new(Report::new(
             Arc::clone(&keyring),
+            opener.caches(),
             Arc::clone(&idempotency),
             Arc::clone(&telemetry),
             Arc::clone(&clock),

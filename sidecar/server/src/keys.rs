@@ -11,7 +11,7 @@ mod local;
 mod measured;
 mod retried;
 
-pub use keyring::{Key, Keyring, Rewrapped, Settings};
+pub use keyring::{Key, Keyring, Opening, Rewrapped, Settings};
 pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};
 pub use measured::Measured;

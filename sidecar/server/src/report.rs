@@ -13,12 +13,15 @@ use crate::{
     keys::Keyring,
     platform::Hardening,
     sessions::Issuer,
-    telemetry::{Dependency, Telemetry},
+    store::{Caches, Used},
+    telemetry::{Dependency, Remembered, Telemetry},
+    vault::Age,
 };
 
 /// See the module.
 pub struct Report {
     keyring: Arc<Keyring>,
+    caches: Arc<Caches>,
     idempotency: Arc<Idempotency>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
@@ -34,6 +37,7 @@ impl Report {
     /// Ready from now on.
     pub fn new(
         keyring: Arc<Keyring>,
+        caches: Arc<Caches>,
         idempotency: Arc<Idempotency>,
         telemetry: Arc<Telemetry>,
         clock: Arc<dyn Clock>,
@@ -42,7 +46,18 @@ impl Report {
     ) -> Self {
         let (started, ready) = (clock.monotonic(), watch::Sender::new(true));
         let issuers = ArcSwap::default();
-        Self { keyring, idempotency, telemetry, clock, state, hardening, started, ready, issuers }
+        Self {
+            keyring,
+            caches,
+            idempotency,
+            telemetry,
+            clock,
+            state,
+            hardening,
+            started,
+            ready,
+            issuers,
+        }
     }
 
     /// Who makes JWTs from now on.
@@ -74,7 +89,18 @@ impl Report {
         if let Some(age) = self.keyring.age() {
             self.telemetry.data_key_age(age);
         }
+        let (values, grants) = (self.caches.values(), self.caches.grants());
+        self.telemetry.cache_bytes(Remembered::Values, values.bytes);
+        self.telemetry.cache_bytes(Remembered::Grants, grants.bytes);
+        self.telemetry.cache_bytes(Remembered::DataKeys, self.keyring.held_bytes() as u64);
         self.telemetry.render()
+    }
+
+    /// Counts an answer that says how old it is.
+    pub fn degraded(&self, age: Age) {
+        if let Some(reason) = age.reason() {
+            self.telemetry.degraded(reason);
+        }
     }
 
     /// Everything else.
@@ -96,6 +122,8 @@ impl Report {
             caches: api::Caches {
                 data_keys: self.keyring.held_count() as u64,
                 idempotency_keys: self.idempotency.count(),
+                values: describe_cache(self.caches.values()),
+                grants: describe_cache(self.caches.grants()),
             },
             journal: api::Journal { pending: 0, oldest_seconds: 0 },
             process: api::Process {
@@ -106,6 +134,10 @@ impl Report {
             },
         }
     }
+}
+
+fn describe_cache(used: Used) -> api::Cache {
+    api::Cache { entries: used.entries, bytes: used.bytes }
 }
 
 fn describe_issuer(issuer: &Issuer) -> api::Issuer {

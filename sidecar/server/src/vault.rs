@@ -22,6 +22,7 @@ use crate::{
     store::{Name, Object, Store, StoreError, Version},
 };
 
+mod age;
 mod delete;
 mod detokenize;
 mod grants;
@@ -29,6 +30,7 @@ mod metadata;
 mod sweep;
 mod tokenize;
 
+pub use age::Age;
 pub use detokenize::{Revealed, Turns};
 pub use grants::{Granted, Memory, Revoked, Terms, Verdict, Verified};
 pub use metadata::{Described, Written};
@@ -78,10 +80,6 @@ struct Found {
     version: Version,
     age: Age,
 }
-
-/// How old what an answer is made from is, where it is older than it should be, or the store is away. The
-/// greater of two is the older, and none is the youngest.
-pub type Age = Option<Duration>;
 
 impl Found {
     fn header(&self) -> &Header {
@@ -134,7 +132,8 @@ impl Vault {
         let header = Header::parse(&object.bytes).map_err(Failure::corrupted)?;
         let key = self.keyring.opening(subject.namespace(), header.key_id).await?;
         let opened = envelope::open(subject, &key, &object.bytes).map_err(Failure::corrupted)?;
-        Ok(Some(Found { opened, version: object.version, age: object.age }))
+        let age = Age { storage: object.age, keys: key.age };
+        Ok(Some(Found { opened, version: object.version, age }))
     }
 
     /// The version of what lies there, whatever it is.
@@ -172,6 +171,11 @@ impl Vault {
         let record = envelope::seal(subject, key.id, &key.key, stamp, &fresh, plaintext)
             .map_err(Failure::internal)?;
         Ok(record.into())
+    }
+
+    /// How old the key is that seals in a namespace, where it should be a newer one or its keeper is away.
+    pub fn sealing_age(&self, namespace: &Namespace) -> Age {
+        Age { keys: self.keyring.sealing_age(namespace), ..Age::default() }
     }
 
     /// Writes over what was read, or where nothing was.

@@ -123,7 +123,8 @@ impl Opener {
     /// A keyring of which nothing is proven.
     pub fn plain_keyring(&self, store: &Arc<dyn Store>, wrapper: Arc<dyn Wrapper>) -> Arc<Keyring> {
         let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
-        Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()))
+        let keyring = Keyring::new(store, wrapper, clock, keys::Settings::default());
+        Arc::new(keyring.counted(self.telemetry.cache(Remembered::DataKeys)))
     }
 
     /// The keyring of a store, proven to fit its keys. Where that takes a network, the proof is not

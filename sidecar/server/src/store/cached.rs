@@ -297,6 +297,9 @@ impl<S: Store + 'static> Store for Cached<S> {
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        if name.short().is_none() {
+            return self.wait(name).await;
+        }
         let shared = &self.shared;
         let series = shared.caches.series(name);
         let Some(remembered) = shared.caches.get(name) else {

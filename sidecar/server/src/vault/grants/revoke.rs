@@ -17,7 +17,7 @@ use super::{Held, Known, contended, grant_subject, together};
 use crate::{
     failure::Failure,
     store::StoreError,
-    vault::{Call, Vault},
+    vault::{Age, Call, Vault},
 };
 
 /// What revoking did.
@@ -85,9 +85,9 @@ impl Vault {
     async fn session_to_revoke(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
         match self.session_now(call, session).await {
             Err(failure) if failure.code == Code::Corrupted => {
-                let place = self.session_place(call, session).await?;
+                let (place, _) = self.session_place(call, session).await?;
                 let version = self.store.get_now(&place.name).await?.map(|object| object.version);
-                Ok(Known { place, state: None, version, age: None })
+                Ok(Known { place, state: None, version, age: Age::default() })
             }
             known => known,
         }
