@@ -183,6 +183,8 @@ impl<S: Store> Shared<S> {
             Ok(version) => {
                 self.learn(name, Some(Object::new(bytes.clone(), version.clone())), asked);
             }
+            // It did not do it.
+            Err(StoreError::Refused(_)) => {}
             // Somebody else's is there, or nobody knows what is.
             Err(_) => self.caches.put(name, None),
         });
@@ -394,6 +396,8 @@ mod tests {
         clock: Arc<FakeClock>,
         gets: AtomicUsize,
         gate: Option<Arc<Semaphore>>,
+        /// What comes of writes instead.
+        fails: Mutex<Option<StoreError>>,
     }
 
     const READ: Duration = Duration::from_secs(2);
@@ -410,6 +414,9 @@ mod tests {
             bytes: Bytes,
             expected: &Version,
         ) -> Result<Version, StoreError> {
+            if let Some(error) = self.fails.lock().unwrap().clone() {
+                return Err(error);
+            }
             self.inner.put_if(name, bytes, expected).await
         }
 
@@ -521,6 +528,29 @@ mod tests {
         assert_eq!(bytes(read.unwrap()), "old");
         turns().await;
         assert_eq!(bytes(cached.get(&name).await.unwrap()), "new");
+    }
+
+    /// What was refused has changed nothing; what was not answered may have.
+    #[tokio::test]
+    async fn a_write_that_was_refused_evicts_nothing() {
+        let name = session();
+        let slow = Slow::default();
+        let version = slow.put_new(&name, Bytes::from_static(b"old")).await.unwrap();
+        let clock = Arc::clone(&slow.clock);
+        let cached = Cached::new(slow, clock, Ages::default(), Arc::default(), None);
+        for (error, reads) in [
+            (StoreError::Refused("403".into()), 0),
+            (StoreError::Unavailable("lost".into()), 1),
+            (StoreError::Precondition, 1),
+        ] {
+            cached.get(&name).await.unwrap();
+            let before = cached.shared.inner.gets.load(Ordering::SeqCst);
+            *cached.shared.inner.fails.lock().unwrap() = Some(error.clone());
+            let written = cached.put_if(&name, Bytes::from_static(b"new"), &version).await;
+            assert_eq!(written, Err(error.clone()));
+            assert_eq!(bytes(cached.get(&name).await.unwrap()), "old");
+            assert_eq!(cached.shared.inner.gets.load(Ordering::SeqCst) - before, reads, "{error}");
+        }
     }
 
     /// What a slow answer says may be as old as the question.

@@ -117,8 +117,9 @@ pub(super) fn kind(name: &Name, object: Option<&Object>) -> Option<Remembering> 
 const SMALL_BYTES: usize = 1024;
 /// Bytes of most versions.
 const VERSION_BYTES: usize = 17;
-/// Of an entry in the tables: itself, what links it to others, and its share of free places.
-const ENTRY_BYTES: usize = 72;
+/// Of an entry in the tables: itself, what links it to others, and its share of free places, and of those that
+/// were pushed out.
+const ENTRY_BYTES: usize = 76;
 
 /// By the bytes that an entry takes in all; `lunasec-bench cache` measures them.
 #[derive(Clone)]
@@ -138,8 +139,9 @@ struct Table {
 
 impl Table {
     fn new(bytes: usize, series: CacheSeries) -> Self {
-        // Of a size between a grant and a value.
-        let entries = bytes / (3 * ENTRY_BYTES);
+        // Fewer than there will be: half as many of those that were pushed out are kept in mind, to tell what comes
+        // back from what does not, and that takes memory, too.
+        let entries = bytes / 1024;
         Self { entries: Cache::with_weighter(entries, bytes as u64, ByBytes), series }
     }
 
