@@ -168,6 +168,7 @@ fn a_sidecar_starts_while_everything_is_away() {
     let mut cloud = cloud(Engine::Moto);
     // Nobody listens on port 1.
     cloud.place.endpoint = Some("http://127.0.0.1:1".into());
+    cloud.keys.endpoint = cloud.place.endpoint.clone();
     let directory = tempfile::tempdir().unwrap();
     let sidecar = cloud.sidecar(directory.path(), "");
     let answer = sidecar.post("/v1/tokenize", &json!({ "value": "x" }));

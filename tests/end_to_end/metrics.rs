@@ -123,6 +123,52 @@ fn every_answer_is_counted() {
 }
 
 #[test]
+fn caches_are_counted_and_measured() {
+    let sidecar = Sidecar::dev();
+    let [values, grants, keys] = ["values", "grants", "data_keys"];
+    let bytes = |cache| Metrics::of(&sidecar).value("lunasec_cache_bytes", &[("cache", cache)]);
+    assert_eq!((bytes(values), bytes(grants)), (0.0, 0.0));
+    let requests = |cache, result| {
+        let labels = [("cache", cache), ("result", result)];
+        Metrics::of(&sidecar).value("lunasec_cache_requests_total", &labels)
+    };
+    let body = json!({ "value": "v", "metadata": { "a": 1 } });
+    let token = sidecar.post("/v1/tokenize", &body).json()["token"].as_str().unwrap().to_owned();
+    assert!(bytes(values) > 200.0 && bytes(keys) > 32.0);
+    for _ in 0..3 {
+        assert_eq!(sidecar.detokenize(&token).status, 200);
+    }
+    assert_eq!(sidecar.post("/v1/metadata/get", &json!({ "token": token })).status, 200);
+    // The value four times, and its metadata.
+    assert_eq!((requests(values, "hit"), requests(values, "miss")), (5.0, 0.0));
+    assert!(requests(keys, "hit") >= 5.0 && requests(keys, "miss") >= 1.0);
+    sidecar.detokenize(&lunasec_tests::sidecar::unknown_token());
+    assert_eq!(requests(values, "miss"), 1.0);
+    let session = json!({ "session": "s", "tokens": [token] });
+    for route in ["create", "verify", "verify"] {
+        assert_eq!(sidecar.post(&format!("/v1/grants/{route}"), &session).status, 200);
+    }
+    // Of each verify, the session and the grant.
+    assert_eq!((requests(grants, "hit"), requests(grants, "miss")), (4.0, 0.0));
+    assert!(bytes(grants) > 200.0);
+    for cache in [values, grants, keys] {
+        assert_eq!(requests(cache, "stale"), 0.0);
+    }
+    for reason in ["storage", "keys", "storage,keys"] {
+        let name = "lunasec_degraded_answers_total";
+        assert_eq!(Metrics::of(&sidecar).value(name, &[("reason", reason)]), 0.0);
+    }
+    let status = get_tcp(&sidecar.admin(), "/status").json();
+    let caches = &status["caches"];
+    // The value, its metadata, and that there is nothing; a session and its two grants.
+    assert_eq!(
+        (&caches["values"]["entries"], &caches["grants"]["entries"]),
+        (&json!(3), &json!(3))
+    );
+    assert_eq!(caches["values"]["bytes"].as_f64(), Some(bytes(values)));
+}
+
+#[test]
 fn no_label_holds_what_a_caller_chose() {
     let sidecar = Sidecar::dev();
     let series = |sidecar: &Sidecar| Metrics::of(sidecar).labels();
@@ -259,7 +305,9 @@ fn sample(line: &str) -> (String, HashMap<String, String>, f64) {
             && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
     };
     assert!(is_name(name) && name.starts_with("lunasec_"), "{line}");
-    let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
+    // A comma may stand in a value, but not before a label.
+    let labels = labels.split_inclusive("\",").filter(|label| !label.is_empty()).map(|label| {
+        let label = label.strip_suffix(',').unwrap_or(label);
         let (label, value) = label.split_once('=').expect("a label has a value");
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
         let value = value.expect("a label's value is quoted");

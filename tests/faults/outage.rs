@@ -21,12 +21,25 @@ struct Cut {
 }
 
 impl Cut {
+    /// Of both.
     fn new(engine: Engine) -> Self {
+        Self::of(engine, |cloud, proxy| {
+            cloud.place.endpoint = Some(proxy.clone());
+            cloud.keys.endpoint = Some(proxy);
+        })
+    }
+
+    /// Of KMS alone.
+    fn of_keys(engine: Engine) -> Self {
+        Self::of(engine, |cloud, proxy| cloud.keys.endpoint = Some(proxy))
+    }
+
+    fn of(engine: Engine, cut: impl FnOnce(&mut Cloud, String)) -> Self {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let mut cloud = wait(Cloud::new(engine));
         let there = cloud.sidecar(directories[0].path(), "");
         let proxy = wait(Proxy::before(cloud.place.endpoint.as_deref().unwrap()));
-        cloud.place.endpoint = Some(proxy.endpoint.clone());
+        cut(&mut cloud, proxy.endpoint.clone());
         let here = cloud.sidecar(directories[1].path(), "");
         Self { proxy, here, there, _directories: directories }
     }
@@ -126,6 +139,48 @@ fn what_an_outage_costs_is_set_by_its_probes_and_not_by_the_traffic() {
     let seconds = began.elapsed().as_secs() + 1;
     let most = seconds + u64::from(limits::BREAKER_FAILURES * limits::ATTEMPTS);
     assert!(requests() - before <= most, "{} requests in {seconds} s", requests() - before);
+}
+
+/// What is in memory goes on, and whatever is made with it says what is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_keys_are_away_reads_and_writes_say_so() {
+    let cut = tokio::task::spawn_blocking(|| Cut::of_keys(Engine::Moto)).await.unwrap();
+    let mut grpc = Grpc::connect(cut.here.socket()).await;
+    let here = &cut.here;
+    let (seen, unseen) = (here.tokenize("seen"), cut.there.tokenize("unseen"));
+    grant(here, "alice", &[&seen]);
+    assert_eq!(said(&here.detokenize(&seen)), (None, None));
+    let elsewhere = [("lunasec-namespace", "elsewhere")];
+    let new = json!({ "value": "new" });
+    let there = || {
+        tokio::task::block_in_place(|| {
+            let body = new.to_string();
+            here.connect().post_with("/v1/tokenize", &elsewhere, body.as_bytes())
+        })
+    };
+    cut.drop_everything(true);
+    // A namespace without a key in memory finds out.
+    assert_eq!(there().code(), "keys_unavailable");
+    for token in [&seen, &unseen] {
+        let revealed = here.detokenize(token);
+        assert_eq!(revealed.status, 200, "{}", revealed.text());
+        assert!(matches!(said(&revealed), (Some("keys"), Some(_))), "{:?}", said(&revealed));
+    }
+    let batch = here.post("/v1/detokenize:batch", &json!({ "tokens": [seen] })).json();
+    assert_eq!(batch["items"][0]["degraded"], "keys");
+    assert_eq!(verify(here, &[&seen])[0]["degraded"], "keys");
+    let written = here.post("/v1/tokenize", &new);
+    assert!(matches!(said(&written), (Some("keys"), Some(_))), "{}", written.text());
+    let reveal = api::DetokenizeRequest { token: seen.clone() };
+    let revealed: api::DetokenizeResponse = grpc.call("Detokenize", &reveal).await.message();
+    assert_eq!(revealed.staleness.unwrap().dependency, "keys");
+    let count = r#"lunasec_degraded_answers_total{reason="keys"} 6"#;
+    assert!(here.metrics().contains(count), "{}", here.metrics());
+
+    cut.drop_everything(false);
+    eventually("keys are back", || there().status == 200);
+    assert_eq!(said(&here.detokenize(&seen)), (None, None));
+    assert_eq!(said(&here.post("/v1/tokenize", &new)), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

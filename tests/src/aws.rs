@@ -409,13 +409,13 @@ impl Cloud {
         let dir = directory.display();
         let S3Place { bucket, prefix, region, endpoint, .. } = &self.place;
         let endpoint = endpoint.as_deref().unwrap();
-        let key = &self.keys.key_id;
+        let (key, keys) = (&self.keys.key_id, self.keys.endpoint.as_deref().unwrap());
         format!(
             "[listen]\nsocket = \"{dir}/lunasec.sock\"\nadmin = \"127.0.0.1:0\"\n\
              [degrade]\nstate_dir = \"{dir}/state\"\n\
              [storage]\nkind = \"s3\"\nbucket = \"{bucket}\"\nprefix = \"{prefix}\"\nregion = \"{region}\"\n\
              endpoint = \"{endpoint}\"\npath_style = true\n\
-             [keys]\nkind = \"kms\"\nkey_id = \"{key}\"\nregion = \"{region}\"\nendpoint = \"{endpoint}\"\n{extra}"
+             [keys]\nkind = \"kms\"\nkey_id = \"{key}\"\nregion = \"{region}\"\nendpoint = \"{keys}\"\n{extra}"
         )
     }
 

@@ -244,7 +244,7 @@ impl World {
     /// The same, remembering what it reads as a sidecar on S3 does.
     pub fn remembering(backend: &Backend) -> Self {
         Self::with(backend, |store, clock| {
-            Arc::new(Cached::new(store, clock, Ages::default(), limits::CACHE_BYTES, None))
+            Arc::new(Cached::new(store, clock, Ages::default(), Arc::default(), None))
         })
     }
 
@@ -353,8 +353,8 @@ impl World {
 fn guarded(store: impl Store + 'static, clock: &Arc<dyn Clock>) -> (Arc<dyn Store>, Arc<Breaker>) {
     let breaker = Arc::new(Breaker::new(Arc::clone(clock)));
     let guarded = Guarded::new(store, Arc::clone(&breaker));
-    let (ages, bytes) = (Ages::default(), limits::CACHE_BYTES);
-    let cached = Cached::new(guarded, Arc::clone(clock), ages, bytes, Some(Arc::clone(&breaker)));
+    let (ages, caches) = (Ages::default(), Arc::default());
+    let cached = Cached::new(guarded, Arc::clone(clock), ages, caches, Some(Arc::clone(&breaker)));
     (Arc::new(cached), breaker)
 }
 

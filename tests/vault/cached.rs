@@ -137,19 +137,58 @@ async fn what_another_granted_is_taken_back_although_it_is_not_seen_yet() {
 }
 
 #[tokio::test]
-async fn metadata_is_not_remembered() {
+async fn metadata_that_others_set_is_unseen_no_longer_than_documented() {
     let backend = Backend::memory();
     let (here, there) = (World::remembering(&backend), World::remembering(&backend));
     let token = here.tokenize("value").await;
-    for text in [r#"{"a":1}"#, r#"{"a":2}"#] {
-        there.vault.metadata_set(&call(), &token, text, None).await.unwrap();
-        // That there was none is believed for a moment.
-        here.clock.pass(limits::CACHED_NOTHING_AGE);
-        assert_eq!(here.vault.metadata_get(&call(), &token).await.unwrap().metadata, text);
-    }
-    let last = r#"{"a":3}"#;
-    there.vault.metadata_set(&call(), &token, last, None).await.unwrap();
-    assert_eq!(here.vault.metadata_get(&call(), &token).await.unwrap().metadata, last);
+    let get = async |world: &World| {
+        let described = world.vault.metadata_get(&call(), &token).await.unwrap();
+        (described.metadata, described.version)
+    };
+    assert_eq!(get(&here).await, ("{}".into(), 0));
+    let (first, second) = (r#"{"a":1}"#, r#"{"a":2}"#);
+    there.vault.metadata_set(&call(), &token, first, None).await.unwrap();
+    // That there was none is believed for a moment.
+    here.clock.pass(limits::CACHED_NOTHING_AGE);
+    assert_eq!(get(&here).await, (first.into(), 1));
+    there.vault.metadata_set(&call(), &token, second, None).await.unwrap();
+    let before = reads(&here);
+    here.clock.pass(limits::CACHED_VALUE_SOFT - Duration::from_millis(1));
+    assert_eq!(get(&here).await, (first.into(), 1));
+    // The value was written earlier, and is read again on the side.
+    assert!(reads(&here) - before <= 1);
+    here.clock.pass(limits::CACHED_VALUE_AGE - limits::CACHED_VALUE_SOFT);
+    assert_eq!(get(&here).await, (first.into(), 1));
+    here.clock.pass(Duration::from_millis(1));
+    assert_eq!(get(&here).await, (second.into(), 2));
+}
+
+/// Else a version that was seen would be refused though it is the last, or taken though it is not.
+#[tokio::test]
+async fn what_metadata_is_set_over_is_not_what_is_remembered() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let token = here.tokenize("value").await;
+    let set = async |world: &World, text: &str, version| {
+        let written = world.vault.metadata_set(&call(), &token, text, version).await;
+        written.map(|written| written.version).map_err(|failure| failure.code)
+    };
+    let got = async || {
+        let described = here.vault.metadata_get(&call(), &token).await.unwrap();
+        (described.metadata, described.version)
+    };
+    assert_eq!(set(&here, r#"{"a":1}"#, Some(0)).await, Ok(1));
+    assert_eq!(set(&there, r#"{"a":2}"#, Some(1)).await, Ok(2));
+    // What is remembered here is the first, and what counts is the second.
+    assert_eq!(got().await.1, 1);
+    let before = here.store.writes.load(Ordering::SeqCst);
+    assert_eq!(set(&here, r#"{"a":3}"#, Some(1)).await, Err(Code::Conflict));
+    assert_eq!(here.store.writes.load(Ordering::SeqCst), before);
+    // Whoever was refused sees why.
+    assert_eq!(got().await, (r#"{"a":2}"#.into(), 2));
+    assert_eq!(set(&there, r#"{"a":4}"#, Some(2)).await, Ok(3));
+    assert_eq!(set(&here, r#"{"a":5}"#, Some(3)).await, Ok(4));
+    assert_eq!(got().await, (r#"{"a":5}"#.into(), 4));
 }
 
 #[tokio::test]

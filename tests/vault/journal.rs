@@ -7,7 +7,11 @@ use std::{
 
 use lunasec_api::{Code, Durability};
 use lunasec_core::{grant::Action, ids::Namespace, limits, token::Token};
-use lunasec_sidecar::{journal::Bounds, store::Name, vault::Verdict};
+use lunasec_sidecar::{
+    journal::Bounds,
+    store::Name,
+    vault::{Age, Verdict},
+};
 use lunasec_tests::{
     Backend, World,
     grants::session,
@@ -109,11 +113,11 @@ async fn tokenize_with_storage_away_is_journaled_and_the_token_opens_here_at_onc
     assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
     here.clock.pass(Duration::from_secs(5));
     let revealed = here.vault.detokenize(&call(), &token).await.unwrap();
-    assert_eq!(revealed.age, Some(Duration::from_secs(5)), "it says that storage is away");
+    assert_eq!(revealed.age.storage, Some(Duration::from_secs(5)), "it says that storage is away");
     bridge.heal().await;
     assert_eq!(there.detokenize(&token).await, Ok("value".into()));
     let revealed = here.vault.detokenize(&call(), &token).await.unwrap();
-    assert_eq!(revealed.age, None);
+    assert_eq!(revealed.age, Age::default());
     let given = here.vault.tokenize(&call(), new_value("after")).await.unwrap();
     assert_eq!(given.durability, Durability::Stored);
 }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use futures_util::future::join_all;
 use lunasec_api::Code;
 use lunasec_core::{grant::Action, limits, token::Token};
-use lunasec_sidecar::vault::{Verdict, Verified};
+use lunasec_sidecar::vault::{Age, Described, Revealed, Verdict, Verified};
 use lunasec_tests::{
     Backend, World,
     grants::session,
@@ -26,7 +26,11 @@ fn reads(world: &World) -> usize {
 /// A value, and how old it says it is.
 async fn reveal(world: &World, token: &Token) -> Result<Option<Duration>, Code> {
     let revealed = world.vault.detokenize(&call(), token).await;
-    revealed.map(|revealed| revealed.age).map_err(|failure| failure.code)
+    let age = |revealed: Revealed| {
+        assert_eq!(revealed.age.keys, None);
+        revealed.age.storage
+    };
+    revealed.map(age).map_err(|failure| failure.code)
 }
 
 async fn verify(world: &World, token: &Token) -> Result<Verified, Code> {
@@ -64,7 +68,7 @@ impl Outage {
             unseen.push(there.tokenize("unseen").await);
         }
         assert_eq!(reveal(&here, &seen).await, Ok(None));
-        assert_eq!(verify(&here, &seen).await.map(|verified| verified.age), Ok(None));
+        assert_eq!(verify(&here, &seen).await.map(|verified| verified.age), Ok(Age::default()));
         Self { here, there, seen, unseen }
     }
 }
@@ -83,7 +87,7 @@ async fn what_was_seen_goes_on_up_to_its_hard_limit_and_no_failure_prolongs_it()
             let (revealed, verified) = (reveal(&here, &seen).await, verify(&here, &seen).await);
             assert_eq!(revealed, Ok(Some(passed)));
             match passed < limits::CACHED_GRANT_HARD {
-                true => assert_eq!(verified.unwrap().age, Some(passed)),
+                true => assert_eq!(verified.unwrap().age.storage, Some(passed)),
                 // Neither valid nor denied.
                 false => assert_eq!(verified, Err(Code::StorageUnavailable)),
             }
@@ -94,6 +98,34 @@ async fn what_was_seen_goes_on_up_to_its_hard_limit_and_no_failure_prolongs_it()
         assert_eq!(revealed, if all { Err(Code::StorageUnavailable) } else { Ok(Some(limit)) });
         assert_eq!(verify(&here, &seen).await, Err(Code::StorageUnavailable));
     }
+}
+
+/// Metadata goes on as values do, and that there is none only for as long as nothing is believed.
+#[tokio::test(start_paused = true)]
+async fn metadata_that_was_seen_goes_on_as_values_do() {
+    let Outage { here, there, seen, unseen } = Outage::new().await;
+    let text = r#"{"a":1}"#;
+    there.vault.metadata_set(&call(), &seen, text, None).await.unwrap();
+    let get = async |token: &Token| {
+        let described = here.vault.metadata_get(&call(), token).await;
+        let told = |it: Described| (it.metadata, it.age.storage);
+        described.map(told).map_err(|failure| failure.code)
+    };
+    assert_eq!(get(&seen).await, Ok((text.into(), None)));
+    let bare = there.tokenize("without metadata").await;
+    assert_eq!(get(&bare).await, Ok(("{}".into(), None)));
+    hang(&here, true);
+    find_out(&here, &unseen).await;
+    assert_eq!(get(&seen).await, Ok((text.into(), Some(Duration::ZERO))));
+    here.clock.pass(limits::CACHED_VALUE_HARD - MS);
+    let old = limits::CACHED_VALUE_HARD - MS;
+    assert_eq!(get(&seen).await, Ok((text.into(), Some(old))));
+    assert_eq!(get(&bare).await, Err(Code::StorageUnavailable));
+    let set = here.vault.metadata_set(&call(), &seen, "{}", None).await;
+    assert_eq!(set.map_err(|failure| failure.code).err(), Some(Code::StorageUnavailable));
+    assert_eq!(get(&seen).await, Ok((text.into(), Some(old))), "a failure evicts nothing");
+    here.clock.pass(MS);
+    assert_eq!(get(&seen).await, Err(Code::StorageUnavailable));
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +149,7 @@ async fn within_two_seconds_of_healing_answers_are_fresh_again() {
     assert_eq!(reveal(&here, &seen).await, Ok(Some(limits::CACHED_VALUE_AGE)));
     there.revoke_all(&session("alice")).await.unwrap();
     let grant = verify(&here, &seen).await.unwrap();
-    assert!(matches!(grant.verdict, Verdict::Valid(_)) && grant.age.is_some());
+    assert!(matches!(grant.verdict, Verdict::Valid(_)) && grant.age.storage.is_some());
     // A probe that was sent into the outage has to end first.
     tokio::time::sleep(limits::BREAKER_PROBE_TIME).await;
     hang(&here, false);
@@ -127,7 +159,7 @@ async fn within_two_seconds_of_healing_answers_are_fresh_again() {
     assert_eq!(reveal(&here, &unseen[0]).await, Ok(None));
     assert_eq!(reveal(&here, &seen).await, Ok(None));
     let verified = verify(&here, &seen).await.unwrap();
-    assert_eq!(verified, Verified { verdict: Verdict::Denied, age: None });
+    assert_eq!(verified, Verified { verdict: Verdict::Denied, age: Age::default() });
 }
 
 #[tokio::test(start_paused = true)]

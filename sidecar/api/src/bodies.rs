@@ -441,6 +441,21 @@ pub struct Caches {
     pub data_keys: u64,
     /// Idempotency keys remembered.
     pub idempotency_keys: u64,
+    /// Values and metadata, sealed.
+    #[serde(default)]
+    pub values: Cache,
+    /// Grants and sessions.
+    #[serde(default)]
+    pub grants: Cache,
+}
+
+/// How full a cache is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default)]
+pub struct Cache {
+    /// What it remembers, also that there is nothing.
+    pub entries: u64,
+    /// The memory for that.
+    pub bytes: u64,
 }
 
 /// Writes that wait for storage.

@@ -67,19 +67,30 @@ impl From<crate::Process> for Process {
 impl From<crate::Status> for GetStatusResponse {
     fn from(status: crate::Status) -> Self {
         let crate::Dependencies { storage, keys, state } = status.dependencies;
-        let crate::Caches { data_keys, idempotency_keys } = status.caches;
+        let crate::Caches { data_keys, idempotency_keys, values, grants } = status.caches;
         let crate::Journal { pending, oldest_seconds } = status.journal;
         Self {
             version: status.version,
             uptime_seconds: status.uptime_seconds,
             storage: Some(storage.into()),
             keys: Some(keys.into()),
-            caches: Some(Caches { data_keys, idempotency_keys }),
+            caches: Some(Caches {
+                data_keys,
+                idempotency_keys,
+                values: Some(values.into()),
+                grants: Some(grants.into()),
+            }),
             journal: Some(Journal { pending, oldest_seconds }),
             state: state.map(Into::into),
             process: Some(status.process.into()),
             issuers: status.issuers.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<crate::Cache> for Cache {
+    fn from(it: crate::Cache) -> Self {
+        Self { entries: it.entries, bytes: it.bytes }
     }
 }
 
@@ -129,6 +140,7 @@ redacted!(
     GetStatusResponse,
     Dependency,
     Caches,
+    Cache,
     Issuer,
     Journal,
     Process,

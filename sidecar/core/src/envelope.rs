@@ -42,6 +42,11 @@ impl Subject {
         self.locator
     }
 
+    /// What it holds.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The namespace it lies in.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace

@@ -174,20 +174,28 @@ pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);
 /// What a probe may take.
 pub const BREAKER_PROBE_TIME: Duration = Duration::from_secs(1);
 
-/// Bytes of sealed objects that are remembered.
-pub const CACHE_BYTES: usize = 64 * MIB;
-/// After how long a value is read again on the side.
+/// Bytes of memory for remembered values and metadata, unless the operator says otherwise.
+pub const CACHED_VALUE_BYTES: usize = 64 * MIB;
+/// The same for grants and sessions: apart, so that no flood of values pushes them out.
+pub const CACHED_GRANT_BYTES: usize = 16 * MIB;
+/// The most of either that can be configured.
+pub const CACHE_BYTES_MOST: usize = 64 * 1024 * MIB;
+/// After how long a value or its metadata is read again on the side, unless the operator says otherwise.
 pub const CACHED_VALUE_SOFT: Duration = Duration::from_secs(40);
-/// How long another sidecar's delete of a value may go unseen, while storage answers.
+/// How long what another sidecar deleted, or wrote as metadata, may go unseen, while storage answers; as before.
 pub const CACHED_VALUE_AGE: Duration = Duration::from_secs(60);
 /// The same, while it does not.
 pub const CACHED_VALUE_HARD: Duration = Duration::from_secs(24 * 3600);
-/// After how long a grant is read again on the side.
+/// The most that can be configured of these: then no data key is held any more.
+pub const CACHED_VALUE_HARD_MOST: Duration = KEY_EXTENSION;
+/// After how long a grant is read again on the side, unless the operator says otherwise.
 pub const CACHED_GRANT_SOFT: Duration = Duration::from_secs(20);
-/// How long another sidecar's revoke of a grant may go unseen, while storage answers.
+/// How long another sidecar's revoke of a grant may go unseen, while storage answers; as before.
 pub const CACHED_GRANT_AGE: Duration = Duration::from_secs(30);
 /// The same, while it does not.
 pub const CACHED_GRANT_HARD: Duration = Duration::from_secs(15 * 60);
+/// The most that can be configured of these.
+pub const CACHED_GRANT_HARD_MOST: Duration = Duration::from_secs(24 * 3600);
 /// How long what another sidecar wrote where nothing was may go unseen.
 pub const CACHED_NOTHING_AGE: Duration = Duration::from_secs(1);
 

@@ -166,6 +166,7 @@ impl App {
         };
         let report = Arc::new(Report::new(
             Arc::clone(&keyring),
+            opener.caches(),
             Arc::clone(&idempotency),
             Arc::clone(&telemetry),
             Arc::clone(&clock),

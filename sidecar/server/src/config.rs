@@ -33,8 +33,8 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log,
-    OnOutage, S3Place, Storage, Sweep, Verdict,
+    Cache, Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log,
+    OnOutage, Remember, S3Place, Storage, Sweep, Verdict,
 };
 
 use std::mem;
@@ -54,6 +54,8 @@ pub struct Config {
     pub keys: Keys,
     /// What may be kept on this machine to bridge outages and restarts.
     pub degrade: Degrade,
+    /// What is remembered of storage.
+    pub cache: Cache,
     /// Bounds, lowered or as they are.
     pub limits: Limits,
     /// What is logged.
@@ -79,6 +81,7 @@ impl Config {
                 storage,
                 keys,
                 degrade: draft.degrade,
+                cache: draft.cache,
                 limits: draft.limits,
                 log: draft.log,
                 sweep: draft.sweep,
@@ -99,6 +102,7 @@ impl Config {
             ("storage", self.storage != running.storage),
             ("keys", self.keys != running.keys),
             ("degrade", self.degrade != running.degrade),
+            ("cache", self.cache != running.cache),
             ("limits.connections", new.connections != old.connections),
             ("limits.idempotency_entries", new.idempotency_entries != old.idempotency_entries),
             ("log.format", self.log.format != running.log.format),

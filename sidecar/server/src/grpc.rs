@@ -111,6 +111,7 @@ impl Verbs {
         let revealed = self.0.vault.detokenize(call, &token(&request.token)?).await?;
         let mut held = self.0.budget.hold();
         held.grow(revealed.expose().len())?;
+        self.0.report.degraded(revealed.age);
         Ok(reply::held(message::encode(&detokenized(revealed)), held))
     }
 
@@ -132,12 +133,16 @@ impl Verbs {
         let mut room =
             Room::new(self.0.limits.batch_bytes, 0, request.tokens.iter().map(full_bytes).sum());
         let (mut items, mut held) = (message::Items::default(), self.0.budget.hold());
+        let mut age = Age::default();
         for text in &request.tokens {
             let Some(found) = revealed.next().await else { break };
             let found = item(
                 text,
                 match found {
-                    Ok(revealed) => Outcome::Detokenized(detokenized(revealed)),
+                    Ok(revealed) => {
+                        age = age.older(revealed.age);
+                        Outcome::Detokenized(detokenized(revealed))
+                    }
                     Err(failure) => Outcome::Error(failed_item(&failure)),
                 },
             );
@@ -145,12 +150,14 @@ impl Verbs {
             items.push(&if fits { found } else { instead(text) });
             held.grow(items.bytes())?;
         }
+        self.0.report.degraded(age);
         Ok(reply::held(items.finish(), held))
     }
 
     async fn get_metadata(&self, call: &Call, body: &Collected) -> Result<Response<Reply>> {
         let request: api::GetMetadataRequest = message::one(body.bytes())?;
         let described = self.0.vault.metadata_get(call, &token(&request.token)?).await?;
+        self.0.report.degraded(described.age);
         Ok(reply::message(&api::GetMetadataResponse {
             metadata: described.metadata,
             version: described.version,
@@ -166,7 +173,7 @@ impl Verbs {
         call: Call,
         body: Collected,
     ) -> Result<Response<Reply>> {
-        match operation {
+        let mut answer = match operation {
             Operation::Tokenize => self.tokenize(&call, body).await,
             Operation::TokenizeBatch => self.batch_tokenize(&call, body).await,
             Operation::MetadataSet => self.set_metadata(&call, body).await,
@@ -174,7 +181,12 @@ impl Verbs {
             Operation::GrantsRevoke => self.revoke_grants(&call, body).await,
             Operation::Delete => self.delete(&call, body).await,
             _ => Err(Failure::internal("not a verb that writes")),
-        }
+        }?;
+        // Messages of writes have no place for it, so it is in the head, as in HTTP.
+        let age = self.0.vault.sealing_age(&call.namespace);
+        self.0.report.degraded(age);
+        answer::say_age(answer.headers_mut(), age);
+        Ok(answer)
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Response<Reply>> {
@@ -274,10 +286,10 @@ fn detokenized(revealed: Revealed) -> api::DetokenizeResponse {
 }
 
 fn staleness(age: Age) -> Option<api::Staleness> {
-    let age = age?;
-    // A day at most: it fits.
-    let age = prost_types::Duration::try_from(age).unwrap_or_default();
-    Some(api::Staleness { dependency: answer::STORAGE.into(), age: Some(age) })
+    let (reason, time) = age.reason().zip(age.time())?;
+    // Some days at most: it fits.
+    let age = prost_types::Duration::try_from(time).unwrap_or_default();
+    Some(api::Staleness { dependency: reason.as_str().into(), age: Some(age) })
 }
 
 fn timestamp(at: Millis) -> prost_types::Timestamp {

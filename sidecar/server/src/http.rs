@@ -32,7 +32,7 @@ use crate::{
     report::Report,
     store::Name,
     telemetry::Operation,
-    vault::{Call, Graces, NewValue, Revealed, Vault},
+    vault::{Age, Call, Graces, NewValue, Revealed, Vault},
 };
 
 pub mod answer;
@@ -139,16 +139,17 @@ impl Http {
         call: Call,
         body: Collected,
     ) -> Result<Answer> {
-        match operation {
+        let answer = match operation {
             Operation::Tokenize => self.tokenize(&call, body).await,
             Operation::TokenizeBatch => self.tokenize_batch(&call, body).await,
             Operation::MetadataSet => self.metadata_set(&call, body).await,
             Operation::GrantsCreate => self.grants_create(&call, body).await,
             Operation::GrantsRevoke => self.grants_revoke(&call, body).await,
             Operation::Delete => self.delete(&call, body).await,
-            Operation::Sweep => self.sweep(&call, body).await,
+            Operation::Sweep => return self.sweep(&call, body).await,
             _ => Err(Failure::internal("not a verb that writes")),
-        }
+        }?;
+        Ok(self.aged(answer, self.vault.sealing_age(&call.namespace)))
     }
 
     /// Before a byte of the body is read: who may not call must not cost anything.
@@ -231,7 +232,7 @@ impl Http {
         let request = json::parse::<api::TokenRequest<'_>>(body)?;
         let revealed = self.vault.detokenize(call, &token(&request.token)?).await?;
         let answer = answer::held_json(&self.budget, &detokenized(&revealed, None)?)?;
-        Ok(answer::aged(answer, revealed.age))
+        Ok(self.aged(answer, revealed.age))
     }
 
     /// Items are written as they come, so that a batch of large values is never held whole beside
@@ -243,16 +244,27 @@ impl Http {
         let mut revealed = self.vault.detokenize_batch(call, &tokens).await?;
         let texts = request.tokens.iter().map(|text| &**text);
         let mut items = answer::Items::new(self.limits.batch_bytes, &self.budget, texts)?;
+        let mut age = Age::default();
         for text in &request.tokens {
             let Some(item) = revealed.next().await else { break };
             let token = Some(Cow::Borrowed(&**text));
             let item = match &item {
-                Ok(revealed) => api::Item::Done(detokenized(revealed, token)?),
+                Ok(revealed) => {
+                    age = age.older(revealed.age);
+                    api::Item::Done(detokenized(revealed, token)?)
+                }
                 Err(failure) => answer::failed(failure, token),
             };
             items.push(text, &item)?;
         }
+        self.report.degraded(age);
         Ok(items.finish())
+    }
+
+    /// Says of an answer how old it is, and counts it, if it is older than it should be.
+    fn aged(&self, answer: Answer, age: Age) -> Answer {
+        self.report.degraded(age);
+        answer::aged(answer, age)
     }
 
     async fn metadata_get(&self, call: &Call, body: &[u8]) -> Result<Answer> {
@@ -265,7 +277,7 @@ impl Http {
             created_at: rfc3339(described.created_at).into(),
             expires_at: described.expires_at.map(|at| rfc3339(at).into()),
         })?;
-        Ok(answer::aged(answer, described.age))
+        Ok(self.aged(answer, described.age))
     }
 
     async fn metadata_set(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -378,7 +390,8 @@ fn detokenized<'a>(
         Encoding::Base64 => BASE64.encode(revealed.expose()).into(),
     };
     // Alone it is said in the head.
-    let (degraded, age) = answer::staleness(revealed.age.filter(|_| token.is_some()));
+    let age = if token.is_some() { revealed.age } else { Age::default() };
+    let (degraded, age) = answer::staleness(age);
     Ok(api::Detokenized { token, value, encoding: revealed.encoding, degraded, age })
 }
 

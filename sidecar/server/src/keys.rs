@@ -13,7 +13,7 @@ mod measured;
 mod retried;
 
 pub use guarded::Guarded;
-pub use keyring::{Key, Keyring, Rewrapped, Settings};
+pub use keyring::{Key, Keyring, Opening, Rewrapped, Settings};
 pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};
 pub use measured::Measured;

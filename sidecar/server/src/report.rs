@@ -14,12 +14,15 @@ use crate::{
     keys::Keyring,
     platform::Hardening,
     sessions::Issuer,
-    telemetry::{Dependency, Telemetry},
+    store::{Caches, Used},
+    telemetry::{Dependency, Remembered, Telemetry},
+    vault::Age,
 };
 
 /// See the module.
 pub struct Report {
     keyring: Arc<Keyring>,
+    caches: Arc<Caches>,
     idempotency: Arc<Idempotency>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
@@ -37,6 +40,7 @@ impl Report {
     /// Ready from now on.
     pub fn new(
         keyring: Arc<Keyring>,
+        caches: Arc<Caches>,
         idempotency: Arc<Idempotency>,
         telemetry: Arc<Telemetry>,
         clock: Arc<dyn Clock>,
@@ -48,6 +52,7 @@ impl Report {
         let issuers = ArcSwap::default();
         Self {
             keyring,
+            caches,
             idempotency,
             telemetry,
             clock,
@@ -91,11 +96,22 @@ impl Report {
         }
         let Pending { count, age, .. } = self.pending();
         self.telemetry.journal(count, age);
+        let (values, grants) = (self.caches.values(), self.caches.grants());
+        self.telemetry.cache_bytes(Remembered::Values, values.bytes);
+        self.telemetry.cache_bytes(Remembered::Grants, grants.bytes);
+        self.telemetry.cache_bytes(Remembered::DataKeys, self.keyring.held_bytes() as u64);
         self.telemetry.render()
     }
 
     fn pending(&self) -> Pending {
         self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default()
+    }
+
+    /// Counts an answer that says how old it is.
+    pub fn degraded(&self, age: Age) {
+        if let Some(reason) = age.reason() {
+            self.telemetry.degraded(reason);
+        }
     }
 
     /// Everything else.
@@ -118,6 +134,8 @@ impl Report {
             caches: api::Caches {
                 data_keys: self.keyring.held_count() as u64,
                 idempotency_keys: self.idempotency.count(),
+                values: describe_cache(self.caches.values()),
+                grants: describe_cache(self.caches.grants()),
             },
             journal: api::Journal { pending: pending.count, oldest_seconds: pending.age.as_secs() },
             process: api::Process {
@@ -128,6 +146,10 @@ impl Report {
             },
         }
     }
+}
+
+fn describe_cache(used: Used) -> api::Cache {
+    api::Cache { entries: used.entries, bytes: used.bytes }
 }
 
 fn describe_issuer(issuer: &Issuer) -> api::Issuer {

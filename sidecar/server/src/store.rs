@@ -1,38 +1,39 @@
 //! Where sealed bytes lie, by name. The adapters hold no secrets and know no tokens.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use lunasec_api::Durability;
-use lunasec_core::{
-    derive::SessionTag,
-    ids::{KeyId, Locator, Namespace},
-    limits,
-};
+use lunasec_core::limits;
 
 mod cached;
+mod caches;
 mod embedded;
 mod guarded;
 mod hedged;
 mod journaled;
 mod measured;
 mod memory;
+mod name;
 mod retried;
 mod s3;
 mod timed;
+mod version;
 
 pub use cached::{Ages, Cached, Clocks};
+pub use caches::{Caches, Used};
 pub use embedded::EmbeddedStore;
 pub use guarded::Guarded;
 pub use hedged::Hedged;
 pub use journaled::Journaled;
 pub use measured::Measured;
 pub use memory::MemoryStore;
+pub use name::Name;
 pub use retried::Retried;
 pub use s3::S3Store;
 pub use timed::Timed;
+pub use version::Version;
 
 /// A narrow store of small objects. Every method is one atomic step at the store.
 #[async_trait]
@@ -180,123 +181,5 @@ impl Heads {
     /// Where to go on behind a page that leaves nothing out.
     fn full(page: &[(Name, Object)], limit: usize) -> Option<Name> {
         page.last().filter(|_| page.len() == limit).map(|(name, _)| name.clone())
-    }
-}
-
-/// Opaque: equal only for the same write of an object, or for another write of the very same bytes,
-/// which sealed bytes never are.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Version(pub(crate) Mark);
-
-/// As the store gives it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Mark {
-    Number(u64),
-    Tag(Arc<str>),
-    /// Of an entry that waits in the journal.
-    Entry(u64),
-}
-
-impl Version {
-    fn number(number: u64) -> Self {
-        Self(Mark::Number(number))
-    }
-
-    fn tag(tag: &str) -> Self {
-        Self(Mark::Tag(tag.into()))
-    }
-
-    /// The tag, if it is one: another store's version is no version here.
-    fn as_tag(&self) -> Option<&str> {
-        match &self.0 {
-            Mark::Tag(tag) => Some(tag),
-            Mark::Number(_) | Mark::Entry(_) => None,
-        }
-    }
-
-    /// Where an object of this version is safe.
-    pub fn durability(&self) -> Durability {
-        match self.0 {
-            Mark::Number(_) | Mark::Tag(_) => Durability::Stored,
-            Mark::Entry(_) => Durability::Journaled,
-        }
-    }
-}
-
-/// An object's name.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Arc<str>);
-
-impl Name {
-    /// Before every record.
-    pub const RECORDS: &'static str = "r/";
-    const RECORD_BYTES: usize =
-        Self::RECORDS.len() + limits::NAMESPACE_BYTES + 1 + Locator::TEXT_LEN;
-    /// Before every session's object.
-    pub const SESSIONS: &'static str = "s/";
-    /// Before every wrapped key.
-    pub const KEYS: &'static str = "k/";
-
-    /// A record's.
-    pub fn record(namespace: &Namespace, locator: &Locator) -> Self {
-        // On the way of every request, so without the machinery of formatting.
-        let mut text = [0; Self::RECORD_BYTES];
-        let mut length = 0;
-        for part in [Self::RECORDS.as_bytes(), namespace.as_str().as_bytes(), b"/", &locator.hex()]
-        {
-            text[length..length + part.len()].copy_from_slice(part);
-            length += part.len();
-        }
-        let Ok(text) = str::from_utf8(&text[..length]) else {
-            unreachable!("all of its parts are text")
-        };
-        Self(text.into())
-    }
-
-    /// A session's.
-    pub fn session(namespace: &Namespace, tag: &SessionTag) -> Self {
-        let tag = Locator(tag.0);
-        Self(format!("{}{}/{tag}", Self::SESSIONS, namespace.as_str()).into())
-    }
-
-    /// A wrapped data key's.
-    pub fn key(namespace: &Namespace, id: KeyId) -> Self {
-        Self(format!("{}{}/{id}", Self::KEYS, namespace.as_str()).into())
-    }
-
-    /// The wrapped index key's.
-    pub fn index_key(namespace: &Namespace) -> Self {
-        Self(format!("{}{}/index", Self::KEYS, namespace.as_str()).into())
-    }
-
-    /// Before the wrapped keys of one epoch.
-    pub fn epoch_prefix(namespace: &Namespace, id: KeyId) -> String {
-        format!("{}{}/{:010}-", Self::KEYS, namespace.as_str(), id.epoch)
-    }
-
-    /// A name that came out of a store or a cursor.
-    pub fn from_text(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What stands behind the last slash.
-    pub fn last_part(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or_default()
-    }
-
-    /// The namespace that a record or key lies in.
-    pub fn namespace(&self) -> Option<Namespace> {
-        Namespace::parse(self.0.split('/').nth(1)?).ok()
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -93,6 +93,22 @@ struct DependencyResultLabels {
     result: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct CacheLabel {
+    cache: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct CacheLabels {
+    cache: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The series of one operation, found without hashing.
@@ -129,6 +145,78 @@ impl Drop for Pending<'_> {
     }
 }
 
+/// What is remembered; the label `cache`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remembered {
+    /// Values and metadata.
+    Values,
+    /// Grants and sessions.
+    Grants,
+    /// Unwrapped data keys.
+    DataKeys,
+}
+
+impl Remembered {
+    const ALL: [Self; 3] = [Self::Values, Self::Grants, Self::DataKeys];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Grants => "grants",
+            Self::DataKeys => "data_keys",
+        }
+    }
+}
+
+/// How those were answered who asked a cache.
+#[derive(Clone, Default)]
+pub struct CacheSeries {
+    hit: Counter,
+    stale: Counter,
+    miss: Counter,
+}
+
+impl CacheSeries {
+    /// From memory, as good as from the dependency.
+    pub fn hit(&self) {
+        self.hit.inc();
+    }
+
+    /// From memory, older than it should be, or while the dependency is away.
+    pub fn stale(&self) {
+        self.stale.inc();
+    }
+
+    /// Not from memory: the dependency was asked.
+    pub fn miss(&self) {
+        self.miss.inc();
+    }
+}
+
+/// What makes an answer a degraded one; the label `reason`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Storage.
+    Storage,
+    /// The keeper of keys.
+    Keys,
+    /// Both.
+    StorageAndKeys,
+}
+
+impl Reason {
+    const ALL: [Self; 3] = [Self::Storage, Self::Keys, Self::StorageAndKeys];
+
+    /// The label, and as answers say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Keys => "keys",
+            Self::StorageAndKeys => "storage,keys",
+        }
+    }
+}
+
 /// All metrics of the process.
 pub struct Telemetry {
     registry: Registry,
@@ -139,6 +227,9 @@ pub struct Telemetry {
     data_key_age: Gauge,
     journal_pending: Gauge,
     journal_oldest: Gauge,
+    caches: [CacheSeries; Remembered::ALL.len()],
+    cache_bytes: [Gauge; Remembered::ALL.len()],
+    degraded: [Counter; Reason::ALL.len()],
     families: DependencyFamilies,
     /// What records lie in.
     pub storage: Arc<Dependency>,
@@ -180,6 +271,13 @@ impl Telemetry {
             "How long the oldest of them has waited",
             journal_oldest.clone(),
         );
+        let (caches, cache_bytes) = register_caches(&mut registry);
+        let degraded = Family::<ReasonLabel, Counter>::default();
+        registry.register(
+            "lunasec_degraded_answers",
+            "Answers, batches counted once, with anything older than it should be, or made while a dependency is away",
+            degraded.clone(),
+        );
         registry.register(
             "lunasec_build",
             "What runs",
@@ -201,8 +299,27 @@ impl Telemetry {
             data_key_age,
             journal_pending,
             journal_oldest,
+            caches,
+            cache_bytes,
+            degraded: Reason::ALL
+                .map(|it| degraded.get_or_create_owned(&ReasonLabel { reason: it.as_str() })),
             families,
         }
+    }
+
+    /// The counters of a cache.
+    pub fn cache(&self, cache: Remembered) -> CacheSeries {
+        self.caches[cache as usize].clone()
+    }
+
+    /// Notes how much memory a cache takes.
+    pub fn cache_bytes(&self, cache: Remembered, bytes: u64) {
+        self.cache_bytes[cache as usize].set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// An answer that says why it is degraded.
+    pub fn degraded(&self, reason: Reason) {
+        self.degraded[reason as usize].inc();
     }
 
     /// One more dependency.
@@ -253,6 +370,27 @@ impl Telemetry {
         }
         text
     }
+}
+
+type Caches<T> = [T; Remembered::ALL.len()];
+
+fn register_caches(registry: &mut Registry) -> (Caches<CacheSeries>, Caches<Gauge>) {
+    let requests = Family::<CacheLabels, Counter>::default();
+    registry.register(
+        "lunasec_cache_requests",
+        "Look-ups, by whether memory answered, answered though it is stale, or could not",
+        requests.clone(),
+    );
+    let bytes = Family::<CacheLabel, Gauge>::default();
+    registry.register("lunasec_cache_bytes", "Memory that caches take", bytes.clone());
+    let series = Remembered::ALL.map(|cache| {
+        let counter =
+            |result| requests.get_or_create_owned(&CacheLabels { cache: cache.as_str(), result });
+        CacheSeries { hit: counter("hit"), stale: counter("stale"), miss: counter("miss") }
+    });
+    let gauges = Remembered::ALL
+        .map(|cache| bytes.get_or_create_owned(&CacheLabel { cache: cache.as_str() }));
+    (series, gauges)
 }
 
 struct DependencyFamilies {

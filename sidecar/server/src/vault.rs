@@ -22,6 +22,7 @@ use crate::{
     store::{Name, Object, Store, StoreError, Version},
 };
 
+mod age;
 mod delete;
 mod detokenize;
 mod grants;
@@ -29,6 +30,7 @@ mod metadata;
 mod sweep;
 mod tokenize;
 
+pub use age::Age;
 pub use detokenize::{Revealed, Turns};
 pub use grants::{Granted, Memory, Revoked, Terms, Verdict, Verified};
 pub use metadata::{Described, Written};
@@ -87,10 +89,6 @@ enum Basis {
     Unknown,
 }
 
-/// How old what an answer is made from is, where it is older than it should be, or the store is away. The
-/// greater of two is the older, and none is the youngest.
-pub type Age = Option<Duration>;
-
 impl Found {
     fn header(&self) -> &Header {
         &self.opened.header
@@ -132,7 +130,7 @@ impl Vault {
 
     /// Reads and opens a record, tombstone or not.
     async fn read(&self, subject: &Subject) -> Result<Option<Found>, Failure> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         self.open(subject, self.store.get(&name).await?).await
     }
 
@@ -145,12 +143,13 @@ impl Vault {
         let header = Header::parse(&object.bytes).map_err(Failure::corrupted)?;
         let key = self.keyring.opening(subject.namespace(), header.key_id).await?;
         let opened = envelope::open(subject, &key, &object.bytes).map_err(Failure::corrupted)?;
-        Ok(Some(Found { opened, version: object.version, age: object.age }))
+        let age = Age { storage: object.age, keys: key.age };
+        Ok(Some(Found { opened, version: object.version, age }))
     }
 
     /// The version of what lies there, whatever it is.
     async fn version(&self, subject: &Subject) -> Result<Option<Version>, Failure> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         Ok(self.store.get_now(&name).await?.map(|object| object.version))
     }
 
@@ -185,6 +184,11 @@ impl Vault {
         Ok(record.into())
     }
 
+    /// How old the key is that seals in a namespace, where it should be a newer one or its keeper is away.
+    pub fn sealing_age(&self, namespace: &Namespace) -> Age {
+        Age { keys: self.keyring.sealing_age(namespace), ..Age::default() }
+    }
+
     /// Writes over what was read, or where nothing was; where that is safe.
     async fn write(
         &self,
@@ -192,7 +196,7 @@ impl Vault {
         record: Bytes,
         expected: Option<&Version>,
     ) -> Result<Durability, StoreError> {
-        let name = Name::record(subject.namespace(), &subject.locator());
+        let name = name_of(subject);
         let version = match expected {
             Some(version) => self.store.put_if(&name, record, version).await?,
             None => self.store.put_new(&name, record).await?,
@@ -213,6 +217,11 @@ impl Vault {
     fn stamp(&self, created_at: Millis, expires_at: Option<Millis>) -> Stamp {
         Stamp { tombstone: false, created_at, expires_at }
     }
+}
+
+/// Where a record lies.
+fn name_of(subject: &Subject) -> Name {
+    Name::record(subject.namespace(), &subject.locator()).of(subject.kind())
 }
 
 fn millis(duration: Duration) -> Millis {

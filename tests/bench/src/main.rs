@@ -15,6 +15,7 @@
 )]
 
 mod batch;
+mod cache;
 mod cloud;
 mod echo;
 mod grants;
@@ -32,6 +33,8 @@ fn main() {
         // The floor runs as a process of its own, like what it is compared with.
         Some("echo") => echo::serve(arguments.next().expect("a socket").as_ref()),
         Some("grants") => grants::measure(7).iter().for_each(|row| println!("{row}")),
+        // Alone in its process too: what others leave behind would count.
+        Some("cache") => cache::measure().iter().for_each(|row| println!("{row}")),
         Some("outage") => outage::measure(7).iter().for_each(|row| println!("{row}")),
         Some("--rounds") => {
             report(arguments.next().and_then(|n| n.parse().ok()).expect("a number"))
@@ -49,6 +52,7 @@ fn report(rounds: usize) {
         println!("{row}");
     }
     println!("{}", batch::measure(rounds));
+    print!("{}", process::of_our_own("cache"));
     let rest = start::measure(rounds).into_iter().chain(cloud::measure());
     for row in rest.chain(grants::measure(rounds)).chain(outage::measure(rounds)) {
         println!("{row}");

@@ -30,6 +30,7 @@ pub(crate) fn measure(rounds: usize) -> Vec<String> {
     let there = cloud.sidecar(directories[0].path(), "");
     let proxy = wait(Proxy::before(cloud.place.endpoint.as_deref().unwrap()));
     cloud.place.endpoint = Some(proxy.endpoint.clone());
+    cloud.keys.endpoint = Some(proxy.endpoint.clone());
     let here = cloud.sidecar(directories[1].path(), "");
     process::pin(Some(here.pid()), SERVER_CORE);
     let (mut middle, mut tail, mut healed) = (vec![], vec![], vec![]);

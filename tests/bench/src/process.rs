@@ -103,3 +103,11 @@ pub(crate) fn pin_anywhere() {
     (0..CpuSet::MAX_CPU.min(64)).for_each(|core| set.set(core));
     sched_setaffinity(None, &set).unwrap();
 }
+
+/// What this program says when it is asked for one thing.
+pub(crate) fn of_our_own(argument: &str) -> String {
+    let own = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(own).arg(argument).output().unwrap();
+    assert!(output.status.success(), "{argument}");
+    String::from_utf8(output.stdout).unwrap()
+}

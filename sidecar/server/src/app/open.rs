@@ -10,12 +10,12 @@ use crate::{
     attempts::Attempts,
     aws::Aws,
     breaker::Breaker,
-    config::{Config, Keys, KmsKeys, OnOutage, Storage},
+    config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
     env::{Clock, Entropy},
     journal::{self, Bounds, DiskLedger, Journal},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
-    store::{self, EmbeddedStore, MemoryStore, Name, S3Store, Store},
-    telemetry::{Dependency, Telemetry},
+    store::{self, Ages, Cached, Caches, Clocks, EmbeddedStore, MemoryStore, Name, S3Store, Store},
+    telemetry::{Dependency, Remembered, Telemetry},
 };
 
 /// Opens the adapters of one configuration, for a sidecar and for the commands that work beside one.
@@ -28,6 +28,8 @@ pub struct Opener {
     aws: OnceCell<Aws>,
     storage_breaker: Arc<Breaker>,
     keys_breaker: Arc<Breaker>,
+    /// What is remembered of the store; nothing, where that is in memory itself.
+    caches: Arc<Caches>,
 }
 
 impl Opener {
@@ -41,7 +43,14 @@ impl Opener {
         let breaker = || Arc::new(Breaker::new(Arc::clone(&clock)));
         let (storage_breaker, keys_breaker) = (breaker(), breaker());
         let aws = OnceCell::new();
-        Self { config, clock, entropy, telemetry, aws, storage_breaker, keys_breaker }
+        let cache = &config.cache;
+        let caches = Arc::new(Caches::new(
+            cache.values.max,
+            telemetry.cache(Remembered::Values),
+            cache.grants.max,
+            telemetry.cache(Remembered::Grants),
+        ));
+        Self { config, clock, entropy, telemetry, aws, storage_breaker, keys_breaker, caches }
     }
 
     /// The same, where AWS is what the caller says it is.
@@ -57,6 +66,11 @@ impl Opener {
     /// Says whether the keeper of keys is away, where it is one that can be.
     pub fn keys_breaker(&self) -> &Arc<Breaker> {
         &self.keys_breaker
+    }
+
+    /// What is remembered of the store.
+    pub fn caches(&self) -> Arc<Caches> {
+        Arc::clone(&self.caches)
     }
 
     /// An empty store in the place of a lost one would answer that no token was ever known.
@@ -136,8 +150,12 @@ impl Opener {
         store: impl Store + 'static,
         breaker: Option<Arc<Breaker>>,
     ) -> Arc<dyn Store> {
-        let (clock, ages) = (Arc::clone(&self.clock), store::Ages::default());
-        Arc::new(store::Cached::new(store, clock, ages, limits::CACHE_BYTES, breaker))
+        let clocks =
+            |it: &Remember| Clocks { soft: it.soft, revocation: it.revocation, hard: it.hard };
+        let config::Cache { values, grants } = &self.config.cache;
+        let ages = Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() };
+        let (clock, caches) = (Arc::clone(&self.clock), Arc::clone(&self.caches));
+        Arc::new(Cached::new(store, clock, ages, caches, breaker))
     }
 
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be
@@ -164,7 +182,8 @@ impl Opener {
     /// A keyring of which nothing is proven.
     pub fn plain_keyring(&self, store: &Arc<dyn Store>, wrapper: Arc<dyn Wrapper>) -> Arc<Keyring> {
         let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
-        Arc::new(Keyring::new(store, wrapper, clock, keys::Settings::default()))
+        let keyring = Keyring::new(store, wrapper, clock, keys::Settings::default());
+        Arc::new(keyring.counted(self.telemetry.cache(Remembered::DataKeys)))
     }
 
     /// The keyring of a store, proven to fit its keys. Where that takes a network, the proof is not

@@ -40,12 +40,18 @@ fn describe(status: &api::Status) -> String {
         dependency("keys", &dependencies.keys),
         dependencies.state.as_ref().map(|state| dependency("state", state)).unwrap_or_default(),
         status.issuers.iter().map(issuer).collect(),
-        format!("caches   {} data keys\n", caches.data_keys),
+        format!("caches   {}\n", cache("values and metadata", caches.values)),
+        format!("         {}\n", cache("grants and sessions", caches.grants)),
+        format!("         {} data keys\n", caches.data_keys),
         format!("         {} idempotency keys\n", caches.idempotency_keys),
         format!("journal  {} pending\n", status.journal.pending),
         process(&status.process),
     ]
     .concat()
+}
+
+fn cache(of: &str, cache: api::Cache) -> String {
+    format!("{} {of}, {} KiB", cache.entries, cache.bytes / 1024)
 }
 
 fn process(process: &api::Process) -> String {

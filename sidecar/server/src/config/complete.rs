@@ -6,7 +6,7 @@ use super::{
     fields::{Field, Need},
     mistake::Place,
     reader::{Given, Reader},
-    settings::{OnOutage, StorageKind},
+    settings::{OnOutage, Remember, StorageKind},
 };
 
 impl Reader {
@@ -25,6 +25,7 @@ impl Reader {
         }
         self.journal();
         self.grant_times();
+        self.cache_times();
         self.grants_to_any_session();
     }
 
@@ -77,6 +78,39 @@ impl Reader {
         };
         let what = "grants.default is more than grants.maximum".to_owned();
         self.mistake(place, what, "give the maximum the longer time");
+    }
+
+    /// Reports clocks of what is remembered that do not come one after the other. One that is not written goes
+    /// with those that are.
+    fn cache_times(&mut self) {
+        let mut cache = self.draft.cache.clone();
+        self.clocks("cache.values", &mut cache.values);
+        self.clocks("cache.grants", &mut cache.grants);
+        self.draft.cache = cache;
+    }
+
+    fn clocks(&mut self, section: &'static str, clocks: &mut Remember) {
+        let given = |name: &str| self.given.get(&format!("{section}.{name}"));
+        let is_given = |name: &str| given(name).is_some();
+        if !is_given("revocation") {
+            clocks.revocation = clocks.revocation.max(clocks.soft).min(clocks.hard);
+        }
+        if !is_given("soft") {
+            clocks.soft = clocks.soft.min(clocks.revocation).min(clocks.hard);
+        }
+        let all = [("soft", clocks.soft), ("revocation", clocks.revocation), ("hard", clocks.hard)];
+        for (at, (name, time)) in all.iter().enumerate() {
+            let Some((longer, _)) = all[at..].iter().find(|(_, longer)| longer < time) else {
+                continue;
+            };
+            // One of the two was given, or they would fit.
+            let Some(place) = given(name).or(given(longer)).map(|given| given.place.clone()) else {
+                continue;
+            };
+            let what = format!("{section}.{name} is more than {section}.{longer}");
+            let instead = "give soft the shortest time, and hard the longest";
+            return self.mistake(place, what, instead);
+        }
     }
 
     /// Reports a field that means nothing without another one.

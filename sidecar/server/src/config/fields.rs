@@ -148,7 +148,8 @@ impl Field {
 
     /// The environment variable that overrides it.
     pub(super) fn variable(&self) -> String {
-        format!("LUNASEC_{}__{}", self.section, self.name).to_ascii_uppercase()
+        let section = self.section.replace('.', "__");
+        format!("LUNASEC_{section}__{}", self.name).to_ascii_uppercase()
     }
 
     /// Its default.

@@ -46,7 +46,8 @@ impl Table {
         match self.section_like(name) {
             Some(section) => format!("did you mean {}?", section.header()),
             None => {
-                let names: Vec<String> = self.sections.iter().map(Section::header).collect();
+                let outer = self.sections.iter().filter(|section| !section.name.contains('.'));
+                let names: Vec<String> = outer.map(Section::header).collect();
                 format!("remove it; the sections are {}", names.join(", "))
             }
         }
@@ -57,10 +58,15 @@ impl Table {
         if let Some(field) = self.field_like(section, name) {
             return format!("did you mean {}?", field.name);
         }
+        let inside = || self.sections_inside(section);
+        if let Some(meant) = closest(name, inside().map(|(name, it)| (name.to_owned(), it))) {
+            return format!("did you mean {}?", meant.header());
+        }
         if let Some(advice) = self.elsewhere(name) {
             return advice;
         }
-        let names: Vec<&str> = self.fields_of(section).map(|field| field.name).collect();
+        let names = self.fields_of(section).map(|field| field.name);
+        let names: Vec<&str> = names.chain(inside().map(|(name, _)| name)).collect();
         let fields = names.join(", ");
         format!("remove it; the fields of {} are {fields}", self.header(section))
     }

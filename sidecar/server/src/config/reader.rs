@@ -196,7 +196,9 @@ impl Reader {
     ) {
         let name: &str = key.get_ref();
         let place = lines.place(key.span().start);
-        if let Some(field) = self.table.field_named(section, name) {
+        if let Some(inside) = self.table.section_inside(section, name) {
+            self.inside(lines, inside, place, value);
+        } else if let Some(field) = self.table.field_named(section, name) {
             self.value(field, lines.place(value.span().start), value.get_ref());
         } else if self.table.is_later(section, name) {
             let what = format!("{section}.{name} is not in this version yet");
@@ -209,6 +211,25 @@ impl Reader {
                 format!("{} has no field {}", self.table.header(section), names::shown(name));
             self.mistake(place, what, self.table.field_advice(section, name));
         }
+    }
+
+    /// Reads a section inside another, which may be written as a table in one line.
+    fn inside(
+        &mut self,
+        lines: &Lines<'_>,
+        section: &'static Section,
+        place: Place,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        self.sections.insert(section.name, place);
+        if let DeValue::Table(fields) = value.get_ref() {
+            return self.fields(lines, section, fields);
+        }
+        let header = section.header();
+        let what =
+            format!("{} is {}, which should be a table", section.name, article(value.get_ref()));
+        let instead = format!("write {header} and its fields below");
+        self.mistake(lines.place(value.span().start), what, instead);
     }
 
     fn value(&mut self, field: &'static Field, place: Place, value: &DeValue<'_>) {

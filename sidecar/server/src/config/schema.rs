@@ -19,6 +19,7 @@ pub fn schema() -> Value {
     let sections: Map<String, Value> = CONFIG
         .sections
         .iter()
+        .filter(|section| !section.name.contains('.'))
         .map(|section| (section.name.into(), section_schema(section)))
         .collect();
     let required: Vec<&str> = CONFIG
@@ -51,9 +52,13 @@ fn section_schema(section: &Section) -> Value {
 }
 
 fn table_schema(section: &Section) -> Value {
+    let inside = CONFIG
+        .sections_inside(section.name)
+        .map(|(name, section)| (name.into(), section_schema(section)));
     let fields: Map<String, Value> = CONFIG
         .fields_of(section.name)
         .map(|field| (field.name.into(), field_schema(field)))
+        .chain(inside)
         .collect();
     let mut schema = json!({
         "type": "object",
@@ -189,7 +194,9 @@ fn meaning(field: &Field) -> String {
         Kind::Size { most, .. } => format!(" At most {}.", show_size(*most)),
         Kind::Count { most, .. } => format!(" At most {most}."),
         Kind::Entries { most, .. } => format!(" At most {most}."),
-        Kind::Time { most, .. } if ["limits", "sessions"].contains(&field.section) => {
+        Kind::Time { most, .. }
+            if ["limits", "sessions", "cache.values", "cache.grants"].contains(&field.section) =>
+        {
             format!(" At most {}.", show_time(*most))
         }
         Kind::Time { least, .. } if !least.is_zero() => format!(" At least {}.", show_time(*least)),

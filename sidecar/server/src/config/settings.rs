@@ -119,6 +119,47 @@ impl Default for Degrade {
     }
 }
 
+/// What is remembered of storage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cache {
+    /// Values and metadata.
+    pub values: Remember,
+    /// Grants and sessions.
+    pub grants: Remember,
+}
+
+/// How much is remembered of one kind, and for how long it is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remember {
+    /// Bytes of memory.
+    pub max: usize,
+    /// Then it is read again on the side.
+    pub soft: Duration,
+    /// Then whoever asks waits for that, unless storage is away.
+    pub revocation: Duration,
+    /// Then it is gone.
+    pub hard: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            values: Remember {
+                max: limits::CACHED_VALUE_BYTES,
+                soft: limits::CACHED_VALUE_SOFT,
+                revocation: limits::CACHED_VALUE_AGE,
+                hard: limits::CACHED_VALUE_HARD,
+            },
+            grants: Remember {
+                max: limits::CACHED_GRANT_BYTES,
+                soft: limits::CACHED_GRANT_SOFT,
+                revocation: limits::CACHED_GRANT_AGE,
+                hard: limits::CACHED_GRANT_HARD,
+            },
+        }
+    }
+}
+
 /// The bounds of `lunasec_core::limits` that an operator may lower.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -359,6 +400,7 @@ pub(super) struct Draft {
     pub(super) accept_key_ids: Vec<String>,
     pub(super) key_ids_by_namespace: BTreeMap<String, String>,
     pub(super) degrade: Degrade,
+    pub(super) cache: Cache,
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) sweep: Sweep,

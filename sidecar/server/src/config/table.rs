@@ -30,10 +30,19 @@ pub(super) struct Table {
 pub(super) static CONFIG: Table = Table {
     sections: SECTIONS,
     fields: FIELDS,
-    later: &[("cache", ""), ("audit", ""), ("degrade", "standby_key_file")],
+    later: &[("audit", ""), ("degrade", "standby_key_file")],
     beside: &[("storage", "path_style", "endpoint")],
     either: &[("clients", "uid", "gid")],
 };
+
+const VALUES: &str = "cache.values";
+const GRANTS: &str = "cache.grants";
+const VALUES_MOST: Duration = limits::CACHED_VALUE_HARD_MOST;
+const GRANTS_MOST: Duration = limits::CACHED_GRANT_HARD_MOST;
+const SOFT: &str =
+    "After it, what is remembered is read again on the side, and its answer says its age.";
+const REVOCATION: &str = "How long what others deleted, took back or changed may go unseen, while storage answers. Where it is not written, it is no less than `soft`.";
+const HARD: &str = "After it, what is remembered is gone, also while storage is away.";
 
 /// Every section, in the order of the documentation.
 const SECTIONS: &[Section] = &[
@@ -41,6 +50,9 @@ const SECTIONS: &[Section] = &[
     section("storage", "Where records are kept."),
     section("keys", "What seals the data keys."),
     section("degrade", "What may be kept on this machine to bridge outages and restarts."),
+    section("cache", "What is remembered of storage in memory, sealed as it lies there."),
+    section(VALUES, "Values and their metadata."),
+    section(GRANTS, "Grants and sessions."),
     section("limits", "The product's bounds. They can be lowered, not raised."),
     section("log", "What is logged, to standard error."),
     section("grants", "How long what a session was granted lasts."),
@@ -229,6 +241,14 @@ const FIELDS: &[Field] = &[
         },
         "For how long a write may wait in the journal. What is older is replayed only by `lunasec serve --replay-stale-journal`. At least a day less than `sweep.tombstone_grace`.",
     ),
+    memory(VALUES, |d| &mut d.cache.values.max),
+    clock(VALUES, "soft", VALUES_MOST, |d| &mut d.cache.values.soft, SOFT),
+    clock(VALUES, "revocation", VALUES_MOST, |d| &mut d.cache.values.revocation, REVOCATION),
+    clock(VALUES, "hard", VALUES_MOST, |d| &mut d.cache.values.hard, HARD),
+    memory(GRANTS, |d| &mut d.cache.grants.max),
+    clock(GRANTS, "soft", GRANTS_MOST, |d| &mut d.cache.grants.soft, SOFT),
+    clock(GRANTS, "revocation", GRANTS_MOST, |d| &mut d.cache.grants.revocation, REVOCATION),
+    clock(GRANTS, "hard", GRANTS_MOST, |d| &mut d.cache.grants.hard, HARD),
     size("value", limits::VALUE_BYTES, |d| &mut d.limits.value, "Bytes of one value."),
     size(
         "metadata",
@@ -493,6 +513,20 @@ impl Table {
         self.fields.iter().filter(move |field| !listed(field))
     }
 
+    /// The section inside a section.
+    pub(super) fn section_inside(&self, section: &str, name: &str) -> Option<&'static Section> {
+        self.sections_inside(section).find(|(inside, _)| *inside == name).map(|(_, inside)| inside)
+    }
+
+    /// The sections inside a section, and their names there.
+    pub(super) fn sections_inside(
+        &self,
+        section: &str,
+    ) -> impl Iterator<Item = (&'static str, &'static Section)> {
+        let inside = move |name: &'static str| name.strip_prefix(section)?.strip_prefix('.');
+        self.sections.iter().filter_map(move |found| Some((inside(found.name)?, found)))
+    }
+
     /// Whether a later version has this field or, with no field named, this section.
     pub(super) fn is_later(&self, section: &str, name: &str) -> bool {
         self.later.contains(&(section, ""))
@@ -512,6 +546,27 @@ pub(super) const fn field(
     about: &'static str,
 ) -> Field {
     Field { section, name, need, kind, about }
+}
+
+const fn memory(section: &'static str, at: fn(&mut Draft) -> &mut usize) -> Field {
+    let kind = Kind::Size { most: limits::CACHE_BYTES_MOST, at };
+    field(
+        section,
+        "max",
+        Need::Default,
+        kind,
+        "Bytes of memory for them, all that they take included.",
+    )
+}
+
+const fn clock(
+    section: &'static str,
+    name: &'static str,
+    most: Duration,
+    at: fn(&mut Draft) -> &mut Duration,
+    about: &'static str,
+) -> Field {
+    field(section, name, Need::Default, Kind::Time { least: SHORTEST, most, at }, about)
 }
 
 const fn switch(name: &'static str, at: fn(&mut Draft) -> &mut bool, about: &'static str) -> Field {

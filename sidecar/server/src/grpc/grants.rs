@@ -9,7 +9,7 @@ use lunasec_core::grant::Action;
 use super::{Reply, Result, Verbs, failed_item, invalid, message, reply, staleness, timestamp};
 use crate::{
     http::{Collected, session, token},
-    vault::{Call, Granted, Verdict},
+    vault::{Age, Call, Granted, Verdict},
 };
 
 impl Verbs {
@@ -53,8 +53,10 @@ impl Verbs {
         let tokens: Vec<_> = request.tokens.iter().map(|text| token(text)).collect();
         let session = session(&request.session)?;
         let verdicts = self.0.vault.grants_verify(call, &session, &tokens, action).await?;
+        let ages = verdicts.iter().flatten().map(|verified| verified.age);
+        self.0.report.degraded(Age::oldest(ages));
         let items = verdicts.into_iter().zip(request.tokens).map(|(verified, token)| {
-            let age = verified.as_ref().map_or(None, |verified| verified.age);
+            let age = verified.as_ref().map_or(Age::default(), |verified| verified.age);
             let outcome = match verified.map(|verified| verified.verdict) {
                 Ok(Verdict::Valid(at)) => Outcome::ValidUntil(timestamp(at)),
                 Ok(Verdict::Denied) => Outcome::Refusal(api::Refusal::Denied.into()),

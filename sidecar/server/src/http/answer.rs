@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Response, StatusCode,
+    HeaderMap, Response, StatusCode,
     header::{AGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use lunasec_api::{Code, DEGRADED_HEADER, Item, ItemError, Problem, REQUEST_ID_HEADER};
@@ -19,8 +19,6 @@ pub type Answer = Response<Full<Bytes>>;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID_HEADER);
 static DEGRADED: HeaderName = HeaderName::from_static(DEGRADED_HEADER);
-/// The dependency that an answer is older for. The others make none older.
-pub(crate) const STORAGE: &str = "storage";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -40,16 +38,21 @@ pub fn held_json<T: Serialize>(budget: &Arc<Budget>, body: &T) -> Result<Answer,
 
 /// Says of an answer how old it is, if it is older than it should be.
 pub fn aged(mut answer: Answer, age: Age) -> Answer {
-    if let Some(age) = age {
-        answer.headers_mut().insert(&DEGRADED, HeaderValue::from_static(STORAGE));
-        answer.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
-    }
+    say_age(answer.headers_mut(), age);
     answer
+}
+
+/// The same in any head.
+pub(crate) fn say_age(head: &mut HeaderMap, age: Age) {
+    if let Some((reason, time)) = age.reason().zip(age.time()) {
+        head.insert(&DEGRADED, HeaderValue::from_static(reason.as_str()));
+        head.insert(AGE, HeaderValue::from(time.as_secs()));
+    }
 }
 
 /// The same of an item of a batch.
 pub(crate) fn staleness(age: Age) -> (Option<Cow<'static, str>>, Option<u64>) {
-    (age.map(|_| STORAGE.into()), age.map(|age| age.as_secs()))
+    (age.reason().map(|reason| reason.as_str().into()), age.time().map(|time| time.as_secs()))
 }
 
 fn held_answer(bytes: Vec<u8>, held: Held) -> Answer {

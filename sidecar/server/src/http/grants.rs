@@ -8,7 +8,7 @@ use lunasec_core::{grant::Action, token::Token};
 use super::{
     Answer, Collected, Http, Result, answer, duration, invalid, json, rfc3339, session, token,
 };
-use crate::vault::{Call, Terms, Verdict, Verified};
+use crate::vault::{Age, Call, Terms, Verdict, Verified};
 
 impl Http {
     pub(super) async fn grants_create(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -37,6 +37,7 @@ impl Http {
         let tokens = self.tokens(&request.tokens)?;
         let session = session(&request.session)?;
         let verdicts = self.vault.grants_verify(call, &session, &tokens, action).await?;
+        self.report.degraded(Age::oldest(verdicts.iter().flatten().map(|verdict| verdict.age)));
         let items = verdicts.iter().zip(&request.tokens).map(|(verdict, text)| match verdict {
             Ok(verdict) => api::Item::Done(verified(*verdict, Cow::Borrowed(text))),
             Err(failure) => answer::failed(failure, Some(Cow::Borrowed(text))),

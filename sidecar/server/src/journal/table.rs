@@ -11,8 +11,8 @@
 //! | bytes | field |
 //! | --- | --- |
 //! | 8 | when it was acknowledged, in milliseconds since the Unix epoch |
-//! | 1 | base: 0 nothing, 1 unknown, 2 a put, 3 an ETag, 4 a number |
-//! | n | of a put its id (16), of an ETag its length (u16) and text, of a number that (u64) |
+//! | 1 | base: 0 nothing, 1 unknown, 2 a put, 3 a version |
+//! | n | of a put its id (16), of a version what [`Version::write`] writes |
 //! | 2 | length of the name |
 //! | m | name |
 //! | rest | what is written |
@@ -22,7 +22,7 @@ use lunasec_core::ids::{Millis, PutId};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::{Base, Draft, Entry};
-use crate::store::{Mark, Name, Version};
+use crate::store::{Name, Version};
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const NAMES: TableDefinition<(&str, u64), ()> = TableDefinition::new("names");
@@ -142,16 +142,10 @@ fn encode(at: Millis, draft: &Draft) -> Vec<u8> {
             bytes.push(2);
             bytes.extend_from_slice(&id.0);
         }
-        Base::Version(Version(Mark::Tag(tag))) => {
+        Base::Version(version) => {
             bytes.push(3);
-            push(&mut bytes, tag.as_bytes());
+            version.write(&mut bytes);
         }
-        Base::Version(Version(Mark::Number(number))) => {
-            bytes.push(4);
-            bytes.extend_from_slice(&number.to_be_bytes());
-        }
-        // What another entry writes is known by its put.
-        Base::Version(Version(Mark::Entry(_))) => bytes.push(1),
     }
     push(&mut bytes, name);
     bytes.extend_from_slice(&draft.bytes);
@@ -178,8 +172,11 @@ fn read(number: u64, mut bytes: &[u8]) -> Option<Entry> {
         0 => Base::Nothing,
         1 => Base::Unknown,
         2 => Base::Put(PutId(take(bytes)?)),
-        3 => Base::Version(Version(Mark::Tag(text(bytes)?.into()))),
-        4 => Base::Version(Version(Mark::Number(u64::from_be_bytes(take(bytes)?)))),
+        3 => {
+            let (version, length) = Version::split(bytes)?;
+            *bytes = &bytes[length..];
+            Base::Version(version)
+        }
         _ => return None,
     };
     let name = Name::from_text(text(bytes)?);

@@ -7,9 +7,10 @@
 
 use std::{
     collections::HashMap,
+    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +26,7 @@ use crate::{
     env::Clock,
     keyed::KeyedLocks,
     store::{Name, Store, StoreError},
+    telemetry::CacheSeries,
 };
 
 mod upkeep;
@@ -73,6 +75,29 @@ pub struct Key {
     pub key: Arc<DataKey>,
 }
 
+/// A key that opens, or that names sessions.
+#[derive(Clone)]
+pub struct Opening {
+    key: Arc<DataKey>,
+    /// How long ago it was unwrapped, where that is longer than it should be, or the keeper is away.
+    pub age: Option<Duration>,
+}
+
+impl Opening {
+    /// As the keeper has just said.
+    fn new(key: Arc<DataKey>) -> Self {
+        Self { key, age: None }
+    }
+}
+
+impl Deref for Opening {
+    type Target = Arc<DataKey>;
+
+    fn deref(&self) -> &Arc<DataKey> {
+        &self.key
+    }
+}
+
 /// Names a held key without the text that the store needs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Slot {
@@ -110,6 +135,9 @@ impl Slot {
         if self.id.is_some() { Purpose::Data } else { Purpose::Index }
     }
 }
+
+/// Of an unwrapped key beside its entry: itself, its counts, and what the allocator adds.
+const KEY_BYTES: usize = 32 + 16 + 16;
 
 const INDEX: &str = "index";
 
@@ -161,6 +189,9 @@ pub struct Keyring {
     flights: KeyedLocks<Slot>,
     preparing: AtomicBool,
     looking: AtomicBool,
+    /// When the keeper was last known to be away, and for how long that counts: milliseconds.
+    away_until: AtomicU64,
+    series: CacheSeries,
 }
 
 impl Keyring {
@@ -180,7 +211,14 @@ impl Keyring {
             flights: KeyedLocks::default(),
             preparing: AtomicBool::new(false),
             looking: AtomicBool::new(false),
+            away_until: AtomicU64::new(0),
+            series: CacheSeries::default(),
         }
+    }
+
+    /// The same, counting how often memory has the key.
+    pub fn counted(self, series: CacheSeries) -> Self {
+        Self { series, ..self }
     }
 
     /// The key to seal with now.
@@ -188,12 +226,17 @@ impl Keyring {
         let now = self.clock.now();
         let due = KeyId::at(now, self.settings.epoch);
         if let Some(key) = self.held_current(namespace, due) {
+            match key.id.epoch < due.epoch || self.keeper_is_away() {
+                true => self.series.stale(),
+                false => self.series.hit(),
+            }
             self.prepare_next(namespace, now);
             if key.id.epoch >= due.epoch {
                 self.look_for_newer(namespace, &key);
             }
             return Ok(key);
         }
+        self.series.miss();
         let _flight = self.flights.lock(Slot::data(namespace, due)).await;
         if let Some(key) = self.held_current(namespace, due) {
             return Ok(key);
@@ -208,31 +251,39 @@ impl Keyring {
     }
 
     /// The key that a record names.
-    pub async fn opening(
-        &self,
-        namespace: &Namespace,
-        id: KeyId,
-    ) -> Result<Arc<DataKey>, KeyError> {
+    pub async fn opening(&self, namespace: &Namespace, id: KeyId) -> Result<Opening, KeyError> {
         self.unwrapped(Slot::data(namespace, id)).await
     }
 
     /// The key that names the namespace's sessions; made where there is none.
-    pub async fn index(&self, namespace: &Namespace) -> Result<Arc<DataKey>, KeyError> {
+    pub async fn index(&self, namespace: &Namespace) -> Result<Opening, KeyError> {
         self.unwrapped(Slot::index(namespace)).await
     }
 
-    async fn unwrapped(&self, slot: Slot) -> Result<Arc<DataKey>, KeyError> {
+    async fn unwrapped(&self, slot: Slot) -> Result<Opening, KeyError> {
+        let key = self.held_or_unwrapped(slot).await?;
+        if key.age.is_some() {
+            self.series.stale();
+        }
+        Ok(key)
+    }
+
+    async fn held_or_unwrapped(&self, slot: Slot) -> Result<Opening, KeyError> {
         if let Some(key) = self.held_key(&slot) {
+            if key.as_ref().is_ok_and(|key| key.age.is_none()) {
+                self.series.hit();
+            }
             return key;
         }
+        self.series.miss();
         let renews = self.begin_to_renew(&slot);
         let _flight = self.flights.lock(slot.clone()).await;
         if let Some(key) = self.held_key(&slot).filter(|_| !renews) {
             return key;
         }
         match (self.unwrap_stored(&slot).await, slot.purpose()) {
-            (Ok(Some(key)), _) => Ok(key),
-            (Ok(None), Purpose::Index) => self.make(&slot).await,
+            (Ok(Some(key)), _) => Ok(Opening::new(key)),
+            (Ok(None), Purpose::Index) => self.make(&slot).await.map(Opening::new),
             (Ok(None), Purpose::Data) => {
                 Err(KeyError::Corrupted(format!("the keyring has no {:?}", slot.name())))
             }
@@ -273,6 +324,11 @@ impl Keyring {
         self.held().unwrapped.len()
     }
 
+    /// The memory for them.
+    pub fn held_bytes(&self) -> usize {
+        self.held_count() * (size_of::<Slot>() + size_of::<Unwrapped>() + KEY_BYTES)
+    }
+
     /// Whether any namespace seals under a key whose epoch is over.
     pub fn extended(&self) -> bool {
         let due = KeyId::at(self.clock.now(), self.settings.epoch);
@@ -281,6 +337,39 @@ impl Keyring {
         held.current
             .iter()
             .any(|(namespace, key)| key.id.epoch < due.epoch && held.pause.contains_key(namespace))
+    }
+
+    /// How long ago the epoch began under whose key this namespace seals, where the key should be a newer one
+    /// or the keeper is away.
+    pub fn sealing_age(&self, namespace: &Namespace) -> Option<Duration> {
+        let now = self.clock.now();
+        let id = self.held().current.get(namespace)?.id;
+        let is_over = id.epoch < KeyId::at(now, self.settings.epoch).epoch;
+        let age = Duration::from_millis(now.saturating_sub(id.starts_at()));
+        (is_over || self.keeper_is_away()).then_some(age)
+    }
+
+    /// Whether the keeper of keys is known to be away. Nobody asks it while all keys are in memory, so a
+    /// failure counts only until another attempt would have had its time.
+    fn keeper_is_away(&self) -> bool {
+        let until = self.away_until.load(Ordering::Relaxed);
+        until > 0 && self.clock.monotonic() < Duration::from_millis(until)
+    }
+
+    /// What the keeper says, and whether it says anything.
+    async fn ask<T>(
+        &self,
+        request: impl Future<Output = Result<T, KeyError>>,
+    ) -> Result<T, KeyError> {
+        let result = request.await;
+        let until = match &result {
+            Err(KeyError::Unavailable(_)) => {
+                millis(self.clock.monotonic() + 2 * self.settings.retry)
+            }
+            _ => 0,
+        };
+        self.away_until.store(until, Ordering::Relaxed);
+        result
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -316,7 +405,7 @@ impl Keyring {
     }
 
     /// The key, where it serves now; or why it was refused a moment ago, which asking again would not change.
-    fn held_key(&self, slot: &Slot) -> Option<Result<Arc<DataKey>, KeyError>> {
+    fn held_key(&self, slot: &Slot) -> Option<Result<Opening, KeyError>> {
         let (now, held) = (self.clock.monotonic(), self.held());
         if let Some((error, until)) = held.refused.get(slot)
             && now < *until
@@ -326,7 +415,11 @@ impl Keyring {
         let unwrapped = held.unwrapped.get(slot)?;
         let age = self.held_for(unwrapped);
         let paused = age < self.settings.extension && now < unwrapped.pause;
-        (age < self.settings.age || paused).then(|| Ok(Arc::clone(&unwrapped.key)))
+        let young = age < self.settings.age;
+        (young || paused).then(|| {
+            let told = !young || self.keeper_is_away();
+            Ok(Opening { key: Arc::clone(&unwrapped.key), age: told.then_some(age) })
+        })
     }
 
     /// Whether there is a key past its age. It goes on serving everybody but this one, who finds out whether
@@ -342,7 +435,7 @@ impl Keyring {
     }
 
     /// A key past its age, while it cannot be unwrapped anew; see `extend`.
-    fn aged(&self, slot: &Slot, error: KeyError) -> Result<Arc<DataKey>, KeyError> {
+    fn aged(&self, slot: &Slot, error: KeyError) -> Result<Opening, KeyError> {
         let (now, mut held) = (self.clock.monotonic(), self.held());
         if is_refusal(&error) {
             // What is refused to so many is none of theirs to remember.
@@ -355,7 +448,8 @@ impl Keyring {
         match held.unwrapped.get_mut(slot) {
             Some(unwrapped) if self.held_for(unwrapped) < self.settings.extension => {
                 unwrapped.pause = now + self.settings.retry;
-                Ok(Arc::clone(&unwrapped.key))
+                let age = Some(self.held_for(unwrapped));
+                Ok(Opening { key: Arc::clone(&unwrapped.key), age })
             }
             _ => Err(error),
         }
@@ -383,7 +477,7 @@ impl Keyring {
     async fn unwrap_stored(&self, slot: &Slot) -> Result<Option<Arc<DataKey>>, KeyError> {
         let name = slot.name();
         let Some(object) = self.store.get(&name).await? else { return Ok(None) };
-        let key = self.wrapper.unwrap(&context(slot, &name), &object.bytes).await?;
+        let key = self.ask(self.wrapper.unwrap(&context(slot, &name), &object.bytes)).await?;
         Ok(Some(self.hold(slot, key)))
     }
 
@@ -392,7 +486,7 @@ impl Keyring {
         let id = self.newest(namespace, due).await?.unwrap_or(due);
         let slot = Slot::data(namespace, id);
         if let Some(key) = self.held_key(&slot) {
-            return Ok(Key { id, key: key? });
+            return Ok(Key { id, key: key?.key });
         }
         let key = match self.unwrap_stored(&slot).await? {
             Some(key) => key,
@@ -416,7 +510,7 @@ impl Keyring {
 
     async fn make(&self, slot: &Slot) -> Result<Arc<DataKey>, KeyError> {
         let name = slot.name();
-        let (key, wrapped) = self.wrapper.make(&context(slot, &name)).await?;
+        let (key, wrapped) = self.ask(self.wrapper.make(&context(slot, &name))).await?;
         match self.store.put_new(&name, wrapped.into()).await {
             Ok(_) => Ok(self.hold(slot, key)),
             // Another sidecar was first: its key is the one that counts.

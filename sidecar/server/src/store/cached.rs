@@ -6,9 +6,9 @@
 //! answer: what others deleted or took back is seen by then. While the store is away it is given up to its
 //! *hard* limit, which counts from the last time that the store said so, and which no failure moves.
 //!
-//! Values are written once and deleted once; grants and sessions say who may see them, so they are
-//! believed for less long; that nothing lies under a name, hardly at all. Metadata, which changes, and
-//! wrapped keys, which the keyring holds, are not remembered. What this sidecar writes it sees at once.
+//! Values are written once and deleted once, and metadata changes seldom; grants and sessions say who may see
+//! them, so they are believed for less long; that nothing lies under a name, hardly at all. Wrapped keys, which
+//! the keyring holds, are not remembered. What this sidecar writes it sees at once.
 
 use std::{
     collections::HashMap,
@@ -19,14 +19,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lunasec_core::{
-    limits,
-    record::{Header, Kind},
-};
-use quick_cache::{Weighter, sync::Cache};
+use lunasec_core::limits;
 use tokio::sync::watch;
 
-use super::{Heads, Name, Object, Store, StoreError, Version};
+use super::{
+    Caches, Heads, Name, Object, Store, StoreError, Version,
+    caches::{Remembered, Remembering, kind},
+};
 use crate::{breaker::Breaker, env::Clock, keyed::KeyedLocks};
 
 /// How long what is remembered may be believed; see the module.
@@ -43,7 +42,7 @@ pub struct Clocks {
 /// The clocks of each kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Ages {
-    /// The value of a token.
+    /// The value of a token, and its metadata.
     pub value: Clocks,
     /// A grant, and a session.
     pub grant: Clocks,
@@ -69,14 +68,6 @@ impl Default for Ages {
     }
 }
 
-/// What kind of thing is remembered.
-#[derive(Clone, Copy)]
-enum Remembering {
-    Value,
-    Grant,
-    Nothing,
-}
-
 impl Ages {
     fn of(&self, what: Remembering) -> Clocks {
         match what {
@@ -89,52 +80,6 @@ impl Ages {
         }
     }
 }
-
-/// What an object is; none for what is not remembered.
-fn kind(name: &Name, object: Option<&Object>) -> Option<Remembering> {
-    let is_session = name.as_str().starts_with(Name::SESSIONS);
-    if !is_session && !name.as_str().starts_with(Name::RECORDS) {
-        return None;
-    }
-    match object {
-        None => Some(Remembering::Nothing),
-        Some(_) if is_session => Some(Remembering::Grant),
-        Some(object) => match Header::parse(&object.bytes).ok()?.kind {
-            Kind::Value => Some(Remembering::Value),
-            Kind::Grant => Some(Remembering::Grant),
-            Kind::Metadata | Kind::Audit => None,
-        },
-    }
-}
-
-/// What a name held, and when the store was asked.
-#[derive(Clone)]
-struct Remembered {
-    object: Option<Object>,
-    what: Remembering,
-    asked: Duration,
-}
-
-impl Remembered {
-    /// As an answer; with its age, where that is more than an answer of the store would have.
-    fn give(self, age: Option<Duration>) -> Option<Object> {
-        self.object.map(|object| Object { age, ..object })
-    }
-}
-
-/// By the bytes that an entry takes, its share of the table included.
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<Name, Remembered> for ByBytes {
-    fn weight(&self, name: &Name, remembered: &Remembered) -> u64 {
-        let bytes = remembered.object.as_ref().map_or(0, |object| object.bytes.len());
-        (ENTRY_BYTES + name.as_str().len() + bytes) as u64
-    }
-}
-
-/// Of an entry beside its name and its object: headers, pointers, and its place in the table.
-const ENTRY_BYTES: usize = 160;
 
 type Found = Result<Option<Object>, StoreError>;
 
@@ -164,7 +109,7 @@ struct Shared<S> {
     inner: S,
     clock: Arc<dyn Clock>,
     ages: Ages,
-    cache: Cache<Name, Remembered, ByBytes>,
+    caches: Arc<Caches>,
     flights: Mutex<Flights>,
     /// Says whether the store is away; none for one that nobody watches.
     breaker: Option<Arc<Breaker>>,
@@ -176,7 +121,7 @@ struct Forget<'a, S: Store>(&'a Shared<S>, &'a Name);
 impl<S: Store> Drop for Forget<'_, S> {
     fn drop(&mut self) {
         self.0.settle(self.1, || {
-            self.0.cache.remove(self.1);
+            self.0.caches.put(self.1, None);
         });
     }
 }
@@ -206,15 +151,9 @@ impl<S: Store> Shared<S> {
 
     /// `asked` is when the store was: what came of it may be as old as that.
     fn learn(&self, name: &Name, object: Option<Object>, asked: Duration) {
-        let Some(what) = kind(name, object.as_ref()) else {
-            self.cache.remove(name);
-            return;
-        };
-        // Copied: what comes from a network is a piece of a large buffer, which it would keep.
-        let copied =
-            |object: Object| Object { bytes: Bytes::copy_from_slice(&object.bytes), ..object };
-        let remembered = Remembered { object: object.map(copied), what, asked };
-        self.cache.insert(name.clone(), remembered);
+        let remembered =
+            kind(name, object.as_ref()).map(|what| Remembered::new(object, what, asked));
+        self.caches.put(name, remembered);
     }
 
     /// What a reading found. A failure changes nothing: neither is what was there forgotten, nor is its time
@@ -227,7 +166,7 @@ impl<S: Store> Shared<S> {
         flights.under_way.remove(name);
         match found {
             Ok(object) => self.learn(name, object.clone(), asked),
-            Err(StoreError::Corrupted(_)) => _ = self.cache.remove(name),
+            Err(StoreError::Corrupted(_)) => self.caches.put(name, None),
             Err(_) => {}
         }
     }
@@ -246,7 +185,7 @@ impl<S: Store> Shared<S> {
             }
             Err(error) if error.changed_nothing() => {}
             // Somebody else's is there, or nobody knows what is.
-            Err(_) => _ = self.cache.remove(name),
+            Err(_) => self.caches.put(name, None),
         });
     }
 }
@@ -266,17 +205,16 @@ impl<S: Store> Drop for Landing<S> {
 }
 
 impl<S: Store + 'static> Cached<S> {
-    /// Remembers nothing yet, and never more than `bytes`.
+    /// Remembers in `caches`, for as long as `ages` say.
     pub fn new(
         inner: S,
         clock: Arc<dyn Clock>,
         ages: Ages,
-        bytes: usize,
+        caches: Arc<Caches>,
         breaker: Option<Arc<Breaker>>,
     ) -> Self {
-        let cache = Cache::with_weighter(bytes / (2 * ENTRY_BYTES), bytes as u64, ByBytes);
         let flights = Mutex::default();
-        let shared = Arc::new(Shared { inner, clock, ages, cache, flights, breaker });
+        let shared = Arc::new(Shared { inner, clock, ages, caches, flights, breaker });
         Self { shared, writes: KeyedLocks::default() }
     }
 
@@ -360,16 +298,29 @@ impl<S: Store + 'static> Store for Cached<S> {
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        if name.short().is_none() {
+            return self.wait(name).await;
+        }
         let shared = &self.shared;
-        let Some(remembered) = shared.cache.get(name) else { return self.wait(name).await };
-        let clocks = shared.ages.of(remembered.what);
-        let age = || shared.clock.monotonic().saturating_sub(remembered.asked);
+        let series = shared.caches.series(name);
+        let Some(remembered) = shared.caches.get(name) else {
+            series.miss();
+            return self.wait(name).await;
+        };
+        let clocks = shared.ages.of(remembered.what());
+        let asked = remembered.asked();
+        let age = || shared.clock.monotonic().saturating_sub(asked);
         match age() {
-            young if young < clocks.soft => {
-                return Ok(remembered.give(shared.is_away().then_some(young)));
+            young if young < clocks.soft && !shared.is_away() => {
+                series.hit();
+                return Ok(remembered.give(None));
             }
-            old if shared.is_away() && old < clocks.hard => return Ok(remembered.give(Some(old))),
+            old if shared.is_away() && old < clocks.hard => {
+                series.stale();
+                return Ok(remembered.give(Some(old)));
+            }
             old if old < clocks.revocation => {
+                series.stale();
                 drop(self.read(name));
                 return Ok(remembered.give(Some(old)));
             }
@@ -378,10 +329,13 @@ impl<S: Store + 'static> Store for Cached<S> {
         match self.wait(name).await {
             // Nobody knows better, so it counts for as long as it may.
             Err(error) if error.is_away() && age() < clocks.hard => {
-                let age = age();
-                Ok(remembered.give(Some(age)))
+                series.stale();
+                Ok(remembered.give(Some(age())))
             }
-            found => found,
+            found => {
+                series.miss();
+                found
+            }
         }
     }
 
@@ -396,9 +350,9 @@ impl<S: Store + 'static> Store for Cached<S> {
 
     fn remembered(&self, name: &Name) -> Option<Object> {
         let shared = &self.shared;
-        let remembered = shared.cache.get(name)?;
-        let age = shared.clock.monotonic().saturating_sub(remembered.asked);
-        let believed = age < shared.ages.of(remembered.what).hard;
+        let remembered = shared.caches.get(name)?;
+        let age = shared.clock.monotonic().saturating_sub(remembered.asked());
+        let believed = age < shared.ages.of(remembered.what()).hard;
         believed.then(|| remembered.give(Some(age)))?
     }
 
@@ -449,6 +403,8 @@ mod tests {
         clock: Arc<FakeClock>,
         gets: AtomicUsize,
         gate: Option<Arc<Semaphore>>,
+        /// What comes of writes instead.
+        fails: Mutex<Option<StoreError>>,
     }
 
     const READ: Duration = Duration::from_secs(2);
@@ -465,6 +421,9 @@ mod tests {
             bytes: Bytes,
             expected: &Version,
         ) -> Result<Version, StoreError> {
+            if let Some(error) = self.fails.lock().unwrap().clone() {
+                return Err(error);
+            }
             self.inner.put_if(name, bytes, expected).await
         }
 
@@ -516,7 +475,7 @@ mod tests {
         let slow = Slow { gate: Some(Arc::clone(&gate)), ..Slow::default() };
         let version = slow.put_new(name, Bytes::from_static(b"old")).await.unwrap();
         let clock = Arc::clone(&slow.clock);
-        (gate, version, Cached::new(slow, clock, Ages::default(), 1 << 20, None))
+        (gate, version, Cached::new(slow, clock, Ages::default(), Arc::default(), None))
     }
 
     async fn turns() {
@@ -578,13 +537,37 @@ mod tests {
         assert_eq!(bytes(cached.get(&name).await.unwrap()), "new");
     }
 
+    /// What was refused has changed nothing; what was not answered may have.
+    #[tokio::test]
+    async fn a_write_that_was_refused_evicts_nothing() {
+        let name = session();
+        let slow = Slow::default();
+        let version = slow.put_new(&name, Bytes::from_static(b"old")).await.unwrap();
+        let clock = Arc::clone(&slow.clock);
+        let cached = Cached::new(slow, clock, Ages::default(), Arc::default(), None);
+        for (error, reads) in [
+            (StoreError::Refused("403".into()), 0),
+            (StoreError::Unavailable("lost".into()), 1),
+            (StoreError::Precondition, 1),
+        ] {
+            cached.get(&name).await.unwrap();
+            let before = cached.shared.inner.gets.load(Ordering::SeqCst);
+            *cached.shared.inner.fails.lock().unwrap() = Some(error.clone());
+            let written = cached.put_if(&name, Bytes::from_static(b"new"), &version).await;
+            assert_eq!(written, Err(error.clone()));
+            assert_eq!(bytes(cached.get(&name).await.unwrap()), "old");
+            assert_eq!(cached.shared.inner.gets.load(Ordering::SeqCst) - before, reads, "{error}");
+        }
+    }
+
     /// What a slow answer says may be as old as the question.
     #[tokio::test]
     async fn an_age_counts_from_the_question() {
         let (slow, name) = (Slow::default(), session());
         let clock = Arc::clone(&slow.clock);
         slow.put_new(&name, Bytes::from_static(b"state")).await.unwrap();
-        let cached = Cached::new(slow, Arc::clone(&clock) as _, Ages::default(), 1 << 20, None);
+        let cached =
+            Cached::new(slow, Arc::clone(&clock) as _, Ages::default(), Arc::default(), None);
         for read in [true, false] {
             let before = clock.monotonic();
             let found = if read { cached.get(&name).await } else { cached.get_now(&name).await };
@@ -613,13 +596,15 @@ mod tests {
     #[test]
     fn what_is_remembered_keeps_no_buffer_that_it_came_in() {
         let clock = Arc::new(SystemClock::default());
-        let cached = Cached::new(MemoryStore::default(), clock, Ages::default(), 1 << 20, None);
+        let cached =
+            Cached::new(MemoryStore::default(), clock, Ages::default(), Arc::default(), None);
         let name = session();
         let buffer: Arc<[u8]> = vec![1; 65_536].into();
         let bytes = Bytes::from_owner(Piece(Arc::clone(&buffer)));
         let object = Object::new(bytes, Version::number(1));
         cached.shared.learn(&name, Some(object), Duration::ZERO);
-        let remembered = cached.shared.cache.get(&name).and_then(|remembered| remembered.object);
+        let remembered =
+            cached.shared.caches.get(&name).and_then(|remembered| remembered.give(None));
         assert_eq!(remembered.map(|object| object.bytes.len()), Some(57));
         assert_eq!(Arc::strong_count(&buffer), 1);
     }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use lunasec_core::{limits, record::Header};
 
-use super::{Heads, Mark, Name, Object, Store, StoreError, Version};
+use super::{Heads, Name, Object, Store, StoreError, Version, version::Mark};
 use crate::{
     breaker::Breaker,
     env::Clock,

@@ -322,7 +322,7 @@ impl Store for S3Store {
         if !self.deletes_conditionally().await? {
             return self.remove_compared(name, expected).await;
         }
-        match self.delete(name, Some(e_tag)).await {
+        match self.delete(name, Some(&e_tag)).await {
             Ok(()) => Ok(true),
             Err(trouble) => match trouble.kind {
                 Kind::Precondition | Kind::Absent => Ok(false),

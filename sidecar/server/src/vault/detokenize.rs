@@ -100,6 +100,6 @@ impl Vault {
         let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
         // Counted once there is something to reveal, and not for what is not there.
         call.guest.reveal(self.clock.monotonic())?;
-        Revealed::new(found.opened.plaintext, age.max(found.age))
+        Revealed::new(found.opened.plaintext, age.older(found.age))
     }
 }

@@ -1,7 +1,7 @@
 //! Grants: what a session may do with a token, and until when. How they lie in the store is in
 //! [`lunasec_core::grant`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use lunasec_api::{Code, Durability};
@@ -119,7 +119,9 @@ impl Vault {
         token: &Token,
         action: Action,
     ) -> Result<Age, Failure> {
-        let Some(known) = standing.as_ref().map_err(Clone::clone)? else { return Ok(None) };
+        let Some(known) = standing.as_ref().map_err(Clone::clone)? else {
+            return Ok(Age::default());
+        };
         let Verified { verdict, age } = self.verdict(call, known, token, action).await?;
         if let Verdict::Valid(_) = verdict {
             return Ok(age);
@@ -152,7 +154,7 @@ impl Vault {
             Some(at) if at <= self.clock.now() => Verdict::Expired,
             Some(at) => Verdict::Valid(at),
         };
-        Ok(Verified { verdict, age: age.max(known.age) })
+        Ok(Verified { verdict, age: age.older(known.age) })
     }
 
     /// The record of a grant; opened only if it has other bytes than the last time.
@@ -166,16 +168,15 @@ impl Vault {
         let subject = || grant_subject(call, token, known.tag(), action);
         let place = self.memory.grant(&known.place, token, action, subject);
         let Some(object) = self.store.get(&place.name).await? else { return Ok(None) };
-        let age = object.age;
+        let age = of_storage(&object);
         if let Some(held) = place.opened.recall(&object.bytes) {
             return Ok(Some((held, age)));
         }
         let bytes = object.bytes.clone();
-        let held = self.open(&subject(), Some(object)).await?.as_ref().map(Held::from);
-        if let Some(held) = held {
-            place.opened.learn(&bytes, held);
-        }
-        Ok(held.map(|held| (held, age)))
+        let Some(found) = self.open(&subject(), Some(object)).await? else { return Ok(None) };
+        let held = Held::from(&found);
+        place.opened.learn(&bytes, held);
+        Ok(Some((held, found.age)))
     }
 
     /// Whether a token of a list is alive. Unless its value is known to be small, it waits for its turn, so as
@@ -194,7 +195,7 @@ impl Vault {
         let Some(object) = self.store.get(&place.name).await? else {
             return Err(Failure::not_found());
         };
-        let (proof, age) = (envelope::header_proof(&object.bytes), object.age);
+        let (proof, age) = (envelope::header_proof(&object.bytes), of_storage(&object));
         if let Some(seen) = proof.as_ref().and_then(|proof| place.opened.recall(proof)) {
             return self.live(&seen.header).map(|()| age);
         }
@@ -204,7 +205,7 @@ impl Vault {
         if let Some(proof) = proof {
             place.opened.learn(&proof, Seen { header: *found.header(), bytes });
         }
-        self.live(found.header()).map(|()| age)
+        self.live(found.header()).map(|()| found.age)
     }
 
     /// What lies there now, whatever is remembered; none where nobody can be asked and a journal takes what is
@@ -224,41 +225,49 @@ impl Vault {
     }
 
     async fn session(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
-        let place = self.session_place(call, session).await?;
+        let (place, keys) = self.session_place(call, session).await?;
         let object = self.store.get(&place.name).await?;
-        self.known(call, place, object).await
+        self.known(call, place, keys, object).await
     }
 
     /// The same, whatever is remembered. Where nobody can be asked and a journal takes what is written, it is
     /// as if there were none: what others have written is merged with that.
     async fn session_now(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
-        let place = self.session_place(call, session).await?;
+        let (place, keys) = self.session_place(call, session).await?;
         match self.store.get_now(&place.name).await {
-            Err(StoreError::Unknown(_)) => {
-                Ok(Known { place, state: None, version: None, age: None, unknown: true })
-            }
-            object => self.known(call, place, object?).await,
+            Err(StoreError::Unknown(_)) => Ok(Known {
+                place,
+                state: None,
+                version: None,
+                age: Age { storage: None, keys },
+                unknown: true,
+            }),
+            object => self.known(call, place, keys, object?).await,
         }
     }
 
+    /// With the age of the key that it was found by.
     async fn session_place(
         &self,
         call: &Call,
         session: &Session,
-    ) -> Result<Arc<SessionPlace>, Failure> {
+    ) -> Result<(Arc<SessionPlace>, Option<Duration>), Failure> {
         let index = self.keyring.index(&call.namespace).await?;
-        Ok(self.memory.session(&index, &call.namespace, session))
+        Ok((self.memory.session(&index, &call.namespace, session), index.age))
     }
 
     async fn known(
         &self,
         call: &Call,
         place: Arc<SessionPlace>,
+        keys: Option<Duration>,
         object: Option<Object>,
     ) -> Result<Known, Failure> {
-        let Some(Object { bytes, version, age }) = object else {
-            return Ok(Known { place, state: None, version: None, age: None, unknown: false });
+        let Some(Object { bytes, version, age: storage }) = object else {
+            let age = Age { storage: None, keys };
+            return Ok(Known { place, state: None, version: None, age, unknown: false });
         };
+        let age = Age { storage, keys };
         let state = match place.opened.recall(&bytes) {
             Some(state) => state,
             None => {
@@ -339,6 +348,11 @@ struct ToReplace {
 fn grant_subject(call: &Call, token: &Token, tag: &SessionTag, action: Action) -> Subject {
     let extra = grant::extra(tag, action);
     Subject::new(token.clone(), call.namespace.clone(), Kind::Grant, &extra)
+}
+
+/// Of an object that is not opened.
+fn of_storage(object: &Object) -> Age {
+    Age { storage: object.age, ..Age::default() }
 }
 
 fn contended() -> Failure {

@@ -25,7 +25,7 @@ pub struct Described {
     pub created_at: Millis,
     /// When it expires.
     pub expires_at: Option<Millis>,
-    /// Of the oldest of value, grant and session.
+    /// Of the oldest of metadata, value, grant and session.
     pub age: Age,
 }
 
@@ -48,7 +48,7 @@ impl Vault {
         let (created_at, expires_at) = (value.header().created_at, value.header().expires_at);
         let found = self.read(&Self::subject(call, token, Kind::Metadata)).await?;
         let (version, metadata) = parse(found.as_ref())?;
-        let age = age.max(value.age);
+        let age = age.older(value.age).older(found.map_or(Age::default(), |found| found.age));
         Ok(Described { metadata, version, created_at, expires_at, age })
     }
 
@@ -67,6 +67,7 @@ impl Vault {
         for _ in 0..limits::WRITE_ATTEMPTS {
             // Read anew each time: what was written meanwhile may have been a delete.
             let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+            // What decides a write is not what is remembered.
             let found = match self.basis(&subject).await? {
                 Basis::Known(found) => Some(found),
                 Basis::Unknown if if_version.is_some() => return Err(unknown_version()),

@@ -16,7 +16,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Call, Vault, metadata, millis};
+use super::{Call, Vault, metadata, millis, name_of};
 use crate::{
     env::random,
     failure::Failure,
@@ -215,7 +215,7 @@ impl Vault {
         let fresh = Fresh { nonce: random(&*self.entropy)?, put_id: plan.put_id };
         let record = envelope::seal(&subject, key.id, &key.key, stamp, &fresh, plaintext)
             .map_err(Failure::internal)?;
-        Ok((Name::record(&call.namespace, &subject.locator()), record.into()))
+        Ok((name_of(&subject), record.into()))
     }
 
     async fn put_all(&self, puts: Puts, items: &mut [Result<Plan, Failure>]) {

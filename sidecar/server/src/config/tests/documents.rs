@@ -30,6 +30,20 @@ fn the_defaults() {
         storage: Storage::Memory,
         keys: Keys::Local { path: "k".into() },
         degrade: Degrade::default(),
+        cache: Cache {
+            values: Remember {
+                max: limits::CACHED_VALUE_BYTES,
+                soft: limits::CACHED_VALUE_SOFT,
+                revocation: limits::CACHED_VALUE_AGE,
+                hard: limits::CACHED_VALUE_HARD,
+            },
+            grants: Remember {
+                max: limits::CACHED_GRANT_BYTES,
+                soft: limits::CACHED_GRANT_SOFT,
+                revocation: limits::CACHED_GRANT_AGE,
+                hard: limits::CACHED_GRANT_HARD,
+            },
+        },
         limits: Limits {
             value: limits::VALUE_BYTES,
             metadata: limits::METADATA_BYTES,
@@ -65,6 +79,7 @@ fn the_example_shows_every_field_and_its_default() {
     assert_eq!(config.degrade.state_dir, Some("/var/lib/lunasec".into()));
     let least = parse(LEAST, &[]);
     assert_eq!((config.limits, config.log, config.sweep), (least.limits, least.log, least.sweep));
+    assert_eq!(config.cache, least.cache);
     for field in CONFIG.fields {
         let line = field.line(&field.example());
         assert!(EXAMPLE.contains(&line) || AWS.contains(&line), "{}", field.full());
@@ -258,6 +273,8 @@ fn every_field_is_read_into_its_own_place() {
         storage: Storage::Embedded { path: "s".into() },
         keys: Keys::Local { path: "k".into() },
         degrade: Degrade { state_dir: Some("d".into()), ..Degrade::default() },
+        // See `sections_inside_others`.
+        cache: Cache::default(),
         limits: Limits {
             value: 1024,
             metadata: 2048,
@@ -321,18 +338,28 @@ fn variables_of_others_are_ignored() {
     assert_eq!(parse(LEAST, &others), parse(LEAST, &[]));
 }
 
+/// The fields of a section and of those inside it.
+fn fields_of(section: &str, body: &Value, names: &mut Vec<String>) {
+    let body = body.get("items").unwrap_or(body);
+    assert_eq!(body["additionalProperties"], false, "{section}");
+    for (field, body) in body["properties"].as_object().unwrap() {
+        let name = format!("{section}.{field}");
+        assert!(body["description"].as_str().unwrap().ends_with('.'), "{name}");
+        if body.get("properties").is_some() {
+            fields_of(&name, body, names);
+            continue;
+        }
+        assert!(body["default"] != body["examples"], "{name}");
+        names.push(name);
+    }
+}
+
 #[test]
 fn the_schema_has_the_fields_of_the_table() {
     let schema = schema();
     let mut names = Vec::new();
     for (section, body) in schema["properties"].as_object().unwrap() {
-        let body = body.get("items").unwrap_or(body);
-        assert_eq!(body["additionalProperties"], false, "{section}");
-        for (field, body) in body["properties"].as_object().unwrap() {
-            assert!(body["description"].as_str().unwrap().ends_with('.'), "{section}.{field}");
-            assert!(body["default"] != body["examples"], "{section}.{field}");
-            names.push(format!("{section}.{field}"));
-        }
+        fields_of(section, body, &mut names);
     }
     let mut expected: Vec<String> = CONFIG.fields.iter().map(|field| field.full()).collect();
     names.sort();
@@ -422,6 +449,7 @@ fn accepts(schema: &Value, value: &DeValue<'_>) {
             assert_eq!(schema["type"], "array");
             items.iter().for_each(|item| accepts(&schema["items"], item.get_ref()));
         }
+        DeValue::Table(_) if schema["properties"].is_object() => accepts_table(schema, value),
         DeValue::Table(pairs) => {
             assert_eq!(schema["type"], "object");
             for (_, text) in pairs {
@@ -441,6 +469,7 @@ fn the_reference_lists_every_field() {
         "| `listen` | `group` | none | Group that owns the socket. Without it, the group of the process. |",
         "| `storage` | `path` | required with kind `embedded` | The file that holds the records. |",
         "| `storage` | `path_style` | none; with kind `s3` | Whether requests name the bucket in the path instead of the host. Goes with `endpoint`. |",
+        "| `cache.grants` | `max` | `16 MiB` | Bytes of memory for them, all that they take included. At most 64 GiB. |",
         "| `limits` | `value` | `1 MiB` | Bytes of one value. At most 1 MiB. |",
         "| `clients` | `uid` | none | The user that it runs as. Without it any, as long as the group fits. |",
         "| `clients` | `require_grant` | `false` | Whether detokenize, metadata and delete need a grant of the user's session. |",
@@ -448,6 +477,55 @@ fn the_reference_lists_every_field() {
     ] {
         assert!(reference.lines().any(|other| other == line), "{line}");
     }
+}
+
+/// The same in one line, below its section, and from the environment.
+#[test]
+fn sections_inside_others() {
+    let grants = Remember {
+        max: 1 << 20,
+        soft: Duration::from_secs(5),
+        revocation: Duration::from_secs(6),
+        hard: Duration::from_secs(7),
+    };
+    let fields = ["max = \"1 MiB\"", "soft = \"5s\"", "revocation = \"6s\"", "hard = \"7s\""];
+    for name in ["values", "grants"] {
+        let expected = match name {
+            "values" => Cache { values: grants, ..Cache::default() },
+            _ => Cache { grants, ..Cache::default() },
+        };
+        for text in [
+            format!("[cache]\n{name} = {{ {} }}\n", fields.join(", ")),
+            format!("[cache.{name}]\n{}\n", fields.join("\n")),
+            format!("[cache]\n{name}.{}\n", fields.join(&format!("\n{name}."))),
+        ] {
+            assert_eq!(parse(&format!("{LEAST}{text}"), &[]).cache, expected, "{text}");
+        }
+    }
+    let pairs = [
+        ("LUNASEC_CACHE__GRANTS__MAX", "1 MiB"),
+        ("LUNASEC_CACHE__GRANTS__SOFT", "5s"),
+        ("LUNASEC_CACHE__GRANTS__REVOCATION", "6s"),
+        ("LUNASEC_CACHE__GRANTS__HARD", "7s"),
+    ];
+    let file = "[cache.grants]\nsoft = \"1s\"\n";
+    assert_eq!(parse(&format!("{LEAST}{file}"), &pairs).cache.grants, grants);
+}
+
+/// A clock that is not written goes with those that are.
+#[test]
+fn clocks_that_are_left_out() {
+    let of = |values: &str| {
+        let text = format!("{LEAST}[cache]\nvalues = {{ {values} }}\n");
+        let Remember { soft, revocation, hard, .. } = parse(&text, &[]).cache.values;
+        [soft, revocation, hard].map(|time| time.as_secs())
+    };
+    let day = 24 * 3600;
+    assert_eq!(of(""), [40, 60, day]);
+    assert_eq!(of("max = \"64 MiB\", soft = \"5m\", hard = \"24h\""), [300, 300, day]);
+    assert_eq!(of("revocation = \"30s\""), [30, 30, day]);
+    assert_eq!(of("hard = \"10s\""), [10, 10, 10]);
+    assert_eq!(of("soft = \"1s\""), [1, 60, day]);
 }
 
 #[test]

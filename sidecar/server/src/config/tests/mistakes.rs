@@ -58,7 +58,7 @@ fn unknown_names() {
         [
             "f:3:1: there is no section [lisen] / did you mean [listen]?",
             "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
-            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [limits], [log], [grants], [sweep], [[clients]], [[sessions]]",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [cache], [limits], [log], [grants], [sweep], [[clients]], [[sessions]]",
             "f:7:1: [log] has no field levle / did you mean level?",
             "f:8:1: [log] has no field socket / move it to [listen]",
             "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
@@ -195,12 +195,11 @@ fn what_later_versions_have() {
     let text = "[storage]\nkind = \"memory\"\n\
         [keys]\nkind = \"local\"\npath = \"k\"\n\
         [degrade]\nstandby_key_file = \"f\"\n\
-        [cache]\nvalues = { max = \"64 MiB\" }\n[audit]\n";
+        [audit]\n";
     let field = |line: usize, name: &str| {
         format!("f:{line}:1: {name} is not in this version yet / remove it")
     };
-    let expected =
-        [field(7, "degrade.standby_key_file"), field(8, "[cache]"), field(10, "[audit]")];
+    let expected = [field(7, "degrade.standby_key_file"), field(8, "[audit]")];
     assert_eq!(mistakes(text), expected);
 }
 
@@ -234,6 +233,56 @@ fn grants_that_would_all_be_refused() {
     assert_eq!(
         mistakes_with(LEAST, &[("LUNASEC_GRANTS__DEFAULT", "25h")]),
         [format!("LUNASEC_GRANTS__DEFAULT: {what}")]
+    );
+}
+
+#[test]
+fn clocks_that_do_not_come_one_after_the_other() {
+    let text = |text: &str| format!("[cache]\n{text}\n");
+    let instead = "give soft the shortest time, and hard the longest";
+    let values = "values = { soft = \"5m\", revocation = \"4m\" }";
+    let more_than = |section: &str, one: &str, other: &str| {
+        format!("cache.{section}.{one} is more than cache.{section}.{other} / {instead}")
+    };
+    let expected = format!("f:4:19: {}", more_than("values", "soft", "revocation"));
+    assert_eq!(more(&text(values)), [expected]);
+    let grants = "[cache.grants]\nrevocation = \"20m\"\n";
+    let expected = format!("f:4:14: {}", more_than("grants", "revocation", "hard"));
+    assert_eq!(more(grants), [expected]);
+    let pairs = [("LUNASEC_CACHE__VALUES__SOFT", "25h")];
+    let expected =
+        format!("LUNASEC_CACHE__VALUES__SOFT: {}", more_than("values", "soft", "revocation"));
+    assert_eq!(mistakes_with(LEAST, &pairs), [expected]);
+}
+
+#[test]
+fn what_is_wrong_inside_a_section_inside_another() {
+    let text = "[cache]\nvalues = { max = \"0 B\", sft = \"1s\", hard = 5 }\ngrants = 7\nvalue = {}\nsoft = \"1s\"\n[cache.tokens]\n";
+    assert_eq!(
+        more(text),
+        [
+            "f:4:18: cache.values.max is \"0 B\", which is nothing at all / write max = \"64 MiB\" or less, but not 0 B",
+            "f:4:25: [cache.values] has no field sft / did you mean soft?",
+            "f:4:44: cache.values.hard is a whole number, which should be text in quotes / write hard = \"1d\"",
+            "f:5:10: cache.grants is a whole number, which should be a table / write [cache.grants] and its fields below",
+            "f:6:1: [cache] has no field value / did you mean [cache.values]?",
+            "f:7:1: [cache] has no field soft / move it to [cache.values] or [cache.grants]",
+            "f:8:8: [cache] has no field tokens / remove it; the fields of [cache] are values, grants",
+        ]
+    );
+    let pairs = [("LUNASEC_CACHE__VALUES__MAX", "65 GiB"), ("LUNASEC_CACHE__GRANTS__MAXX", "1 B")];
+    assert_eq!(
+        mistakes_with(LEAST, &pairs),
+        [
+            "LUNASEC_CACHE__GRANTS__MAXX: there is no such setting / did you mean LUNASEC_CACHE__GRANTS__MAX?",
+            "LUNASEC_CACHE__VALUES__MAX: cache.values.max is \"65 GiB\", which is more than the maximum, 64 GiB / set LUNASEC_CACHE__VALUES__MAX=64 GiB or less",
+        ]
+    );
+    assert_eq!(
+        more("cache = 1\n"),
+        [
+            "f:3:1: cache is a whole number, which should be one section / write [cache] and its fields below"
+        ]
     );
 }
 
@@ -290,7 +339,7 @@ fn variables_are_named() {
     assert_eq!(
         mistakes_with(LEAST, &pairs),
         [
-            "LUNASEC_CACHE__VALUES: this is not in this version yet / unset it",
+            "LUNASEC_CACHE__VALUES: there is no such setting / did you mean LUNASEC_CACHE__VALUES__MAX?",
             "LUNASEC_DEGRADE__STATE_DIR: degrade.state_dir is \"\", which is empty / set LUNASEC_DEGRADE__STATE_DIR=/var/lib/lunasec",
             "LUNASEC_FOO__BAR: there is no such setting / unset it; a variable is LUNASEC_, a section, two underscores and a field",
             "LUNASEC_LIMITS__REQUESTS: limits.requests is \"many\", which is not a whole number / set LUNASEC_LIMITS__REQUESTS=1024, in digits",

@@ -465,6 +465,54 @@ async fn while_the_keeper_is_away_an_aged_key_is_not_unwrapped_by_every_request(
     assert_eq!(world.unwrapped() - unwrapped, 1);
 }
 
+/// What opens says how old it is past its age, and any key while the keeper is known to be away.
+#[tokio::test]
+async fn a_key_says_its_age_where_it_should_not_be_that_old_or_its_keeper_is_away() {
+    let world = World::new();
+    let keyring = world.keyring();
+    let first = keyring.current(&world.namespace).await.unwrap();
+    let open = async || keyring.opening(&world.namespace, first.id).await.unwrap().age;
+    let index = async || keyring.index(&world.namespace).await.unwrap().age;
+    let sealing = || keyring.sealing_age(&world.namespace);
+    assert_eq!((open().await, index().await, sealing()), (None, None, None));
+    world.clock.pass(MINUTE);
+    world.keeper.away();
+    // Nobody has asked it yet.
+    assert_eq!((open().await, index().await, sealing()), (None, None, None));
+    let other = Namespace::parse("other").unwrap();
+    assert!(keyring.current(&other).await.is_err());
+    assert_eq!(
+        (open().await, index().await, sealing()),
+        (Some(MINUTE), Some(MINUTE), Some(MINUTE))
+    );
+    world.clock.pass(2 * limits::KEY_RETRY);
+    assert_eq!((open().await, index().await, sealing()), (None, None, None));
+    assert!(keyring.current(&other).await.is_err());
+    assert!(open().await.is_some());
+    world.keeper.fail(None);
+    keyring.current(&other).await.unwrap();
+    assert_eq!((open().await, index().await, sealing()), (None, None, None));
+
+    // A keeper that refuses is there.
+    world.keeper.fail(Some(KeyError::Refused("no".into())));
+    assert!(keyring.current(&Namespace::parse("third").unwrap()).await.is_err());
+    assert_eq!((open().await, index().await, sealing()), (None, None, None));
+
+    world.keeper.away();
+    world.clock.pass(limits::KEY_AGE);
+    let old = MINUTE + 2 * limits::KEY_RETRY + limits::KEY_AGE;
+    for _ in 0..3 {
+        assert_eq!(open().await, Some(old));
+        // Past its epoch and not made anew.
+        assert_eq!(keyring.current(&world.namespace).await.unwrap().id, first.id);
+        assert_eq!(sealing(), Some(old));
+    }
+    world.keeper.fail(None);
+    world.clock.pass(limits::KEY_RETRY);
+    assert_ne!(keyring.current(&world.namespace).await.unwrap().id, first.id);
+    assert_eq!((open().await, sealing()), (None, None));
+}
+
 #[tokio::test]
 async fn a_key_that_is_not_there_or_damaged_is_said_to_be() {
     let world = World::new();

@@ -25,7 +25,7 @@ use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::Held;
-use crate::store::Name;
+use crate::{store::Name, vault::name_of};
 
 /// What an object opened to, and the object's bytes.
 pub(super) struct Opened<T>(Mutex<Option<(Box<[u8]>, T)>>);
@@ -176,8 +176,7 @@ fn find<T>(
         return place;
     }
     let subject = subject();
-    let name = Name::record(subject.namespace(), &subject.locator());
-    let place = Arc::new(Place { name, opened: Opened::default() });
+    let place = Arc::new(Place { name: name_of(&subject), opened: Opened::default() });
     places.insert(digest, Arc::clone(&place));
     place
 }

@@ -17,7 +17,7 @@ use super::{Held, Known, contended, grant_subject, together};
 use crate::{
     failure::Failure,
     store::StoreError,
-    vault::{Call, Vault, millis},
+    vault::{Age, Call, Vault, millis},
 };
 
 /// What revoking did.
@@ -99,9 +99,9 @@ impl Vault {
     async fn session_to_revoke(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
         match self.session_now(call, session).await {
             Err(failure) if failure.code == Code::Corrupted => {
-                let place = self.session_place(call, session).await?;
+                let (place, _) = self.session_place(call, session).await?;
                 let version = self.store.get_now(&place.name).await?.map(|object| object.version);
-                Ok(Known { place, state: None, version, age: None, unknown: false })
+                Ok(Known { place, state: None, version, age: Age::default(), unknown: false })
             }
             known => known,
         }

@@ -24,7 +24,7 @@ impl Vault {
         let known = &known;
         let verify = |token, value: Arc<Place<Seen>>| async move {
             let Verified { verdict, age } = self.verdict(call, known, token, action).await?;
-            let age = age.max(self.exists(call, &value, token).await?);
+            let age = age.older(self.exists(call, &value, token).await?);
             Ok(Verified { verdict, age })
         };
         Ok(self.each(call, tokens, verify).await)
