@@ -27,7 +27,7 @@ use crate::{
     keys::{KeyError, KeyFileError},
     listen::{self, Bound, SocketError},
     platform::Hardening,
-    report::Report,
+    report::{Observed, Report},
     sessions::Sessions,
     stack::Stack,
     store::StoreError,
@@ -164,16 +164,16 @@ impl App {
             }
             None => (store, None),
         };
-        let report = Arc::new(Report::new(
-            Arc::clone(&keyring),
-            opener.caches(),
-            Arc::clone(&idempotency),
-            Arc::clone(&telemetry),
-            Arc::clone(&clock),
+        let report = Arc::new(Report::new(Observed {
+            keyring: Arc::clone(&keyring),
+            caches: opener.caches(),
+            idempotency: Arc::clone(&idempotency),
+            telemetry: Arc::clone(&telemetry),
+            clock: Arc::clone(&clock),
             state,
-            journal.clone(),
+            journal: journal.clone(),
             hardening,
-        ));
+        }));
         let first_id = u64::from_be_bytes(random(&*entropy)?);
         let memory = Memory::new(random(&*entropy)?);
         let vault = Arc::new(Vault {

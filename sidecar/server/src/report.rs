@@ -19,18 +19,29 @@ use crate::{
     vault::Age,
 };
 
+/// What is reported of.
+pub struct Observed {
+    /// The data keys.
+    pub keyring: Arc<Keyring>,
+    /// What is remembered of the store.
+    pub caches: Arc<Caches>,
+    /// What retries get.
+    pub idempotency: Arc<Idempotency>,
+    /// The metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The state directory, where there is one.
+    pub state: Option<Arc<Dependency>>,
+    /// Where writes wait for storage, if they do.
+    pub journal: Option<Arc<Journal>>,
+    /// What protects the process.
+    pub hardening: Hardening,
+}
+
 /// See the module.
 pub struct Report {
-    keyring: Arc<Keyring>,
-    caches: Arc<Caches>,
-    idempotency: Arc<Idempotency>,
-    telemetry: Arc<Telemetry>,
-    clock: Arc<dyn Clock>,
-    /// The state directory, where there is one.
-    state: Option<Arc<Dependency>>,
-    /// Where writes wait for storage, if they do.
-    journal: Option<Arc<Journal>>,
-    hardening: Hardening,
+    of: Observed,
     started: std::time::Duration,
     ready: watch::Sender<bool>,
     issuers: ArcSwap<Vec<Arc<Issuer>>>,
@@ -38,31 +49,9 @@ pub struct Report {
 
 impl Report {
     /// Ready from now on.
-    pub fn new(
-        keyring: Arc<Keyring>,
-        caches: Arc<Caches>,
-        idempotency: Arc<Idempotency>,
-        telemetry: Arc<Telemetry>,
-        clock: Arc<dyn Clock>,
-        state: Option<Arc<Dependency>>,
-        journal: Option<Arc<Journal>>,
-        hardening: Hardening,
-    ) -> Self {
-        let (started, ready) = (clock.monotonic(), watch::Sender::new(true));
-        let issuers = ArcSwap::default();
-        Self {
-            keyring,
-            caches,
-            idempotency,
-            telemetry,
-            clock,
-            state,
-            journal,
-            hardening,
-            started,
-            ready,
-            issuers,
-        }
+    pub fn new(of: Observed) -> Self {
+        let (started, ready) = (of.clock.monotonic(), watch::Sender::new(true));
+        Self { of, started, ready, issuers: ArcSwap::default() }
     }
 
     /// Who makes JWTs from now on.
@@ -91,58 +80,58 @@ impl Report {
 
     /// The metrics' text.
     pub fn metrics(&self) -> String {
-        if let Some(age) = self.keyring.age() {
-            self.telemetry.data_key_age(age);
+        if let Some(age) = self.of.keyring.age() {
+            self.of.telemetry.data_key_age(age);
         }
         let Pending { count, age, .. } = self.pending();
-        self.telemetry.journal(count, age);
-        let (values, grants) = (self.caches.values(), self.caches.grants());
-        self.telemetry.cache_bytes(Remembered::Values, values.bytes);
-        self.telemetry.cache_bytes(Remembered::Grants, grants.bytes);
-        self.telemetry.cache_bytes(Remembered::DataKeys, self.keyring.held_bytes() as u64);
-        self.telemetry.render()
+        self.of.telemetry.journal(count, age);
+        let (values, grants) = (self.of.caches.values(), self.of.caches.grants());
+        self.of.telemetry.cache_bytes(Remembered::Values, values.bytes);
+        self.of.telemetry.cache_bytes(Remembered::Grants, grants.bytes);
+        self.of.telemetry.cache_bytes(Remembered::DataKeys, self.of.keyring.held_bytes() as u64);
+        self.of.telemetry.render()
     }
 
     fn pending(&self) -> Pending {
-        self.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default()
+        self.of.journal.as_ref().map(|journal| journal.pending()).unwrap_or_default()
     }
 
     /// Counts an answer that says how old it is.
     pub fn degraded(&self, age: Age) {
         if let Some(reason) = age.reason() {
-            self.telemetry.degraded(reason);
+            self.of.telemetry.degraded(reason);
         }
     }
 
     /// Everything else.
     pub fn status(&self) -> api::Status {
-        let mut keys = describe(&self.telemetry.keys);
-        if self.keyring.extended() {
+        let mut keys = describe(&self.of.telemetry.keys);
+        if self.of.keyring.extended() {
             keys.state = api::DependencyState::Degraded;
             keys.reason = Some("the data key's epoch is extended".into());
         }
         let pending = self.pending();
         api::Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            uptime_seconds: self.clock.monotonic().saturating_sub(self.started).as_secs(),
+            uptime_seconds: self.of.clock.monotonic().saturating_sub(self.started).as_secs(),
             dependencies: api::Dependencies {
-                storage: describe(&self.telemetry.storage),
+                storage: describe(&self.of.telemetry.storage),
                 keys,
-                state: self.state.as_deref().map(describe),
+                state: self.of.state.as_deref().map(describe),
             },
             issuers: self.issuers.load().iter().map(|issuer| describe_issuer(issuer)).collect(),
             caches: api::Caches {
-                data_keys: self.keyring.held_count() as u64,
-                idempotency_keys: self.idempotency.count(),
-                values: describe_cache(self.caches.values()),
-                grants: describe_cache(self.caches.grants()),
+                data_keys: self.of.keyring.held_count() as u64,
+                idempotency_keys: self.of.idempotency.count(),
+                values: describe_cache(self.of.caches.values()),
+                grants: describe_cache(self.of.caches.grants()),
             },
             journal: api::Journal { pending: pending.count, oldest_seconds: pending.age.as_secs() },
             process: api::Process {
-                core_dumps_off: self.hardening.core_dumps_off,
-                untraceable: self.hardening.untraceable,
-                memory_locked: self.hardening.memory_locked.is_ok(),
-                reason: self.hardening.memory_locked.err().map(Into::into),
+                core_dumps_off: self.of.hardening.core_dumps_off,
+                untraceable: self.of.hardening.untraceable,
+                memory_locked: self.of.hardening.memory_locked.is_ok(),
+                reason: self.of.hardening.memory_locked.err().map(Into::into),
             },
         }
     }
