@@ -224,6 +224,13 @@ pub const REPLAY_CONCURRENCY: usize = 32;
 /// The longest pause after something could not be replayed.
 pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Bytes of what is kept of storage on this machine's disk, unless the operator says otherwise, and at most.
+pub const DISK_CACHE_BYTES: usize = 256 * MIB;
+/// See [`DISK_CACHE_BYTES`].
+pub const DISK_CACHE_BYTES_MOST: usize = 4_096 * MIB;
+/// Objects that wait to be written there; more are not kept.
+pub const KEPT_QUEUE: usize = 1_024;
+
 /// How far this machine's clock may be from storage's before it is reported.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 

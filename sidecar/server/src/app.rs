@@ -24,7 +24,7 @@ use crate::{
     idempotency::{self, DiskEntries, Entries, Idempotency, MemoryEntries, local_secret},
     journal::{Journal, Replayer},
     keyed::KeyedLocks,
-    keys::{KeyError, KeyFileError},
+    keys::{KeyError, KeyFileError, StandbyError},
     listen::{self, Bound, SocketError},
     platform::Hardening,
     report::{Observed, Report},
@@ -51,6 +51,9 @@ pub enum StartError {
     /// The key file.
     #[error("{0}")]
     KeyFile(#[from] KeyFileError),
+    /// What data keys are kept in for a restart.
+    #[error("degrade.standby_key_file: {0}")]
+    Standby(#[from] StandbyError),
     /// The key file is gone and the store is not empty.
     #[error(
         "{store} holds data keys, and the key file {keys} that they are wrapped under is missing; restore it from a backup: without it no value can be read"

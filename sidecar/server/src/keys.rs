@@ -11,6 +11,7 @@ mod kms;
 mod local;
 mod measured;
 mod retried;
+mod standby;
 
 pub use guarded::Guarded;
 pub use keyring::{Key, Keyring, Opening, Rewrapped, Settings};
@@ -18,6 +19,7 @@ pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};
 pub use measured::Measured;
 pub use retried::Retried;
+pub use standby::{Standby, StandbyError};
 
 /// Wraps data keys under a key that never leaves its keeper. KMS is one keeper, a local file another.
 #[async_trait]
@@ -93,6 +95,14 @@ impl KeyError {
     /// Whether it says that the keeper is away, which opens the breaker.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether it is no answer of the keeper, or of the store that shares the keys: then what was kept serves.
+    pub fn is_no_answer(&self) -> bool {
+        match self {
+            Self::Store(error) => error.may_pass(),
+            error => error.may_pass(),
+        }
     }
 
     /// Whether another attempt may succeed.

@@ -1,6 +1,9 @@
 //! Opens what the configuration names: the store and the keeper of keys, each with its decorators.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use lunasec_core::limits;
 use tokio::sync::OnceCell;
@@ -13,7 +16,7 @@ use crate::{
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
     env::{Clock, Entropy},
     journal::{self, Bounds, DiskLedger, Journal},
-    keys::{self, KeyError, Keyring, Kms, LocalKeys, Wrapper},
+    keys::{self, KeyError, Keyring, Kms, LocalKeys, Standby, Wrapper},
     store::{self, Ages, Cached, Caches, Clocks, EmbeddedStore, MemoryStore, Name, S3Store, Store},
     telemetry::{Dependency, Remembered, Telemetry},
 };
@@ -106,7 +109,16 @@ impl Opener {
                 let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
                 let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
-                self.remembering(guarded, Some(breaker))
+                match self.disk_cache() {
+                    Some(path) => {
+                        prepare_directory(&path)?;
+                        let (clock, most) =
+                            (Arc::clone(&self.clock), self.config.degrade.disk_cache_bytes);
+                        let kept = store::Kept::open(guarded, &path, clock, self.ages(), most);
+                        self.remembering(kept.await?, Some(breaker))
+                    }
+                    None => self.remembering(guarded, Some(breaker)),
+                }
             }
         })
     }
@@ -150,12 +162,35 @@ impl Opener {
         store: impl Store + 'static,
         breaker: Option<Arc<Breaker>>,
     ) -> Arc<dyn Store> {
+        let (clock, caches) = (Arc::clone(&self.clock), Arc::clone(&self.caches));
+        Arc::new(Cached::new(store, clock, self.ages(), caches, breaker))
+    }
+
+    fn ages(&self) -> Ages {
         let clocks =
             |it: &Remember| Clocks { soft: it.soft, revocation: it.revocation, hard: it.hard };
         let config::Cache { values, grants } = &self.config.cache;
-        let ages = Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() };
-        let (clock, caches) = (Arc::clone(&self.clock), Arc::clone(&self.caches));
-        Arc::new(Cached::new(store, clock, ages, caches, breaker))
+        Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() }
+    }
+
+    fn disk_cache(&self) -> Option<PathBuf> {
+        let degrade = &self.config.degrade;
+        let directory = degrade.state_dir.as_ref().filter(|_| degrade.disk_cache)?;
+        Some(directory.join("cache.redb"))
+    }
+
+    /// What data keys are kept in for a restart.
+    fn standby(&self) -> Result<Option<Arc<Standby>>, StartError> {
+        let degrade = &self.config.degrade;
+        let Some((directory, key)) =
+            degrade.state_dir.as_ref().zip(degrade.standby_key_file.as_ref())
+        else {
+            return Ok(None);
+        };
+        let path = directory.join("standby.redb");
+        prepare_directory(&path)?;
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        Ok(Some(Arc::new(Standby::open(&path, key, clock, entropy)?)))
     }
 
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be
@@ -181,16 +216,21 @@ impl Opener {
 
     /// A keyring of which nothing is proven.
     pub fn plain_keyring(&self, store: &Arc<dyn Store>, wrapper: Arc<dyn Wrapper>) -> Arc<Keyring> {
+        Arc::new(self.new_keyring(store, wrapper))
+    }
+
+    fn new_keyring(&self, store: &Arc<dyn Store>, wrapper: Arc<dyn Wrapper>) -> Keyring {
         let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
         let keyring = Keyring::new(store, wrapper, clock, keys::Settings::default());
-        Arc::new(keyring.counted(self.telemetry.cache(Remembered::DataKeys)))
+        keyring.counted(self.telemetry.cache(Remembered::DataKeys))
     }
 
     /// The keyring of a store, proven to fit its keys. Where that takes a network, the proof is not
     /// waited for: a sidecar starts whatever is away, and says what is.
     pub async fn keyring(&self, store: &Arc<dyn Store>) -> Result<Arc<Keyring>, StartError> {
         let wrapper = self.wrapper(&**store).await?;
-        let keyring = self.plain_keyring(store, wrapper);
+        let keyring = self.new_keyring(store, wrapper).with_standby(self.standby()?);
+        let keyring = Arc::new(keyring);
         if self.is_remote() {
             tokio::spawn(probe(Arc::clone(&keyring)));
             return Ok(keyring);

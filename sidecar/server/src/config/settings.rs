@@ -100,6 +100,12 @@ pub struct KmsKeys {
 pub struct Degrade {
     /// Directory for local state. Without one, idempotency keys are remembered in memory only.
     pub state_dir: Option<PathBuf>,
+    /// The key under which data keys are kept for a restart; none where they are not.
+    pub standby_key_file: Option<PathBuf>,
+    /// Whether what was read and written is kept for a restart.
+    pub disk_cache: bool,
+    /// Bytes of that.
+    pub disk_cache_bytes: usize,
     /// What becomes of writes while storage does not answer.
     pub on_storage_outage: OnOutage,
     /// Bytes of what waits in the journal.
@@ -112,6 +118,9 @@ impl Default for Degrade {
     fn default() -> Self {
         Self {
             state_dir: None,
+            standby_key_file: None,
+            disk_cache: false,
+            disk_cache_bytes: limits::DISK_CACHE_BYTES,
             on_storage_outage: OnOutage::default(),
             journal_bytes: limits::JOURNAL_BYTES,
             journal_age: limits::JOURNAL_AGE,

@@ -30,8 +30,13 @@ pub(super) struct Table {
 pub(super) static CONFIG: Table = Table {
     sections: SECTIONS,
     fields: FIELDS,
-    later: &[("audit", ""), ("degrade", "standby_key_file")],
-    beside: &[("storage", "path_style", "endpoint")],
+    later: &[("audit", "")],
+    beside: &[
+        ("storage", "path_style", "endpoint"),
+        ("degrade", "standby_key_file", "state_dir"),
+        ("degrade", "disk_cache", "state_dir"),
+        ("degrade", "disk_cache_bytes", "disk_cache"),
+    ],
     either: &[("clients", "uid", "gid")],
 };
 
@@ -211,6 +216,27 @@ const FIELDS: &[Field] = &[
         Need::Optional("/var/lib/lunasec"),
         Kind::Path(|d| &mut d.degrade.state_dir),
         "Directory for local state. Without it, idempotency keys do not survive a restart.",
+    ),
+    field(
+        "degrade",
+        "standby_key_file",
+        Need::Optional("/etc/lunasec/standby.key"),
+        Kind::Path(|d| &mut d.degrade.standby_key_file),
+        "File of a key, like that of `keys.path`. With it data keys outlive a restart in `state_dir`, so that work goes on with KMS or storage away. What it weakens: whoever has both that directory and this key has the data keys, without KMS and without its log.",
+    ),
+    field(
+        "degrade",
+        "disk_cache",
+        Need::Default,
+        Kind::Switch(|d| &mut d.degrade.disk_cache),
+        "Whether what was read and written is kept in `state_dir`, sealed, so that it opens after a restart with storage away. What it weakens: a delete or revoke made elsewhere meanwhile goes unseen until storage is back, or for `hard` of `[cache]`.",
+    ),
+    field(
+        "degrade",
+        "disk_cache_bytes",
+        Need::Default,
+        Kind::Size { most: limits::DISK_CACHE_BYTES_MOST, at: |d| &mut d.degrade.disk_cache_bytes },
+        "Bytes of that. The oldest goes first.",
     ),
     field(
         "degrade",

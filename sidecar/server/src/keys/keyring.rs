@@ -21,7 +21,7 @@ use lunasec_core::{
     secret::DataKey,
 };
 
-use super::{Context, KeyError, Purpose, Wrapper};
+use super::{Context, KeyError, Purpose, Standby, Wrapper};
 use crate::{
     env::Clock,
     keyed::KeyedLocks,
@@ -144,6 +144,8 @@ const INDEX: &str = "index";
 struct Unwrapped {
     key: Arc<DataKey>,
     at: Duration,
+    /// How old it was then.
+    before: Duration,
     /// Past its age it serves until then, while one request tries to unwrap it anew or has failed to.
     pause: Duration,
 }
@@ -185,6 +187,8 @@ pub struct Keyring {
     clock: Arc<dyn Clock>,
     settings: Settings,
     held: Mutex<Held>,
+    /// What outlives a restart, where the operator wants that.
+    standby: Option<Arc<Standby>>,
     /// Many requests that miss the same key make one call.
     flights: KeyedLocks<Slot>,
     preparing: AtomicBool,
@@ -208,6 +212,7 @@ impl Keyring {
             clock,
             settings,
             held: Mutex::default(),
+            standby: None,
             flights: KeyedLocks::default(),
             preparing: AtomicBool::new(false),
             looking: AtomicBool::new(false),
@@ -219,6 +224,11 @@ impl Keyring {
     /// The same, counting how often memory has the key.
     pub fn counted(self, series: CacheSeries) -> Self {
         Self { series, ..self }
+    }
+
+    /// The same, keeping keys for a restart.
+    pub fn with_standby(self, standby: Option<Arc<Standby>>) -> Self {
+        Self { standby, ..self }
     }
 
     /// The key to seal with now.
@@ -246,8 +256,49 @@ impl Keyring {
                 self.make_current(namespace, &key);
                 Ok(key)
             }
-            Err(error) => self.extend(namespace, now, error),
+            Err(error) => match self.extend(namespace, now, error) {
+                Err(error) => self.kept_current(namespace, now, error).await,
+                extended => extended,
+            },
         }
+    }
+
+    /// The newest key that was kept for a restart, while nobody can be asked for any.
+    async fn kept_current(
+        &self,
+        namespace: &Namespace,
+        now: Millis,
+        error: KeyError,
+    ) -> Result<Key, KeyError> {
+        let Some(standby) = self.standby.as_ref().filter(|_| error.is_no_answer()) else {
+            return Err(error);
+        };
+        let Some(id) = standby.newest(namespace).await.filter(|id| self.may_extend(*id, now))
+        else {
+            return Err(error);
+        };
+        let key = self.kept(&Slot::data(namespace, id), error).await?;
+        let key = Key { id, key: Arc::clone(&key) };
+        let mut held = self.held();
+        held.make_current(namespace, &key, self.settings.capacity);
+        held.pause.insert(namespace.clone(), self.clock.monotonic() + self.settings.retry);
+        Ok(key)
+    }
+
+    /// A key that was kept for a restart, while nobody can be asked for it, for as long as if there had been none.
+    async fn kept(&self, slot: &Slot, error: KeyError) -> Result<Opening, KeyError> {
+        let Some(standby) = self.standby.as_ref().filter(|_| error.is_no_answer()) else {
+            return Err(error);
+        };
+        let Some(kept) = standby.find(&slot.name(), slot.purpose()).await else {
+            return Err(error);
+        };
+        let age = Duration::from_millis(self.clock.now().saturating_sub(kept.at));
+        if age >= self.settings.extension {
+            return Err(error);
+        }
+        let key = self.hold_since(slot, kept.key, age);
+        Ok(Opening { key, age: Some(age) })
     }
 
     /// The key that a record names.
@@ -287,7 +338,10 @@ impl Keyring {
             (Ok(None), Purpose::Data) => {
                 Err(KeyError::Corrupted(format!("the keyring has no {:?}", slot.name())))
             }
-            (Err(error), _) => self.aged(&slot, error),
+            (Err(error), _) => match self.aged(&slot, error) {
+                Err(error) => self.kept(&slot, error).await,
+                aged => aged,
+            },
         }
     }
 
@@ -438,6 +492,9 @@ impl Keyring {
     fn aged(&self, slot: &Slot, error: KeyError) -> Result<Opening, KeyError> {
         let (now, mut held) = (self.clock.monotonic(), self.held());
         if is_refusal(&error) {
+            if let Some(standby) = &self.standby {
+                standby.forget(slot.name());
+            }
             // What is refused to so many is none of theirs to remember.
             if held.refused.len() >= self.settings.capacity {
                 held.refused.clear();
@@ -456,10 +513,20 @@ impl Keyring {
     }
 
     fn held_for(&self, unwrapped: &Unwrapped) -> Duration {
-        self.clock.monotonic().saturating_sub(unwrapped.at)
+        self.clock.monotonic().saturating_sub(unwrapped.at) + unwrapped.before
     }
 
+    /// A key that the keeper has just given.
     fn hold(&self, slot: &Slot, key: DataKey) -> Arc<DataKey> {
+        let key = self.hold_since(slot, key, Duration::ZERO);
+        if let Some(standby) = &self.standby {
+            standby.keep(slot.name(), slot.purpose(), Arc::clone(&key));
+        }
+        key
+    }
+
+    /// A key that the keeper gave so long ago.
+    fn hold_since(&self, slot: &Slot, key: DataKey, before: Duration) -> Arc<DataKey> {
         let key = Arc::new(key);
         let mut held = self.held();
         if held.unwrapped.len() >= self.settings.capacity && !held.unwrapped.contains_key(slot) {
@@ -470,7 +537,8 @@ impl Keyring {
         }
         let at = self.clock.monotonic();
         held.refused.remove(slot);
-        held.unwrapped.insert(slot.clone(), Unwrapped { key: Arc::clone(&key), at, pause: at });
+        let unwrapped = Unwrapped { key: Arc::clone(&key), at, before, pause: at };
+        held.unwrapped.insert(slot.clone(), unwrapped);
         key
     }
 
@@ -601,5 +669,7 @@ fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod standby_tests;
 #[cfg(test)]
 mod tests;

@@ -114,7 +114,7 @@ impl LocalKeys {
         Ok(Self { keys, entropy })
     }
 
-    fn wrap(&self, context: &Context<'_>, key: &DataKey) -> Result<Vec<u8>, KeyError> {
+    pub(super) fn wrap(&self, context: &Context<'_>, key: &DataKey) -> Result<Vec<u8>, KeyError> {
         let current = self
             .keys
             .first()

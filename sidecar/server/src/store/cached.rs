@@ -69,7 +69,7 @@ impl Default for Ages {
 }
 
 impl Ages {
-    fn of(&self, what: Remembering) -> Clocks {
+    pub(super) fn of(&self, what: Remembering) -> Clocks {
         match what {
             Remembering::Value => self.value,
             Remembering::Grant => self.grant,
@@ -165,6 +165,8 @@ impl<S: Store> Shared<S> {
         }
         flights.under_way.remove(name);
         match found {
+            // It comes from a disk, because the store is away: that makes it no younger.
+            Ok(Some(Object { age: Some(_), .. })) => {}
             Ok(object) => self.learn(name, object.clone(), asked),
             Err(StoreError::Corrupted(_)) => self.caches.put(name, None),
             Err(_) => {}

@@ -20,7 +20,7 @@ const MIDNIGHT: Millis = 1_763_942_400_000;
 
 /// Counts what it does, answers only after others had their turn, and fails when told to.
 #[derive(Default)]
-struct FakeKeeper {
+pub(super) struct FakeKeeper {
     failure: Mutex<Option<KeyError>>,
     /// The lock that `make` waits for: a keeper that hangs while it is held.
     hang: tokio::sync::Mutex<()>,
@@ -32,11 +32,11 @@ struct FakeKeeper {
 }
 
 impl FakeKeeper {
-    fn fail(&self, error: Option<KeyError>) {
+    pub(super) fn fail(&self, error: Option<KeyError>) {
         *self.failure.lock().unwrap() = error;
     }
 
-    fn away(&self) {
+    pub(super) fn away(&self) {
         self.fail(Some(KeyError::Unavailable("away".into())));
     }
 
@@ -87,15 +87,15 @@ impl Wrapper for FakeKeeper {
 }
 
 /// Shared by all the keyrings of a test.
-struct World {
-    store: Arc<MemoryStore>,
-    keeper: Arc<FakeKeeper>,
-    clock: Arc<FakeClock>,
-    namespace: Namespace,
+pub(super) struct World {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) keeper: Arc<FakeKeeper>,
+    pub(super) clock: Arc<FakeClock>,
+    pub(super) namespace: Namespace,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = FakeClock::at(MIDNIGHT);
         Self {
             store: Arc::default(),

@@ -1,0 +1,185 @@
+//! Data keys over a restart: the state directory holds them, wrapped under a key that the operator mounts.
+//!
+//! Whoever has both the directory and that key has the data keys, without KMS and without its log: that is the
+//! price, and why there is no standby key unless the operator gives one. It serves only while storage or the
+//! keeper give no answer; a keeper that refuses makes it forget the key.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `keys` | name of the wrapped key in storage | when the keeper last gave it (u64), then the key, wrapped as in [`super::local`]; the time is part of its context |
+//! | `clock` | `seen` | the highest time of the wall clock that was seen |
+
+use std::{path::Path, sync::Arc};
+
+use lunasec_core::{
+    ids::{KeyId, Millis, Namespace},
+    secret::DataKey,
+};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+
+use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
+use crate::{
+    db::{Db, DbError},
+    env::{Clock, Entropy},
+    store::Name,
+};
+
+const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
+const CLOCK: TableDefinition<&str, u64> = TableDefinition::new("clock");
+const SEEN: &str = "seen";
+const TIME_LEN: usize = 8;
+
+/// See the module.
+pub struct Standby {
+    db: Db,
+    wrapper: LocalKeys,
+    clock: Arc<dyn Clock>,
+}
+
+/// A key that was kept, and when the keeper last gave it.
+pub(super) struct Kept {
+    pub(super) key: DataKey,
+    pub(super) at: Millis,
+}
+
+/// Why there is no standby.
+#[derive(Debug, thiserror::Error)]
+pub enum StandbyError {
+    /// The operator's key.
+    #[error("{0}")]
+    Key(#[from] KeyFileError),
+    /// The file of the state directory.
+    #[error("{0}")]
+    Db(#[from] DbError),
+}
+
+impl Standby {
+    /// Opens or creates the file.
+    pub fn open(
+        path: &Path,
+        key: &Path,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StandbyError> {
+        let wrapper = LocalKeys::open(key, entropy)?;
+        Ok(Self { db: Db::open(path)?, wrapper, clock })
+    }
+
+    /// Keeps a key that the keeper has just given. On the side: what cannot be kept is missed later, and not now.
+    pub(super) fn keep(self: &Arc<Self>, name: Name, purpose: Purpose, key: Arc<DataKey>) {
+        let standby = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = standby.write(&name, purpose, &key).await {
+                tracing::warn!(?name, error, "a data key could not be kept for a restart");
+            }
+        });
+    }
+
+    async fn write(&self, name: &Name, purpose: Purpose, key: &DataKey) -> Result<(), String> {
+        let (at, namespace) = (self.clock.now(), name.namespace());
+        let namespace = namespace.ok_or("it is no key's name")?;
+        let wrapped = self.wrapper.wrap(&context(&namespace, &told(name, at), purpose), key);
+        let wrapped = wrapped.map_err(|error| error.to_string())?;
+        let row = [&at.to_be_bytes()[..], &wrapped].concat();
+        let name = name.clone();
+        let write = move |transaction: &WriteTransaction| {
+            transaction.open_table(KEYS)?.insert(name.as_str(), row.as_slice())?;
+            see(transaction, at)
+        };
+        self.db.write(write).await.map_err(|error| error.to_string())
+    }
+
+    /// Forgets a key that the keeper refuses.
+    pub(super) fn forget(self: &Arc<Self>, name: Name) {
+        let standby = Arc::clone(self);
+        tokio::spawn(async move {
+            let written = standby.db.write(move |transaction| {
+                transaction.open_table(KEYS)?.remove(name.as_str())?;
+                Ok(())
+            });
+            if let Err(error) = written.await {
+                tracing::error!(%error, "a data key that is refused is still kept for a restart");
+            }
+        });
+    }
+
+    /// A key; none where none was kept, or the clock was set back since, so that nobody knows how old it is.
+    pub(super) async fn find(&self, name: &Name, purpose: Purpose) -> Option<Kept> {
+        let (wanted, now) = (name.clone(), self.clock.now());
+        let read = move |transaction: &ReadTransaction| read(transaction, &wanted, now);
+        let row = self.db.read(read).await.inspect_err(unreadable).ok()??;
+        let (at, wrapped) = row.split_first_chunk::<TIME_LEN>()?;
+        let at = Millis::from_be_bytes(*at);
+        let namespace = name.namespace()?;
+        let told = told(name, at);
+        let context = context(&namespace, &told, purpose);
+        let key = self.wrapper.unwrap(&context, wrapped).await;
+        key.inspect_err(unreadable).ok().map(|key| Kept { key, at })
+    }
+
+    /// The newest key of a namespace that seals.
+    pub(super) async fn newest(&self, namespace: &Namespace) -> Option<KeyId> {
+        let prefix = format!("{}{}/", Name::KEYS, namespace.as_str());
+        let names = self.db.read(move |transaction| names(transaction, &prefix)).await;
+        let names = names.inspect_err(unreadable).ok()?;
+        names.iter().filter_map(|name| KeyId::parse(name.rsplit('/').next()?).ok()).max()
+    }
+}
+
+fn unreadable(error: &impl std::fmt::Display) {
+    tracing::warn!(%error, "a data key that was kept for a restart cannot be used");
+}
+
+/// What is bound to a key beside its namespace and purpose: nobody makes it younger.
+fn told(name: &Name, at: Millis) -> String {
+    format!("standby/{}/{at}", name.last_part())
+}
+
+fn context<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Context<'a> {
+    Context { namespace, key, purpose }
+}
+
+fn see(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
+    let mut clock = transaction.open_table(CLOCK)?;
+    let seen = clock.get(SEEN)?.map_or(0, |seen| seen.value());
+    clock.insert(SEEN, seen.max(now))?;
+    Ok(())
+}
+
+fn read(
+    transaction: &ReadTransaction,
+    name: &Name,
+    now: Millis,
+) -> Result<Option<Vec<u8>>, redb::Error> {
+    let (Some(keys), Some(clock)) =
+        (opened(transaction.open_table(KEYS))?, opened(transaction.open_table(CLOCK))?)
+    else {
+        return Ok(None);
+    };
+    if clock.get(SEEN)?.is_none_or(|seen| seen.value() > now) {
+        return Ok(None);
+    }
+    Ok(keys.get(name.as_str())?.map(|row| row.value().to_vec()))
+}
+
+fn names(transaction: &ReadTransaction, prefix: &str) -> Result<Vec<String>, redb::Error> {
+    let Some(keys) = opened(transaction.open_table(KEYS))? else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    for row in keys.range(prefix..)? {
+        let name = row?.0.value().to_owned();
+        if !name.starts_with(prefix) {
+            break;
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// A table that nothing was ever written to does not exist, which is no error.
+fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

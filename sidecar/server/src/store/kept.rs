@@ -1,0 +1,463 @@
+//! Keeps what was read and written on this machine's disk, so that after a restart with the store away it still
+//! opens: sealed objects and versions, as in the store.
+//!
+//! It is asked only when the store gives no answer, and gives nothing past its hard limit, which counts by the wall
+//! clock from when the store last said so. Where that clock was set back, everything is past it. What is about to
+//! be replaced is forgotten before, durably; where the disk does not even take that, the whole file goes.
+//! Everything else is written on the side, and what there is no time for is not kept.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `objects` | name | when the store was asked (u64, milliseconds), what [`Version::write`] writes, the object |
+//! | `ages` | when, name | nothing |
+//! | `counters` | `seen` | the highest time of the wall clock that was seen |
+//! | | `bytes` | of all rows, with their names |
+
+use std::{
+    collections::HashMap,
+    fs,
+    future::Future,
+    hash::BuildHasher,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use lunasec_core::{ids::Millis, limits};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use tokio::sync::mpsc;
+
+use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind};
+use crate::{
+    db::{Db, DbError},
+    env::Clock,
+    within::within,
+};
+
+const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
+const AGES: TableDefinition<(u64, &str), ()> = TableDefinition::new("ages");
+const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+const SEEN: &str = "seen";
+const BYTES: &str = "bytes";
+const TIME_LEN: usize = 8;
+
+/// See the module.
+pub struct Kept<S> {
+    inner: S,
+    shelf: Arc<Shelf>,
+    news: mpsc::Sender<News>,
+}
+
+/// What is to be written on the side.
+struct News {
+    name: Name,
+    /// None where nothing lies there any more.
+    object: Option<Object>,
+    asked: Asked,
+}
+
+/// When the store was asked, by the wall clock, and behind how many replacements.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Millis,
+    after: u64,
+}
+
+/// What is on the disk.
+struct Shelf {
+    db: Db,
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    ages: Ages,
+    most: u64,
+    hasher: RandomState,
+    /// By a digest of each name, when the store was asked for what is kept of it.
+    known: Mutex<HashMap<u64, Millis>>,
+    replaced: Mutex<Replaced>,
+    /// The disk has failed at what it must not fail at.
+    off: AtomicBool,
+}
+
+/// What was replaced of late: what the store said before that is not written any more.
+#[derive(Default)]
+struct Replaced {
+    count: u64,
+    /// By a digest of each name: the number of its last replacement, and when that was.
+    names: HashMap<u64, (u64, Duration)>,
+}
+
+impl<S: Store> Kept<S> {
+    /// Opens or creates the file, and keeps up to `most` bytes.
+    pub async fn open(
+        inner: S,
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        ages: Ages,
+        most: usize,
+    ) -> Result<Self, DbError> {
+        let (db, now) = (Db::open(path)?, clock.now());
+        let names = db.write(move |transaction| begin(transaction, now)).await?;
+        let (hasher, path) = (RandomState::default(), path.to_owned());
+        let known = names.iter().map(|(name, asked)| (hasher.hash_one(name.as_str()), *asked));
+        let known = Mutex::new(known.collect());
+        let (off, most) = (AtomicBool::new(false), most as u64);
+        let replaced = Mutex::default();
+        let shelf = Arc::new(Shelf { db, path, clock, ages, most, hasher, known, replaced, off });
+        let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
+        tokio::spawn(keep(Arc::clone(&shelf), queue));
+        Ok(Self { inner, shelf, news })
+    }
+
+    /// Notes what the store has said, if there is time for it.
+    fn note(&self, name: &Name, object: Option<Object>, asked: Asked) {
+        let at = object.as_ref().map(|_| asked.at);
+        if self.shelf.is_news(name, object.as_ref(), asked.at)
+            && self.news.try_send(News { name: name.clone(), object, asked }).is_ok()
+        {
+            self.shelf.know(self.shelf.digest(name), at);
+        }
+    }
+
+    async fn replace(
+        &self,
+        name: &Name,
+        bytes: &Bytes,
+        write: impl Future<Output = Result<Version, StoreError>>,
+    ) -> Result<Version, StoreError> {
+        // Before it is written: a crash between the two must not leave what was there.
+        self.shelf.forget(name).await;
+        let asked = self.shelf.ask();
+        let version = write.await?;
+        self.note(name, Some(Object::new(bytes.clone(), version.clone())), asked);
+        Ok(version)
+    }
+}
+
+impl Shelf {
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, Millis>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Replaced> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn know(&self, name: u64, asked: Option<Millis>) {
+        match asked {
+            Some(asked) => _ = self.known().insert(name, asked),
+            None => _ = self.known().remove(&name),
+        }
+    }
+
+    fn ask(&self) -> Asked {
+        Asked { at: self.clock.now(), after: self.replaced().count }
+    }
+
+    /// From now on nothing is written that the store said before.
+    fn replace(&self, name: u64) {
+        let (now, mut replaced) = (self.clock.monotonic(), self.replaced());
+        replaced.count += 1;
+        let number = replaced.count;
+        // No answer takes longer than a minute.
+        if replaced.names.len() >= limits::KEPT_QUEUE {
+            let minute = Duration::from_secs(60);
+            replaced.names.retain(|_, (_, at)| now.saturating_sub(*at) < minute);
+        }
+        replaced.names.insert(name, (number, now));
+    }
+
+    /// Whether nothing was written to the name since the store was asked.
+    fn is_current(&self, name: u64, asked: Asked) -> bool {
+        self.replaced().names.get(&name).is_none_or(|(number, _)| asked.after >= *number)
+    }
+
+    fn digest(&self, name: &Name) -> u64 {
+        self.hasher.hash_one(name.as_str())
+    }
+
+    /// How long an object may be given; none for what is not kept.
+    fn hard(&self, name: &Name, object: &Object) -> Option<Duration> {
+        Some(self.ages.of(kind(name, Some(object))?).hard)
+    }
+
+    /// Whether it is worth a write: what is kept need not be younger than an eighth of its time.
+    fn is_news(&self, name: &Name, object: Option<&Object>, asked: Millis) -> bool {
+        let known = self.known().get(&self.digest(name)).copied();
+        match (object, known) {
+            _ if self.off.load(Ordering::Relaxed) => false,
+            (None, known) => known.is_some(),
+            (Some(object), Some(known)) => self
+                .hard(name, object)
+                .is_some_and(|hard| asked.saturating_sub(known) >= millis(hard) / 8),
+            (Some(object), None) => self.hard(name, object).is_some(),
+        }
+    }
+
+    /// Forgets what is about to be replaced.
+    async fn forget(&self, name: &Name) {
+        let digest = self.digest(name);
+        self.replace(digest);
+        if self.off.load(Ordering::Relaxed) || !self.known().contains_key(&digest) {
+            return;
+        }
+        let doomed = name.clone();
+        let work = self.db.write(move |transaction| remove(transaction, &doomed));
+        match within(limits::JOURNAL_TIME, work).await {
+            Some(Ok(())) => self.know(digest, None),
+            failed => {
+                let cause =
+                    failed.map_or_else(|| "no answer in time".into(), |it| format!("{it:?}"));
+                self.off.store(true, Ordering::Relaxed);
+                let removed = fs::remove_file(&self.path);
+                tracing::error!(
+                    cause,
+                    ?removed,
+                    "the disk cache cannot forget what was replaced; it was removed, and nothing is kept until the next start"
+                );
+            }
+        }
+    }
+
+    /// What is kept of a name, and how old that is.
+    async fn find(&self, name: &Name) -> Option<Object> {
+        if self.off.load(Ordering::Relaxed) || !self.known().contains_key(&self.digest(name)) {
+            return None;
+        }
+        let wanted = name.clone();
+        let work = self.db.read(move |transaction| read(transaction, &wanted));
+        let row = match within(limits::JOURNAL_TIME, work).await {
+            Some(Ok(row)) => row?,
+            failed => {
+                tracing::warn!(?failed, "the disk cache cannot be read");
+                return None;
+            }
+        };
+        let (asked, object) = decode(&row)?;
+        let age = Duration::from_millis(self.clock.now().checked_sub(asked)?);
+        let hard = self.hard(name, &object)?;
+        (age < hard).then(|| Object { age: Some(age), ..object })
+    }
+
+    async fn write(self: &Arc<Self>, news: Vec<News>) -> Result<(), DbError> {
+        let shelf = Arc::clone(self);
+        // Judged where it is written, in turn with what forgets.
+        let write = move |transaction: &WriteTransaction| {
+            let current = |it: &News| shelf.is_current(shelf.digest(&it.name), it.asked);
+            let rows: Vec<Row> = news
+                .into_iter()
+                .filter(current)
+                .map(|News { name, object, asked }| {
+                    (name, asked.at, object.map(|object| encode(asked.at, &object)))
+                })
+                .collect();
+            insert(transaction, &rows, shelf.most, shelf.clock.now())
+        };
+        for name in self.db.write(write).await? {
+            self.know(self.hasher.hash_one(name.as_str()), None);
+        }
+        Ok(())
+    }
+}
+
+/// Writes what has come, as much of it at once as there is.
+async fn keep(shelf: Arc<Shelf>, mut queue: mpsc::Receiver<News>) {
+    let mut news = Vec::new();
+    while queue.recv_many(&mut news, limits::KEPT_QUEUE).await > 0 {
+        if let Err(error) = shelf.write(std::mem::take(&mut news)).await {
+            tracing::warn!(%error, "the disk cache cannot be written");
+        }
+    }
+}
+
+/// Empties what the clock says nothing about any more, and tells what is there.
+fn begin(
+    transaction: &WriteTransaction,
+    now: Millis,
+) -> Result<Vec<(String, Millis)>, redb::Error> {
+    let seen = transaction.open_table(COUNTERS)?.get(SEEN)?.map_or(0, |seen| seen.value());
+    if seen > now {
+        transaction.delete_table(OBJECTS)?;
+        transaction.delete_table(AGES)?;
+        transaction.open_table(COUNTERS)?.remove(BYTES)?;
+    }
+    see(transaction, now)?;
+    let mut names = Vec::new();
+    transaction.open_table(OBJECTS)?;
+    for row in transaction.open_table(AGES)?.iter()? {
+        let (key, _) = row?;
+        let (asked, name) = key.value();
+        names.push((name.to_owned(), asked));
+    }
+    Ok(names)
+}
+
+fn see(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
+    let mut counters = transaction.open_table(COUNTERS)?;
+    let seen = counters.get(SEEN)?.map_or(0, |seen| seen.value());
+    counters.insert(SEEN, seen.max(now))?;
+    Ok(())
+}
+
+/// Forgets a name.
+fn remove(transaction: &WriteTransaction, name: &Name) -> Result<(), redb::Error> {
+    let mut objects = transaction.open_table(OBJECTS)?;
+    let Some(row) = objects.remove(name.as_str())? else { return Ok(()) };
+    transaction.open_table(AGES)?.remove((asked(row.value()), name.as_str()))?;
+    let mut counters = transaction.open_table(COUNTERS)?;
+    let bytes = counters.get(BYTES)?.map_or(0, |bytes| bytes.value());
+    counters.insert(BYTES, bytes.saturating_sub(size(name.as_str(), row.value())))?;
+    Ok(())
+}
+
+/// Of a row and its name, in both tables.
+fn size(name: &str, row: &[u8]) -> u64 {
+    (row.len() + 3 * name.len()) as u64
+}
+
+type Row = (Name, Millis, Option<Vec<u8>>);
+
+/// Writes rows, and drops the oldest where there are too many bytes: their names.
+fn insert(
+    transaction: &WriteTransaction,
+    rows: &[Row],
+    most: u64,
+    now: Millis,
+) -> Result<Vec<String>, redb::Error> {
+    see(transaction, now)?;
+    let mut added = 0;
+    for (name, asked, row) in rows {
+        remove(transaction, name)?;
+        if let Some(row) = row {
+            added += size(name.as_str(), row);
+            transaction.open_table(OBJECTS)?.insert(name.as_str(), row.as_slice())?;
+            transaction.open_table(AGES)?.insert((*asked, name.as_str()), ())?;
+        }
+    }
+    let (mut objects, mut ages) = (transaction.open_table(OBJECTS)?, transaction.open_table(AGES)?);
+    let mut counters = transaction.open_table(COUNTERS)?;
+    let mut bytes = counters.get(BYTES)?.map_or(0, |bytes| bytes.value()) + added;
+    let mut dropped = Vec::new();
+    while bytes > most {
+        let Some(name) = ages.pop_first()?.map(|(key, _)| key.value().1.to_owned()) else { break };
+        if let Some(row) = objects.remove(name.as_str())? {
+            bytes = bytes.saturating_sub(size(&name, row.value()));
+        }
+        dropped.push(name);
+    }
+    counters.insert(BYTES, bytes)?;
+    Ok(dropped)
+}
+
+fn read(transaction: &ReadTransaction, name: &Name) -> Result<Option<Vec<u8>>, redb::Error> {
+    match transaction.open_table(OBJECTS) {
+        Ok(objects) => Ok(objects.get(name.as_str())?.map(|row| row.value().to_vec())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn encode(asked: Millis, object: &Object) -> Vec<u8> {
+    let mut row = Vec::with_capacity(TIME_LEN + 32 + object.bytes.len());
+    row.extend_from_slice(&asked.to_be_bytes());
+    object.version.write(&mut row);
+    row.extend_from_slice(&object.bytes);
+    row
+}
+
+fn asked(row: &[u8]) -> Millis {
+    row.first_chunk().map_or(0, |asked| Millis::from_be_bytes(*asked))
+}
+
+fn decode(row: &[u8]) -> Option<(Millis, Object)> {
+    let (asked, rest) = row.split_first_chunk()?;
+    let (version, length) = Version::split(rest)?;
+    let object = Object::new(Bytes::copy_from_slice(&rest[length..]), version);
+    Some((Millis::from_be_bytes(*asked), object))
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[async_trait]
+impl<S: Store> Store for Kept<S> {
+    async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+        self.replace(name, &bytes, self.inner.put_new(name, bytes.clone())).await
+    }
+
+    async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
+        let asked = self.shelf.ask();
+        let results = self.inner.put_new_many(objects.clone()).await;
+        for ((name, bytes), result) in objects.into_iter().zip(&results) {
+            if let Ok(version) = result {
+                self.note(&name, Some(Object::new(bytes, version.clone())), asked);
+            }
+        }
+        results
+    }
+
+    async fn put_if(
+        &self,
+        name: &Name,
+        bytes: Bytes,
+        expected: &Version,
+    ) -> Result<Version, StoreError> {
+        self.replace(name, &bytes, self.inner.put_if(name, bytes.clone(), expected)).await
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        let asked = self.shelf.ask();
+        match self.inner.get(name).await {
+            Ok(object) => {
+                self.note(name, object.clone(), asked);
+                Ok(object)
+            }
+            Err(error) if error.is_away() => match self.shelf.find(name).await {
+                Some(object) => Ok(Some(object)),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is kept is not what lies there now.
+    async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        let asked = self.shelf.ask();
+        let object = self.inner.get_now(name).await?;
+        self.note(name, object.clone(), asked);
+        Ok(object)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<Name>, StoreError> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&Name>,
+        limit: usize,
+        length: usize,
+    ) -> Result<Heads, StoreError> {
+        self.inner.heads(prefix, after, limit, length).await
+    }
+
+    async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
+        self.shelf.forget(name).await;
+        self.inner.remove_if(name, expected).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
