@@ -512,6 +512,16 @@ fn sections_inside_others() {
     assert_eq!(parse(&format!("{LEAST}{file}"), &pairs).cache.grants, grants);
 }
 
+#[test]
+fn what_is_remembered_is_measured_out_at_the_start() {
+    let least = parse(LEAST, &[]);
+    for field in ["values.max = \"1 MiB\"", "grants.soft = \"1s\"", "values.hard = \"1h\""] {
+        let changed = parse(&format!("{LEAST}[cache]\n{field}\n"), &[]);
+        assert_eq!(changed.needs_a_restart_after(&least), ["cache"], "{field}");
+    }
+    assert!(least.needs_a_restart_after(&least).is_empty());
+}
+
 /// A clock that is not written goes with those that are.
 #[test]
 fn clocks_that_are_left_out() {
