@@ -33,6 +33,8 @@ use crate::{
     failure::Failure,
     grpc::Grpc,
     http::{Answer, Http, Route, answer, discard},
+    keys::KeyError,
+    store::StoreError,
     telemetry::{Operation, Telemetry},
     within::within,
 };
@@ -80,7 +82,8 @@ impl Stack {
             Ok(_at_work) => {
                 // Pinned where it is made, for the same reason.
                 let work = pin!(http.answer(route, caller, &head.headers, body));
-                guarded(work, http.limits.request_time).await
+                let time = http.limits.request_time;
+                guarded(work, time, || self.late(time)).await
             }
             Err(failure) => {
                 discard(&head.headers, body);
@@ -119,6 +122,21 @@ impl Stack {
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
     }
 
+    /// Why a request took longer than `time`: what did not answer meanwhile, if something did not.
+    fn late(&self, time: Duration) -> Failure {
+        let cause = || "the request took too long and it did not answer all of the time".to_owned();
+        if self.telemetry.storage.was_away_within(time) {
+            return StoreError::Unavailable(cause()).into();
+        }
+        if self.telemetry.keys.was_away_within(time) {
+            return KeyError::Unavailable(cause()).into();
+        }
+        Failure::new(
+            Code::DeadlineExceeded,
+            "the request took too long; a write may still complete",
+        )
+    }
+
     fn admit(&self, most: usize) -> Result<AtWork<'_>, Failure> {
         let before = self.at_work.fetch_add(1, Ordering::Relaxed);
         let at_work = AtWork(&self.at_work);
@@ -136,14 +154,12 @@ impl Stack {
 async fn guarded<T>(
     work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
     deadline: Duration,
+    late: impl FnOnce() -> Failure,
 ) -> Result<T, Failure> {
     match within(deadline, AssertUnwindSafe(work).catch_unwind()).await {
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(Failure::internal("a panic; its place is in the log above")),
-        None => Err(Failure::new(
-            Code::DeadlineExceeded,
-            "the request took too long; a write may still complete",
-        )),
+        None => Err(late()),
     }
 }
 
