@@ -1,12 +1,15 @@
 //! Storage that does not answer, as where packets are dropped: what the release binary goes on doing, what it says
 //! of that, what it costs, and how it comes back.
 
+use std::sync::{Arc, Mutex};
+
 use lunasec_api::grpc as api;
 use lunasec_core::limits;
 use lunasec_tests::{
     Answer, Grpc, Sidecar,
     apart::{grant, revoke},
     aws::{Cloud, Engine, wait},
+    fake::{Asked, Fake, Fault, serve},
     proxy::Proxy,
     sidecar::eventually,
 };
@@ -197,4 +200,19 @@ async fn the_same_is_said_over_grpc() {
     assert_eq!(&degraded.value[..], b"seen");
     let staleness = degraded.staleness.unwrap();
     assert!(staleness.dependency == "storage" && staleness.age.is_some());
+}
+
+/// Each of its steps is slow because nothing answers at first, and all of them together take too long.
+#[test]
+fn a_request_that_waits_for_storage_for_too_long_says_so() {
+    let fake = Arc::new(Mutex::new(Fake::new("bucket", "key")));
+    let cloud = Cloud::fake(&wait(serve(Arc::clone(&fake))), "bucket", "key");
+    let directory = tempfile::tempdir().unwrap();
+    let sidecar = cloud.sidecar(directory.path(), "");
+    for asked in [Asked::List, Asked::Get, Asked::Put] {
+        fake.lock().unwrap().fail(asked, 2, Fault::Hang);
+    }
+    let late = sidecar.post("/v1/tokenize", &json!({ "value": "late" }));
+    assert_eq!((late.status, late.code().as_str()), (503, "storage_unavailable"));
+    assert_eq!(sidecar.detokenize(&sidecar.tokenize("in time")).json()["value"], "in time");
 }

@@ -25,7 +25,7 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, HeaderValue},
 };
-use lunasec_api::{Code, DependencyState};
+use lunasec_api::Code;
 use lunasec_core::policy::Caller;
 use tokio::task::yield_now;
 
@@ -33,7 +33,9 @@ use crate::{
     failure::Failure,
     grpc::Grpc,
     http::{Answer, Http, Route, answer, discard},
-    telemetry::{Dependency, Operation, Telemetry},
+    keys::KeyError,
+    store::StoreError,
+    telemetry::{Operation, Telemetry},
     within::within,
 };
 
@@ -80,8 +82,8 @@ impl Stack {
             Ok(_at_work) => {
                 // Pinned where it is made, for the same reason.
                 let work = pin!(http.answer(route, caller, &head.headers, body));
-                let result = guarded(work, http.limits.request_time).await;
-                result.unwrap_or_else(|| Err(self.late()))
+                let time = http.limits.request_time;
+                guarded(work, time, || self.late(time)).await
             }
             Err(failure) => {
                 discard(&head.headers, body);
@@ -108,19 +110,6 @@ impl Stack {
         answer::raw(&failure, self.next_id())
     }
 
-    /// A request of several steps may wait for more than one dependency that is away. Then it is that one that
-    /// is named, and not the time.
-    fn late(&self) -> Failure {
-        const DETAIL: &str = "the request took too long; a write may still complete";
-        let down = |dependency: &Dependency| dependency.health().state == DependencyState::Down;
-        let code = match (down(&self.telemetry.storage), down(&self.telemetry.keys)) {
-            (true, _) => Code::StorageUnavailable,
-            (false, true) => Code::KeysUnavailable,
-            (false, false) => Code::DeadlineExceeded,
-        };
-        Failure::new(code, DETAIL)
-    }
-
     fn next_id(&self) -> HeaderValue {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let id = self.ids.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -131,6 +120,21 @@ impl Stack {
         }
         // Hexadecimal digits are always a header's value.
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+    }
+
+    /// Why a request took longer than `time`: what did not answer meanwhile, if something did not.
+    fn late(&self, time: Duration) -> Failure {
+        let cause = || "the request took too long and it did not answer all of the time".to_owned();
+        if self.telemetry.storage.was_away_within(time) {
+            return StoreError::Unavailable(cause()).into();
+        }
+        if self.telemetry.keys.was_away_within(time) {
+            return KeyError::Unavailable(cause()).into();
+        }
+        Failure::new(
+            Code::DeadlineExceeded,
+            "the request took too long; a write may still complete",
+        )
     }
 
     fn admit(&self, most: usize) -> Result<AtWork<'_>, Failure> {
@@ -150,11 +154,13 @@ impl Stack {
 async fn guarded<T>(
     work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
     deadline: Duration,
-) -> Option<Result<T, Failure>> {
-    let result = within(deadline, AssertUnwindSafe(work).catch_unwind()).await?;
-    Some(
-        result.unwrap_or_else(|_| Err(Failure::internal("a panic; its place is in the log above"))),
-    )
+    late: impl FnOnce() -> Failure,
+) -> Result<T, Failure> {
+    match within(deadline, AssertUnwindSafe(work).catch_unwind()).await {
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(Failure::internal("a panic; its place is in the log above")),
+        None => Err(late()),
+    }
 }
 
 /// A body that its client cut short by a reset looks like a bad one. If it was, hyper sees that as soon

@@ -447,6 +447,9 @@ impl Request {
 /// The result of a request that was answered with a throttle: the dependency is there.
 pub const THROTTLED: &str = "throttled";
 
+/// The result of a request that was not answered.
+pub const UNAVAILABLE: &str = "unavailable";
+
 /// One dependency: its metrics, and what `/status` says of it.
 pub struct Dependency {
     name: Cow<'static, str>,
@@ -474,6 +477,8 @@ struct Known {
     read: Option<&'static str>,
     write: Option<&'static str>,
     since: Millis,
+    /// When one was last not answered.
+    lost: Option<Duration>,
 }
 
 impl Known {
@@ -508,7 +513,7 @@ impl Dependency {
         let name = name.into();
         let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name.clone() });
         up.set(1);
-        let known = Known { read: None, write: None, since: clock.now() };
+        let known = Known { read: None, write: None, since: clock.now(), lost: None };
         Self {
             name,
             up,
@@ -559,6 +564,12 @@ impl Dependency {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Whether a request was not answered within that time, up to now.
+    pub fn was_away_within(&self, time: Duration) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.lost.is_some_and(|lost| self.clock.monotonic().saturating_sub(lost) <= time)
+    }
+
     /// What is known of it.
     pub fn health(&self) -> Health {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).health()
@@ -582,10 +593,13 @@ impl Dependency {
     /// Whether that is news.
     fn note(&self, request: Request, failure: Option<&'static str>) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure == Some(UNAVAILABLE) {
+            known.lost = Some(self.clock.monotonic());
+        }
         let side = if request.writes { &mut known.write } else { &mut known.read };
         let news = side.is_some() != failure.is_some();
+        *side = failure;
         if news {
-            *side = failure;
             known.since = self.clock.now();
             self.up.set(i64::from(known.read.is_none() && known.write.is_none()));
         }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use lunasec_core::secret::DataKey;
 
 use super::{Context, KeyError, Wrapper};
-use crate::telemetry::{Dependency, Request, THROTTLED};
+use crate::telemetry::{Dependency, Request, THROTTLED, UNAVAILABLE};
 
 /// See the module.
 pub struct Measured<W> {
@@ -42,7 +42,7 @@ impl<W> Measured<W> {
                 self.dependency.failed(asked, "refused", cause, started);
             }
             Err(KeyError::Unavailable(cause)) => {
-                self.dependency.failed(asked, "unavailable", cause, started);
+                self.dependency.failed(asked, UNAVAILABLE, cause, started);
             }
         }
         result

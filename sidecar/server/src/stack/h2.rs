@@ -38,7 +38,7 @@ impl Stack {
         let result = match admitted {
             Ok(_at_work) => {
                 let work = pin!(self.grpc.answer(&http, method, caller, &head, body));
-                guarded(work, time).await.unwrap_or_else(|| Err(self.late()))
+                guarded(work, time, || self.late(time)).await
             }
             Err(failure) => {
                 discard(&head.headers, body);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::telemetry::{Dependency, Request, THROTTLED};
+use crate::telemetry::{Dependency, Request, THROTTLED, UNAVAILABLE};
 
 /// See the module.
 pub struct Measured<S> {
@@ -47,7 +47,7 @@ impl<S> Measured<S> {
                 self.dependency.failed(asked, "again", cause, started);
             }
             Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) => {
-                self.dependency.failed(asked, "unavailable", cause, started);
+                self.dependency.failed(asked, UNAVAILABLE, cause, started);
             }
             Err(StoreError::Refused(cause) | StoreError::Full(cause)) => {
                 self.dependency.failed(asked, "refused", cause, started);

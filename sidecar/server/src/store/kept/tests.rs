@@ -231,5 +231,8 @@ async fn the_oldest_goes_first() {
     machine.away(true);
     assert!(kept.get(&value(1).0).await.is_err());
     assert!(kept.get(&value(50).0).await.is_ok());
-    assert!((5..=10).contains(&kept.shelf.known().len()), "{}", kept.shelf.known().len());
+    while kept.shelf.known().len() > 10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(kept.shelf.known().len() >= 5);
 }
