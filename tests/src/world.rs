@@ -2,6 +2,7 @@
 
 use std::{
     ops::Deref,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -26,9 +27,10 @@ use lunasec_sidecar::{
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
     journal::{Bounds, Journal, Ledger, Replayer},
     keyed::KeyedLocks,
-    keys::{Keyring, Settings},
+    keys::{Keyring, LocalKeys, Settings, Standby},
     store::{
-        Ages, Cached, Guarded, Heads, Journaled, Name, Object, Store, StoreError, Timed, Version,
+        Ages, Cached, Guarded, Heads, Journaled, Kept, Name, Object, Store, StoreError, Timed,
+        Version,
     },
     vault::{Call, Memory, NewValue, Turns, Vault},
 };
@@ -97,6 +99,8 @@ pub struct Seen {
     pub writes: AtomicUsize,
     /// Whether requests are taken and never answered.
     pub hangs: AtomicBool,
+    /// Whether they fail at once.
+    pub away: AtomicBool,
     /// Writes of new objects until the disk is full, if that is near.
     pub room: AtomicUsize,
     /// Whether somebody else is always faster to replace an object.
@@ -121,12 +125,16 @@ impl Restless {
         self.writes.fetch_add(usize::from(counts), Ordering::SeqCst);
     }
 
-    async fn turns(&self) {
+    async fn turns(&self) -> Result<(), StoreError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         for _ in 0..random::<1>(&self.entropy).unwrap()[0] % 8 {
             tokio::task::yield_now().await;
+        }
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(StoreError::Unavailable("away".into())),
+            false => Ok(()),
         }
     }
 }
@@ -134,7 +142,7 @@ impl Restless {
 #[async_trait]
 impl Store for Restless {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        self.turns().await;
+        self.turns().await?;
         let has_room = |room: usize| room.checked_sub(1);
         let room = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, has_room);
         if self.full.load(Ordering::SeqCst) || room.is_err() {
@@ -142,7 +150,7 @@ impl Store for Restless {
         }
         let result = self.inner.put_new(name, bytes).await;
         self.count(name, &result);
-        self.turns().await;
+        self.turns().await?;
         result
     }
 
@@ -152,24 +160,24 @@ impl Store for Restless {
         bytes: Bytes,
         expected: &Version,
     ) -> Result<Version, StoreError> {
-        self.turns().await;
+        self.turns().await?;
         if self.loses.load(Ordering::SeqCst) {
             return Err(StoreError::Precondition);
         }
         let result = self.inner.put_if(name, bytes, expected).await;
         self.count(name, &result);
-        self.turns().await;
+        self.turns().await?;
         result
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
-        self.turns().await;
+        self.turns().await?;
         let result = self.inner.get(name).await;
         let is_large = matches!(&result, Ok(Some(object)) if object.bytes.len() > 10 << 10);
         let large = self.large.fetch_add(is_large.into(), Ordering::SeqCst) + usize::from(is_large);
         self.most_large.fetch_max(large, Ordering::SeqCst);
-        self.turns().await;
+        self.turns().await?;
         self.large.fetch_sub(is_large.into(), Ordering::SeqCst);
         result
     }
@@ -180,7 +188,7 @@ impl Store for Restless {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
-        self.turns().await;
+        self.turns().await?;
         self.inner.list(prefix, after, limit).await
     }
 
@@ -193,14 +201,25 @@ impl Store for Restless {
     ) -> Result<Heads, StoreError> {
         self.longest_head.fetch_max(length, Ordering::SeqCst);
         let result = self.inner.heads(prefix, after, limit, length).await;
-        self.turns().await;
+        self.turns().await?;
         result
     }
 
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
-        self.turns().await;
+        self.turns().await?;
         self.inner.remove_if(name, expected).await
     }
+}
+
+/// What may bridge an outage, beside the memory.
+#[derive(Default)]
+pub struct Bridges {
+    /// Where writes wait for the store.
+    pub journal: Option<(Arc<dyn Ledger>, Bounds)>,
+    /// A state directory with a disk cache and a standby key.
+    pub disk: Option<PathBuf>,
+    /// How long after the beginning of all clocks it starts.
+    pub starts: Duration,
 }
 
 /// A vault and what it stands on.
@@ -250,22 +269,58 @@ impl World {
 
     /// The same behind a breaker, which says when storage is away.
     pub fn guarded(backend: &Backend) -> Self {
-        Self::with(backend, |store, clock| guarded(store, &(clock as _)).0)
+        Self::with(backend, |store, clock| {
+            let clock: Arc<dyn Clock> = clock;
+            let breaker = Arc::new(Breaker::new(Arc::clone(&clock)));
+            cached(Guarded::new(store, Arc::clone(&breaker)), &clock, &breaker)
+        })
     }
 
     /// The same with a journal, which takes up what waits in the ledger. Nothing is replayed until
     /// [`World::replayer`] runs.
     pub async fn journaled(backend: &Backend, ledger: Arc<dyn Ledger>, bounds: Bounds) -> Self {
+        Self::bridging(backend, Bridges { journal: Some((ledger, bounds)), ..Bridges::default() })
+            .await
+    }
+
+    /// The same with whatever may bridge an outage.
+    pub async fn bridging(backend: &Backend, bridges: Bridges) -> Self {
         let mut world = Self::on(backend);
+        world.clock.pass(bridges.starts);
         let clock: Arc<dyn Clock> = world.clock.clone();
-        let journal = Journal::open(ledger, Arc::clone(&clock), bounds).await.unwrap();
-        let journal = Arc::new(journal);
         let timed = Timed::new(world.store.clone(), limits::STORAGE_TIME);
-        let (below, breaker) = guarded(timed, &clock);
-        let store = Journaled::new(Arc::clone(&below), Arc::clone(&journal), clock, breaker, true);
-        world.vault.store = Arc::new(store);
+        let breaker = Arc::new(Breaker::new(Arc::clone(&clock)));
+        let guarded = Guarded::new(timed, Arc::clone(&breaker));
+        let below = match &bridges.disk {
+            Some(disk) => {
+                let ages = Ages::default();
+                let path = disk.join("cache.redb");
+                let kept = Kept::open(guarded, &path, Arc::clone(&clock), ages, 1 << 24).await;
+                cached(kept.unwrap(), &clock, &breaker)
+            }
+            None => cached(guarded, &clock, &breaker),
+        };
+        if let Some(disk) = &bridges.disk {
+            let (path, key) = (disk.join("standby.redb"), disk.join("standby.key"));
+            let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+            if !key.exists() {
+                LocalKeys::create(&key, &*entropy).unwrap();
+            }
+            let standby = Standby::open(&path, &key, Arc::clone(&clock), entropy).unwrap();
+            let shared = Arc::new(Timed::new(world.store.clone(), limits::STORAGE_TIME));
+            let wrapper = (backend.wrapper)();
+            let keyring = Keyring::new(shared, wrapper, Arc::clone(&clock), Settings::default());
+            world.vault.keyring = Arc::new(keyring.with_standby(Some(Arc::new(standby))));
+        }
+        world.vault.store = Arc::clone(&below);
+        if let Some((ledger, bounds)) = bridges.journal {
+            let journal = Journal::open(ledger, Arc::clone(&clock), bounds).await.unwrap();
+            let journal = Arc::new(journal);
+            let (inner, entries) = (Arc::clone(&below), Arc::clone(&journal));
+            world.vault.store = Arc::new(Journaled::new(inner, entries, clock, breaker, true));
+            world.journal = Some(journal);
+        }
         world.below = Some(below);
-        world.journal = Some(journal);
         world
     }
 
@@ -291,6 +346,7 @@ impl World {
             gets: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             room: AtomicUsize::new(usize::MAX),
             loses: AtomicBool::new(false),
             large: AtomicUsize::new(0),
@@ -349,13 +405,14 @@ impl World {
     }
 }
 
-/// As a sidecar on S3 has it: remembering, behind a breaker.
-fn guarded(store: impl Store + 'static, clock: &Arc<dyn Clock>) -> (Arc<dyn Store>, Arc<Breaker>) {
-    let breaker = Arc::new(Breaker::new(Arc::clone(clock)));
-    let guarded = Guarded::new(store, Arc::clone(&breaker));
-    let (ages, caches) = (Ages::default(), Arc::default());
-    let cached = Cached::new(guarded, Arc::clone(clock), ages, caches, Some(Arc::clone(&breaker)));
-    (Arc::new(cached), breaker)
+/// Remembering what a breaker guards.
+fn cached(
+    guarded: impl Store + 'static,
+    clock: &Arc<dyn Clock>,
+    breaker: &Arc<Breaker>,
+) -> Arc<dyn Store> {
+    let (clock, breaker) = (Arc::clone(clock), Some(Arc::clone(breaker)));
+    Arc::new(Cached::new(guarded, clock, Ages::default(), Arc::default(), breaker))
 }
 
 /// A call of the own user, in the default namespace.

@@ -8,6 +8,7 @@
 )]
 
 mod cached;
+mod degradation;
 mod grants;
 mod journal;
 mod outage;
