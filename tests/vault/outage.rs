@@ -204,3 +204,17 @@ async fn what_is_gone_is_gone_when_the_store_says_so() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(reveal(&here, &seen).await, Err(Code::NotFound));
 }
+
+/// A write that nobody was asked for has changed nothing, and what was seen goes on.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_while_storage_is_away_takes_nothing_that_was_seen() {
+    let Outage { here, seen, unseen, .. } = Outage::new().await;
+    hang(&here, true);
+    find_out(&here, &unseen).await;
+    assert_eq!(here.delete(&seen).await, Err(Code::StorageUnavailable));
+    assert_eq!(here.revoke(&session("alice"), &[&seen]).await, Err(Code::StorageUnavailable));
+    let set = here.vault.metadata_set(&call(), &seen, "{}", None).await;
+    assert_eq!(set.unwrap_err().code, Code::StorageUnavailable);
+    assert!(reveal(&here, &seen).await.unwrap().is_some());
+    assert!(verify(&here, &seen).await.unwrap().age.storage.is_some());
+}

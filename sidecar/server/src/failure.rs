@@ -91,10 +91,10 @@ impl From<StoreError> for Failure {
                 Code::Conflict,
                 "something else was written at the same time; read again and retry",
             ),
-            StoreError::Unavailable(cause) => Self::caused(
+            error @ (StoreError::Unavailable(_) | StoreError::Away) => Self::caused(
                 Code::StorageUnavailable,
                 "storage does not answer; try again later",
-                cause,
+                error,
             ),
             StoreError::Refused(cause) => Self::caused(
                 Code::StorageUnavailable,
@@ -128,10 +128,10 @@ impl From<StoreError> for Failure {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         match error {
-            KeyError::Store(StoreError::Unavailable(cause)) => Self::caused(
+            KeyError::Store(error) if error.is_away() => Self::caused(
                 Code::KeysUnavailable,
                 "the data key lies in storage, which does not answer; try again later",
-                cause,
+                error,
             ),
             KeyError::Store(error) => error.into(),
             KeyError::Unavailable(cause) => Self::caused(

@@ -108,7 +108,10 @@ pub enum StoreError {
     /// It does not answer; the effect is unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
-    /// The same, and what lies there was not seen here, but a write would be taken by the journal.
+    /// It was not asked: it is known to be away.
+    #[error("storage is away, and is probed")]
+    Away,
+    /// It does not answer, and what lies there was not seen here, but a write would be taken by the journal.
     #[error("storage is unavailable: {0}")]
     Unknown(String),
     /// It does not answer, and the journal takes no more.
@@ -136,18 +139,18 @@ pub enum StoreError {
 impl StoreError {
     /// Whether it says that the store is away: opens the breaker, and what is remembered is given instead.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Away)
     }
 
     /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Throttled(_) | Self::Again(_))
+        self.is_away() || matches!(self, Self::Throttled(_) | Self::Again(_))
     }
 
     /// Whether a write that failed so has surely changed nothing.
     pub fn changed_nothing(&self) -> bool {
-        use StoreError::{Again, Overloaded, Refused, Throttled};
-        matches!(self, Throttled(_) | Again(_) | Refused(_) | Overloaded)
+        use StoreError::{Again, Away, Overloaded, Refused, Throttled};
+        matches!(self, Throttled(_) | Again(_) | Refused(_) | Overloaded | Away)
     }
 }
 

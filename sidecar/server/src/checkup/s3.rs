@@ -261,6 +261,7 @@ fn words(error: StoreError) -> String {
         | StoreError::Again(cause)
         | StoreError::Corrupted(cause) => cause,
         StoreError::Overloaded => error.to_string(),
+        StoreError::Away => error.to_string(),
         StoreError::Precondition => "another wrote there at the same time; run this again".into(),
     }
 }

@@ -34,7 +34,7 @@ impl<S: Store + 'static> Guarded<S> {
             let probe = async move { is_answer(&store.get(&Name::from_text(PROBE)).await) };
             self.breaker.probe(limits::BREAKER_PROBE_TIME, probe);
         }
-        Err(StoreError::Unavailable("it has not answered, and is being probed".into()))
+        Err(StoreError::Away)
     }
 
     async fn ask<T>(

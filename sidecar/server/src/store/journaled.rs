@@ -111,7 +111,7 @@ impl Journaled {
     fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.note(&result);
         result.map_err(|error| match error {
-            StoreError::Unavailable(cause) if self.takes => StoreError::Unknown(cause),
+            error if self.takes && error.is_away() => StoreError::Unknown(error.to_string()),
             error => error,
         })
     }

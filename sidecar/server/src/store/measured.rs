@@ -39,6 +39,7 @@ impl<S> Measured<S> {
                 self.dependency.answered(asked, "precondition", started);
             }
             // Nobody was asked.
+            Err(StoreError::Away) => {}
             Err(StoreError::Overloaded) => self.dependency.shed(asked),
             Err(StoreError::Throttled(cause)) => {
                 self.dependency.failed(asked, THROTTLED, cause, started);
