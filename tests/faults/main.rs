@@ -10,6 +10,7 @@
 )]
 
 mod aws;
+mod drill;
 mod embedded;
 mod idempotency;
 mod journal;

@@ -150,23 +150,24 @@ impl App {
             opener.refuse_a_lost_store()?;
         }
         let store = opener.store().await?;
-        let keyring = opener.keyring(&store).await?;
         let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
-        let (store, journal) = match opener.journaled(&store, state.as_ref()).await? {
-            Some((journaled, journal)) => {
-                let replayer = Replayer {
-                    store,
-                    journal: Arc::clone(&journal),
-                    keyring: Arc::clone(&keyring),
-                    entropy: Arc::clone(&entropy),
-                    stale: start.replay_stale_journal,
-                };
-                tokio::spawn(replayer.run());
-                (journaled, Some(journal))
-            }
-            None => (store, None),
+        let below = store;
+        let (store, journal) = match opener.journaled(&below, state.as_ref()).await? {
+            Some((journaled, journal)) => (journaled, Some(journal)),
+            None => (Arc::clone(&below), None),
         };
+        let keyring = opener.keyring(&store).await?;
+        if let Some(journal) = &journal {
+            let replayer = Replayer {
+                store: below,
+                journal: Arc::clone(journal),
+                keyring: Arc::clone(&keyring),
+                entropy: Arc::clone(&entropy),
+                stale: start.replay_stale_journal,
+            };
+            tokio::spawn(replayer.run());
+        }
         let report = Arc::new(Report::new(Observed {
             keyring: Arc::clone(&keyring),
             caches: opener.caches(),

@@ -59,7 +59,10 @@ pub enum Admission {
 impl Breaker {
     /// Closed.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, open: AtomicBool::new(false), state: Mutex::default() }
+        // What has never answered is given one chance, and not some: a start waits for it once.
+        let failures = limits::BREAKER_FAILURES - 1;
+        let state = Mutex::new(State { failures, ..State::default() });
+        Self { clock, open: AtomicBool::new(false), state }
     }
 
     /// Whether the dependency is known to be away.
@@ -139,7 +142,17 @@ mod tests {
 
     fn breaker() -> (Arc<FakeClock>, Breaker) {
         let clock = Arc::new(FakeClock::default());
-        (Arc::clone(&clock), Breaker::new(clock))
+        let breaker = Breaker::new(Arc::clone(&clock) as _);
+        breaker.answered();
+        (clock, breaker)
+    }
+
+    #[test]
+    fn what_has_never_answered_is_given_one_chance() {
+        let breaker = Breaker::new(Arc::new(FakeClock::default()));
+        assert_eq!(breaker.admit(), Admission::Ask);
+        breaker.failed();
+        assert!(breaker.is_open());
     }
 
     fn opened() -> (Arc<FakeClock>, Breaker) {

@@ -277,7 +277,10 @@ impl Store for Journaled {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
-        self.inner.list(prefix, after, limit).await
+        // What the keyring learns counts for what is sealed then.
+        let listed = self.inner.list(prefix, after, limit).await;
+        self.note(&listed);
+        listed
     }
 
     async fn heads(
