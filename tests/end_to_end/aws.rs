@@ -172,7 +172,8 @@ fn a_sidecar_starts_while_everything_is_away() {
     let directory = tempfile::tempdir().unwrap();
     let sidecar = cloud.sidecar(directory.path(), "");
     let answer = sidecar.post("/v1/tokenize", &json!({ "value": "x" }));
-    assert_eq!(answer.code(), "storage_unavailable");
+    // The data key is what is missed first, and it lies in storage.
+    assert_eq!(answer.code(), "keys_unavailable");
     assert_eq!(answer.json()["retryable"], true);
     assert_log(&sidecar, &["Connection refused", "lunasec check --connect"]);
 }
@@ -190,7 +191,8 @@ fn without_credentials_the_log_says_so() {
     let socket = directory.path().join("lunasec.sock");
     let sidecar = Sidecar::spawn(command, directory.path(), socket).ok().unwrap();
     let answer = sidecar.post("/v1/tokenize", &json!({ "value": "x" }));
-    assert_eq!(answer.code(), "storage_unavailable");
+    // The data key is what is missed first, and it lies in storage.
+    assert_eq!(answer.code(), "keys_unavailable");
     assert_log(&sidecar, &["no AWS credentials were found"]);
 }
 
