@@ -228,6 +228,11 @@ impl Store for Journaled {
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
+        if !is_journaled(name) {
+            let found = self.inner.get(name).await;
+            self.note(&found);
+            return found;
+        }
         match self.journal.last(name).await? {
             Some(entry) => Ok(Some(self.give(entry))),
             None => self.read(self.inner.get(name).await),
