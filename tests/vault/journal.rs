@@ -381,11 +381,12 @@ async fn a_disk_that_takes_nothing_refuses_and_heals() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_waited_for_too_long_waits_for_an_operator() {
-    let bridge = Bridge::new().await;
+    let age = 24 * HOUR;
+    let bridge = Bridge::bounded(Bounds { age, ..BOUNDS }).await;
     let Bridge { here, there, .. } = &bridge;
     bridge.outage().await;
     let token = journaled(here, "value").await;
-    here.clock.pass(limits::JOURNAL_AGE + Duration::from_millis(1));
+    here.clock.pass(age + Duration::from_millis(1));
     let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
     assert_eq!(refused.code, Code::JournalFull);
     here.store.hangs.store(false, Ordering::SeqCst);

@@ -204,8 +204,8 @@ pub const JOURNAL_BYTES: usize = 256 * MIB;
 /// See [`JOURNAL_BYTES`].
 pub const JOURNAL_BYTES_MOST: usize = 4_096 * MIB;
 /// For how long something may wait there, unless the operator says otherwise, and at most: what was deleted
-/// meanwhile has to be known still. [`TOMBSTONE_GRACE_LEAST`] is longer.
-pub const JOURNAL_AGE: Duration = Duration::from_secs(24 * 3600);
+/// meanwhile has to be known still, see [`JOURNAL_MARGIN`]. As long as a data key seals without KMS.
+pub const JOURNAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// See [`JOURNAL_AGE`].
 pub const JOURNAL_AGE_MOST: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How much longer tombstones are kept than a journal, for clocks that differ and for what is under way.

@@ -183,7 +183,7 @@ impl Verbs {
             _ => Err(Failure::internal("not a verb that writes")),
         }?;
         // Messages of writes have no place for it, so it is in the head, as in HTTP.
-        let age = self.0.vault.sealing_age(&call.namespace);
+        let age = self.0.vault.writing_age(&call.namespace);
         self.0.report.degraded(age);
         answer::say_age(answer.headers_mut(), age);
         Ok(answer)

@@ -149,7 +149,7 @@ impl Http {
             Operation::Sweep => return self.sweep(&call, body).await,
             _ => Err(Failure::internal("not a verb that writes")),
         }?;
-        Ok(self.aged(answer, self.vault.sealing_age(&call.namespace)))
+        Ok(self.aged(answer, self.vault.writing_age(&call.namespace)))
     }
 
     /// Before a byte of the body is read: who may not call must not cost anything.

@@ -72,6 +72,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Whether it is known to be away.
+    fn is_away(&self) -> bool {
+        false
+    }
+
     /// Replaces whatever lies there, which nobody could be asked about ([`StoreError::Unknown`]). Only a journal
     /// takes that.
     async fn put_over(&self, _name: &Name, _bytes: Bytes) -> Result<Version, StoreError> {

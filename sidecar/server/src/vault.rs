@@ -184,9 +184,11 @@ impl Vault {
         Ok(record.into())
     }
 
-    /// How old the key is that seals in a namespace, where it should be a newer one or its keeper is away.
-    pub fn sealing_age(&self, namespace: &Namespace) -> Age {
-        Age { keys: self.keyring.sealing_age(namespace), ..Age::default() }
+    /// What an answer to a write says: that storage is away, which was just found; and how old the key is that
+    /// seals in the namespace, where it should be a newer one or its keeper is away.
+    pub fn writing_age(&self, namespace: &Namespace) -> Age {
+        let storage = self.store.is_away().then_some(Duration::ZERO);
+        Age { storage, keys: self.keyring.sealing_age(namespace) }
     }
 
     /// Writes over what was read, or where nothing was; where that is safe.

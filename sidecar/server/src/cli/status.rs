@@ -44,10 +44,19 @@ fn describe(status: &api::Status) -> String {
         format!("         {}\n", cache("grants and sessions", caches.grants)),
         format!("         {} data keys\n", caches.data_keys),
         format!("         {} idempotency keys\n", caches.idempotency_keys),
-        format!("journal  {} pending\n", status.journal.pending),
+        journal(&status.journal),
         process(&status.process),
     ]
     .concat()
+}
+
+fn journal(journal: &api::Journal) -> String {
+    match journal.pending {
+        0 => "journal  0 pending\n".into(),
+        pending => {
+            format!("journal  {pending} pending, the oldest for {} s\n", journal.oldest_seconds)
+        }
+    }
 }
 
 fn cache(of: &str, cache: api::Cache) -> String {

@@ -50,10 +50,10 @@ impl Reader {
             }
         }
         let kept = self.draft.sweep.tombstone_grace;
-        if self.draft.degrade.journal_age + limits::JOURNAL_MARGIN <= kept {
+        if !journals || self.draft.degrade.journal_age + limits::JOURNAL_MARGIN <= kept {
             return;
         }
-        let given = ["degrade.journal_age", "sweep.tombstone_grace"];
+        let given = ["degrade.journal_age", "sweep.tombstone_grace", "degrade.on_storage_outage"];
         if let Some(place) = given.iter().find_map(|name| place_of(self, name)) {
             let what = "degrade.journal_age is not a day less than sweep.tombstone_grace: what was deleted meanwhile could come back";
             self.mistake(

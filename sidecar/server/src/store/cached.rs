@@ -276,6 +276,10 @@ impl<S: Store + 'static> Cached<S> {
 
 #[async_trait]
 impl<S: Store + 'static> Store for Cached<S> {
+    fn is_away(&self) -> bool {
+        self.shared.is_away()
+    }
+
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         self.write(name, &bytes, self.shared.inner.put_new(name, bytes.clone())).await
     }

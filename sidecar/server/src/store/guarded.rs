@@ -60,6 +60,10 @@ fn is_answer<T>(result: &Result<T, StoreError>) -> bool {
 
 #[async_trait]
 impl<S: Store + 'static> Store for Guarded<S> {
+    fn is_away(&self) -> bool {
+        self.breaker.is_open()
+    }
+
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         self.ask(self.inner.put_new(name, bytes)).await
     }

@@ -55,11 +55,8 @@ impl Journaled {
 
     /// Whether the store has failed to answer just now: a request of several steps waits for it once.
     fn leads(&self) -> bool {
-        self.takes && (self.is_away() || self.monotonic() < self.leads.load(Ordering::Relaxed))
-    }
-
-    fn is_away(&self) -> bool {
-        self.breaker.is_open()
+        self.takes
+            && (self.breaker.is_open() || self.monotonic() < self.leads.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> u64 {
@@ -80,7 +77,7 @@ impl Journaled {
     /// The last entry of a name, as an object.
     fn give(&self, entry: Entry) -> Object {
         let waited = self.clock.now().saturating_sub(entry.at);
-        let age = self.is_away().then(|| Duration::from_millis(waited));
+        let age = self.breaker.is_open().then(|| Duration::from_millis(waited));
         Object { age, ..Object::new(entry.bytes, Version(Mark::Entry(entry.number))) }
     }
 
@@ -150,6 +147,11 @@ fn is_same_put(bytes: &Bytes, entry: &Entry) -> bool {
 
 #[async_trait]
 impl Store for Journaled {
+    /// Also where it has not answered just now.
+    fn is_away(&self) -> bool {
+        self.breaker.is_open() || self.leads()
+    }
+
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         if !is_journaled(name) {
             return self.inner.put_new(name, bytes).await;

@@ -387,6 +387,10 @@ fn millis(duration: Duration) -> Millis {
 
 #[async_trait]
 impl<S: Store> Store for Kept<S> {
+    fn is_away(&self) -> bool {
+        self.inner.is_away()
+    }
+
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         self.replace(name, &bytes, self.inner.put_new(name, bytes.clone())).await
     }

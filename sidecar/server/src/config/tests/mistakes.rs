@@ -208,14 +208,16 @@ fn a_journal_that_has_nowhere_to_be_nothing_to_bridge_or_no_end_in_time() {
     let at = |what: &str| format!("f:4:21: {what}");
     assert_eq!(more(journal), [at(nowhere), at(nothing)]);
     assert_eq!(more(&format!("{journal}state_dir = \"d\"\n")), [at(nothing)]);
-    assert_eq!(
-        more("[degrade]\njournal_age = \"7d\"\n[sweep]\ntombstone_grace = \"7d\"\n"),
-        [format!("f:4:15: {late}")]
-    );
-    for good in [
-        "[degrade]\njournal_age = \"6d\"\n[sweep]\ntombstone_grace = \"7d\"\n",
-        "[degrade]\non_storage_outage = \"reject\"\n",
-    ] {
+    let late_at = |line: usize, column: usize| format!("f:{line}:{column}: {late}");
+    let dir = format!("{journal}state_dir = \"d\"\n");
+    let age = |age| format!("{dir}journal_age = \"{age}\"\n[sweep]\ntombstone_grace = \"7d\"\n");
+    assert_eq!(more(&age("7d")), [at(nothing), late_at(6, 15)]);
+    assert_eq!(more(&age("6d")), [at(nothing)]);
+    let grace = format!("{dir}[sweep]\ntombstone_grace = \"2d\"\n");
+    assert_eq!(more(&grace), [at(nothing), late_at(7, 19)]);
+    for good in
+        ["[sweep]\ntombstone_grace = \"2d\"\n", "[degrade]\non_storage_outage = \"reject\"\n"]
+    {
         assert!(Config::parse(&format!("{LEAST}{good}"), &[]).is_ok(), "{good}");
     }
 }
