@@ -21,8 +21,8 @@ pub(crate) async fn rage(scene: &Arc<Scene>, sites: &[Arc<Site>], mut luck: Luck
 
 async fn episode(scene: &Arc<Scene>, sites: &[Arc<Site>], luck: &mut Luck) {
     let time = length(luck);
-    // Some ten verbs of each client, however long it takes.
-    *scene.pace.lock().unwrap() = 1 + u64::try_from(time.as_millis()).unwrap() / 6;
+    // Some verbs of each client, however long it takes.
+    *scene.pace.lock().unwrap() = 1 + u64::try_from(time.as_millis()).unwrap() / 8;
     let everywhere = luck.percent(60);
     let shared = weather(luck);
     for site in sites {
@@ -53,7 +53,7 @@ fn length(luck: &mut Luck) -> Duration {
     match luck.below(100) {
         0..60 => luck.millis(2_000, 30_000),
         60..92 => luck.millis(30_000, 180_000),
-        _ => luck.millis(900_000, 1_800_000),
+        _ => luck.millis(1_200_000, 2_700_000),
     }
 }
 

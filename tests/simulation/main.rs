@@ -25,7 +25,9 @@ use planted::Plant;
 use play::{Played, play};
 
 /// How many seeds are played unless `SIMULATION_SEEDS` says otherwise.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 150;
+/// Within how many a planted defect has to be found.
+const PLANTED_SEEDS: u64 = 400;
 /// Events that a failure tells.
 const TOLD: usize = 60;
 
@@ -129,4 +131,34 @@ fn a_seed_replays_exactly() {
         }
         assert_eq!((one.digest, one.time), (other.digest, other.time), "seed {seed}");
     }
+}
+
+/// The first seed that finds what is planted, and what it says.
+fn found(plant: Plant) {
+    let found = (1..=PLANTED_SEEDS).find_map(|seed| {
+        let played = play(seed, plant, TOLD);
+        Some((seed, played.violations.first()?.clone()))
+    });
+    let (seed, violation) = found.unwrap_or_else(|| panic!("{plant:?} is not found"));
+    println!("{plant:?} is found by seed {seed}: {violation}");
+}
+
+#[test]
+fn an_answer_before_the_sync_is_found() {
+    found(Plant::Unsynced);
+}
+
+#[test]
+fn a_memory_that_failures_prolong_is_found() {
+    found(Plant::Rearmed);
+}
+
+#[test]
+fn a_broken_condition_that_counts_as_success_is_found() {
+    found(Plant::Mistaken);
+}
+
+#[test]
+fn a_delete_that_is_undone_is_found() {
+    found(Plant::Resurrects);
 }

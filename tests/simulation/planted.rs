@@ -28,9 +28,6 @@ pub(crate) enum Plant {
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Unsynced, Self::Rearmed, Self::Mistaken, Self::Resurrects];
-
     pub(crate) fn around_storage(self, store: Arc<dyn Store>) -> Arc<dyn Store> {
         if self == Self::Rearmed { planted(store, self) } else { store }
     }

@@ -106,10 +106,10 @@ async fn heal(scene: &Scene, sites: &[Arc<Site>]) {
     count_values(scene);
 }
 
-/// A request, after which a sidecar knows that storage is back.
+/// Requests, after which a sidecar knows that storage and keys are back.
 async fn poke(scene: &Scene, sidecar: &Sidecar) {
-    for token in 0..2 {
-        client::perform(scene, sidecar, &Verb::Reveal(token), "").await;
+    for verb in [Verb::Reveal(0), Verb::Reveal(1), Verb::Verify(0, 0), Verb::Verify(1, 1)] {
+        client::perform(scene, sidecar, &verb, "").await;
     }
 }
 

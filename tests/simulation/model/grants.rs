@@ -4,7 +4,7 @@ use lunasec_api::Code;
 use lunasec_core::limits;
 use lunasec_sidecar::vault::Verdict;
 
-use super::{Asked, CLEAR, DOUBT, Model, Op, Verb};
+use super::{Asked, CLEAR, DOUBT, Fate, Model, Op, Verb};
 use crate::scene::At;
 
 type Answer = Result<Verdict, Code>;
@@ -40,7 +40,14 @@ impl Model {
     fn surely_holds(&self, grant: &Op, session: usize, token: usize, now: At) -> bool {
         let Verb::Grant(.., time) = grant.verb else { return false };
         let lasts = grant.start + time > now + DOUBT;
-        let clear = |revoke: &Op| revoke.settled().saturating_add(CLEAR) < grant.start;
+        // What is journaled is made under what its sidecar remembers of the session, which may be over: then
+        // the grant falls with it.
+        let unseen = |revoke: &Op| {
+            let all = matches!(revoke.verb, Verb::RevokeAll(_));
+            all && grant.fate == Fate::Journaled && revoke.site != grant.site
+        };
+        let clear =
+            |revoke: &Op| !unseen(revoke) && revoke.settled().saturating_add(CLEAR) < grant.start;
         grant.acknowledged() && lasts && self.revokes(session, token).all(clear)
     }
 

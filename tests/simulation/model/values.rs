@@ -64,15 +64,14 @@ impl Model {
 
     /// Whether it is alive, whatever it holds: that was asked for it or its metadata.
     pub(crate) fn found(&mut self, asked: &Asked, token: usize, failure: Option<Code>) {
-        let touched = |verb: &Verb| verb.token() == Some(token);
+        let deletes = |verb: &Verb| *verb == Verb::Delete(token);
+        let made = &self.tokens[token].made;
+        let made_here = made.site == asked.site && made.fate == Fate::Journaled;
         match failure {
             None if self.is_gone(token, asked) => {
                 self.violated(asked, format!("token {token} was deleted and is there"));
             }
-            None if self.is_too_old(asked, VALUE_HARD, |verb| {
-                touched(verb) || matches!(verb, Verb::Tokenize { .. })
-            }) =>
-            {
+            None if !made_here && self.is_too_old(asked, VALUE_HARD, deletes) => {
                 self.violated(asked, format!("token {token} is told past its hard limit"));
             }
             Some(Code::NotFound) if !self.may_be_missing(token, asked) => {
