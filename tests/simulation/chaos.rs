@@ -52,8 +52,8 @@ async fn episode(scene: &Arc<Scene>, sites: &[Arc<Site>], luck: &mut Luck) {
 fn length(luck: &mut Luck) -> Duration {
     match luck.below(100) {
         0..60 => luck.millis(2_000, 30_000),
-        60..92 => luck.millis(30_000, 180_000),
-        _ => luck.millis(1_200_000, 2_700_000),
+        60..92 => luck.millis(30_000, 120_000),
+        _ => luck.millis(300_000, 700_000),
     }
 }
 

@@ -37,8 +37,10 @@ use crate::{
 
 pub(crate) const BUCKET: &str = "bucket";
 pub(crate) const KEY: &str = "00000000-0000-0000-0000-000000000001";
-/// How old a value may be while storage is away: less than in the product, so that a seed gets there.
-pub(crate) const VALUE_HARD: At = At::from_secs(20 * 60);
+/// How old a value may be while storage is away: less than unless configured, so that a seed gets there.
+pub(crate) const VALUE_HARD: At = At::from_secs(6 * 60);
+/// The same of a grant.
+pub(crate) const GRANT_HARD: At = At::from_secs(4 * 60);
 
 /// Where a sidecar runs, again and again.
 pub(crate) struct Site {
@@ -181,13 +183,13 @@ impl Site {
 fn config() -> Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
     let make = || {
-        let hard = VALUE_HARD.as_secs();
+        let (values, grants) = (VALUE_HARD.as_secs(), GRANT_HARD.as_secs());
         let text = format!(
             "[listen]\nsocket = \"/nowhere/lunasec.sock\"\n\
              [storage]\nkind = \"s3\"\nbucket = \"{BUCKET}\"\nregion = \"eu-central-1\"\n\
              endpoint = \"http://127.0.0.1:9\"\npath_style = true\n\
              [keys]\nkind = \"kms\"\nkey_id = \"{KEY}\"\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:9\"\n\
-             [cache.values]\nhard = \"{hard}s\"\n"
+             [cache.values]\nhard = \"{values}s\"\n[cache.grants]\nhard = \"{grants}s\"\n"
         );
         Config::parse(&text, &[]).unwrap()
     };

@@ -5,7 +5,7 @@ use lunasec_core::limits;
 use lunasec_sidecar::vault::Verdict;
 
 use super::{Asked, CLEAR, DOUBT, Fate, Model, Op, Verb};
-use crate::scene::At;
+use crate::{scene::At, site::GRANT_HARD};
 
 type Answer = Result<Verdict, Code>;
 
@@ -28,7 +28,7 @@ impl Model {
 
     /// Whether a session must be known here to have nothing: all that it was granted was taken back.
     fn is_taken_back(&self, session: usize, token: usize, asked: &Asked) -> bool {
-        let (age, hard) = (limits::CACHED_GRANT_AGE, limits::CACHED_GRANT_HARD);
+        let (age, hard) = (limits::CACHED_GRANT_AGE, GRANT_HARD);
         let mut known =
             self.revokes(session, token).filter(|revoke| self.is_known(revoke, asked, age, hard));
         known.any(|revoke| {
@@ -53,7 +53,7 @@ impl Model {
 
     /// Whether something is granted that this sidecar must know of.
     fn is_granted(&self, session: usize, token: usize, asked: &Asked) -> bool {
-        let (age, hard) = (limits::CACHED_GRANT_AGE, limits::CACHED_GRANT_HARD);
+        let (age, hard) = (limits::CACHED_GRANT_AGE, GRANT_HARD);
         self.grants(session, token).any(|grant| {
             self.surely_holds(grant, session, token, asked.now)
                 && self.is_known(grant, asked, age, hard)
@@ -76,7 +76,7 @@ impl Model {
             Ok(Verdict::Valid(_)) if self.grants(session, token).next().is_none() => {
                 self.violated(asked, format!("what nobody asked for is granted, {said}"));
             }
-            Ok(Verdict::Valid(_)) if self.is_too_old(asked, limits::CACHED_GRANT_HARD, touched) => {
+            Ok(Verdict::Valid(_)) if self.is_too_old(asked, GRANT_HARD, touched) => {
                 self.violated(asked, format!("a grant is believed past its hard limit, {said}"));
             }
             Ok(Verdict::Denied | Verdict::Expired) if self.is_granted(session, token, asked) => {
