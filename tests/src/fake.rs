@@ -42,7 +42,8 @@ pub enum Asked {
 }
 
 impl Asked {
-    fn of(request: &Request<Bytes>) -> Self {
+    /// What a request asks.
+    pub fn of(request: &Request<Bytes>) -> Self {
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
         let is_listing = || s3::query(request, "list-type").is_some();
         match (target, request.method().as_str()) {
@@ -57,7 +58,8 @@ impl Asked {
         }
     }
 
-    fn is_of_keys(self) -> bool {
+    /// Whether KMS is asked.
+    pub fn is_of_keys(self) -> bool {
         matches!(self, Self::Make | Self::Unwrap | Self::Rewrap)
     }
 }
@@ -134,6 +136,12 @@ impl Fake {
         let asked = Asked::of(request);
         self.asked.push(asked);
         let fault = self.next_fault(asked);
+        self.fare(request, fault)
+    }
+
+    /// Takes one request that fares so, whatever was told ahead.
+    pub fn fare(&mut self, request: &Request<Bytes>, fault: Option<Fault>) -> Reply {
+        let asked = Asked::of(request);
         match &fault {
             Some(Fault::Refuse(status, code)) => {
                 return Reply::Answer(refusal(asked, *status, code));

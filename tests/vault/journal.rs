@@ -5,10 +5,17 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use lunasec_api::{Code, Durability};
-use lunasec_core::{grant::Action, ids::Namespace, limits, token::Token};
+use lunasec_core::{
+    grant::Action,
+    ids::{Millis, Namespace},
+    limits,
+    token::Token,
+};
 use lunasec_sidecar::{
-    journal::Bounds,
+    db::DbError,
+    journal::{Bounds, Draft, Entry, Ledger},
     store::Name,
     vault::{Age, Verdict},
 };
@@ -377,6 +384,45 @@ async fn a_disk_that_takes_nothing_refuses_and_heals() {
     for (token, value) in [(before, "before"), (after, "after")] {
         assert_eq!(there.detokenize(&token).await, Ok(value.into()));
     }
+}
+
+/// A disk that removes, and says that it could not.
+struct Denies(SimLedger);
+
+#[async_trait]
+impl Ledger for Denies {
+    async fn append(&self, at: Millis, drafts: Vec<Draft>) -> Result<Vec<Option<u64>>, DbError> {
+        self.0.append(at, drafts).await
+    }
+
+    async fn last(&self, name: &Name) -> Result<Option<Entry>, DbError> {
+        self.0.last(name).await
+    }
+
+    async fn page(&self, after: u64, count: usize, bytes: usize) -> Result<Vec<Entry>, DbError> {
+        self.0.page(after, count, bytes).await
+    }
+
+    async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {
+        self.0.remove(numbers).await?;
+        Err(DbError::Io("the disk".into(), "it says so".into()))
+    }
+
+    async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError> {
+        self.0.contents().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_by_a_disk_that_denies_it_is_not_waited_for() {
+    let backend = Backend::memory();
+    let ledger = Arc::new(Denies(SimLedger::open(&Disk::default())));
+    let here = World::journaled(&backend, ledger, BOUNDS).await;
+    here.tokenize("warms").await;
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let token = journaled(&here, "value").await;
+    heal(&here).await;
+    assert_eq!(World::on(&backend).detokenize(&token).await, Ok("value".into()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -250,7 +250,24 @@ impl Journal {
     }
 
     async fn page(&self, after: u64) -> Result<Vec<Entry>, DbError> {
-        self.ledger.page(after, limits::REPLAY_PAGE, limits::REPLAY_PAGE_BYTES).await
+        let last = self.waiting().entries.last_key_value().map(|(number, _)| *number);
+        let page = self.ledger.page(after, limits::REPLAY_PAGE, limits::REPLAY_PAGE_BYTES).await?;
+        // A disk that failed to remove entries may have done so all the same.
+        if let Some(last) = last.filter(|_| after == 0 && page.is_empty()) {
+            self.forget(last);
+        }
+        Ok(page)
+    }
+
+    /// Of all entries up to this one nothing is on the disk.
+    fn forget(&self, last: u64) {
+        let mut waiting = self.waiting();
+        while let Some(entry) = waiting.entries.first_entry().filter(|entry| *entry.key() <= last) {
+            let Waits { bytes, name, .. } = entry.remove();
+            waiting.release(name, bytes);
+        }
+        drop(waiting);
+        self.tell();
     }
 
     async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {

@@ -1,0 +1,112 @@
+//! Grants: made, verified, taken back one by one or all of a session.
+
+use lunasec_api::Code;
+use lunasec_core::limits;
+use lunasec_sidecar::vault::Verdict;
+
+use super::{Asked, CLEAR, DOUBT, Fate, Model, Op, Verb};
+use crate::{scene::At, site::GRANT_HARD};
+
+type Answer = Result<Verdict, Code>;
+
+impl Model {
+    fn grants(&self, session: usize, token: usize) -> impl Iterator<Item = &Op> {
+        let is = move |verb: &Verb| matches!(verb, Verb::Grant(who, what, _) if (*who, *what) == (session, token));
+        self.writes(is)
+    }
+
+    fn revokes(&self, session: usize, token: usize) -> impl Iterator<Item = &Op> {
+        self.writes(move |verb| {
+            *verb == Verb::Revoke(session, token) || *verb == Verb::RevokeAll(session)
+        })
+    }
+
+    /// Whether a grant may count in spite of a revoke: it was not surely there before.
+    fn may_survive(grant: &Op, revoke: &Op) -> bool {
+        grant.settled() > revoke.start
+    }
+
+    /// Whether a session must be known here to have nothing: all that it was granted was taken back.
+    fn is_taken_back(&self, session: usize, token: usize, asked: &Asked) -> bool {
+        let (age, hard) = (limits::CACHED_GRANT_AGE, GRANT_HARD);
+        let mut known =
+            self.revokes(session, token).filter(|revoke| self.is_known(revoke, asked, age, hard));
+        known.any(|revoke| {
+            !self.grants(session, token).any(|grant| Self::may_survive(grant, revoke))
+        })
+    }
+
+    /// Whether a grant surely holds: nothing was taken back, or so long before that it is clear.
+    fn surely_holds(&self, grant: &Op, session: usize, token: usize, now: At) -> bool {
+        let Verb::Grant(.., time) = grant.verb else { return false };
+        let lasts = grant.start + time > now + DOUBT;
+        // What is journaled is made under what its sidecar remembers of the session, which may be over: then
+        // the grant falls with it.
+        let unseen = |revoke: &Op| {
+            let all = matches!(revoke.verb, Verb::RevokeAll(_));
+            all && grant.fate == Fate::Journaled && revoke.site != grant.site
+        };
+        let clear =
+            |revoke: &Op| !unseen(revoke) && revoke.settled().saturating_add(CLEAR) < grant.start;
+        grant.acknowledged() && lasts && self.revokes(session, token).all(clear)
+    }
+
+    /// Whether something is granted that this sidecar must know of.
+    fn is_granted(&self, session: usize, token: usize, asked: &Asked) -> bool {
+        let (age, hard) = (limits::CACHED_GRANT_AGE, GRANT_HARD);
+        self.grants(session, token).any(|grant| {
+            self.surely_holds(grant, session, token, asked.now)
+                && self.is_known(grant, asked, age, hard)
+        })
+    }
+
+    pub(crate) fn verified(
+        &mut self,
+        asked: &Asked,
+        session: usize,
+        token: usize,
+        answer: &Answer,
+    ) {
+        let touched = |verb: &Verb| verb.session() == Some(session);
+        let said = format!("session {session}, token {token}: {answer:?}");
+        match answer {
+            Ok(Verdict::Valid(_)) if self.is_taken_back(session, token, asked) => {
+                self.violated(asked, format!("what was taken back is granted, {said}"));
+            }
+            Ok(Verdict::Valid(_)) if self.grants(session, token).next().is_none() => {
+                self.violated(asked, format!("what nobody asked for is granted, {said}"));
+            }
+            Ok(Verdict::Valid(_)) if self.is_too_old(asked, GRANT_HARD, touched) => {
+                self.violated(asked, format!("a grant is believed past its hard limit, {said}"));
+            }
+            Ok(Verdict::Denied | Verdict::Expired) if self.is_granted(session, token, asked) => {
+                self.violated(asked, format!("what was granted is denied, {said}"));
+            }
+            Ok(_) if self.was_never_seen(asked, touched) => {
+                self.violated(asked, format!("nobody could know, {said}"));
+            }
+            _ => {}
+        }
+        self.found(asked, token, answer.as_ref().err().copied());
+    }
+
+    /// Whether a process has had no answer of storage since it began, and nothing of its own in its journal.
+    fn was_never_seen(&self, asked: &Asked, touched: impl Fn(&Verb) -> bool) -> bool {
+        let own = |op: &Op| op.site == asked.site && op.verb.writes() && touched(&op.verb);
+        asked.answered < asked.born && !self.ops.iter().any(own)
+    }
+
+    /// All is well again.
+    pub(crate) fn healed_grant(
+        &mut self,
+        asked: &Asked,
+        session: usize,
+        token: usize,
+        answer: &Answer,
+    ) {
+        self.verified(asked, session, token, answer);
+        if answer.is_err() && *answer != Err(Code::NotFound) {
+            self.violated(asked, format!("after healing, nobody knows: {answer:?}"));
+        }
+    }
+}
