@@ -317,6 +317,10 @@ impl<S: Store + 'static> Store for Cached<S> {
             }
             old if shared.is_away() && old < clocks.hard => {
                 series.stale();
+                // Where all that is asked for is remembered, nothing else would find out that the store is back.
+                if shared.breaker.as_ref().is_some_and(|breaker| breaker.wants_a_probe()) {
+                    drop(self.read(name));
+                }
                 return Ok(remembered.give(Some(old)));
             }
             old if old < clocks.revocation => {
