@@ -22,8 +22,10 @@ use crate::{
     site::{Sidecar, Site},
 };
 
-/// Sessions that clients speak of.
-pub(crate) const SESSIONS: usize = 3;
+/// Sessions that clients speak of at once; after some verbs, a new one takes the place of the oldest.
+const SESSIONS: usize = 3;
+/// See [`SESSIONS`].
+const VERBS: usize = 30;
 /// Tokens that are used at once, about.
 const TOKENS: usize = 6;
 /// Idempotency keys of each sidecar's clients.
@@ -44,7 +46,7 @@ pub(crate) async fn live(scene: Arc<Scene>, site: Arc<Site>, mut luck: Luck) {
     loop {
         let pace = *scene.pace.lock().unwrap();
         tokio::time::sleep(luck.millis(0, pace)).await;
-        let Some(sidecar) = site.running() else { continue };
+        let Some(sidecar) = site.running().filter(|_| !site.idles()) else { continue };
         let verb = draw(&mut luck, &scene);
         ask(&scene, &sidecar, verb, luck.draw()).await;
     }
@@ -52,7 +54,7 @@ pub(crate) async fn live(scene: Arc<Scene>, site: Arc<Site>, mut luck: Luck) {
 
 fn draw(luck: &mut Luck, scene: &Scene) -> Verb {
     let known = scene.model().tokens.len();
-    let who = luck.place(SESSIONS);
+    let who = scene.model().ops.len() / VERBS + luck.place(SESSIONS);
     // The last few, so that those who ask meet.
     let what = known - 1 - luck.place(known.min(TOKENS).max(1)).min(known.max(1) - 1);
     match luck.below(100) {
@@ -107,8 +109,9 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
         }
     };
     let (now, network) = (scene.at(), scene.network());
-    let (up, answered) = (network.trouble[site], network.answered[site]);
+    let (trouble, answered) = (network.trouble[site], network.answered[site]);
     drop(network);
+    let up = scene.model().up(site, trouble);
     let asked = Asked { site, start, now, up, answered, born: sidecar.born };
     told(scene, &asked, op, &verb, &text, answer);
 }

@@ -53,6 +53,8 @@ pub(crate) struct Site {
     disk: Mutex<Disk>,
     entries: Arc<MemoryEntries>,
     running: Mutex<Option<Arc<Sidecar>>>,
+    /// Whether nobody asks it for anything.
+    idle: AtomicBool,
 }
 
 /// One life of it.
@@ -85,11 +87,20 @@ impl Site {
             disk: Mutex::default(),
             entries: Arc::new(MemoryEntries::new(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY)),
             running: Mutex::default(),
+            idle: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn running(&self) -> Option<Arc<Sidecar>> {
         held(&self.running).clone()
+    }
+
+    pub(crate) fn idles(&self) -> bool {
+        self.idle.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::SeqCst);
     }
 
     /// Its disk takes no more, or does again.
