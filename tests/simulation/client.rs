@@ -31,9 +31,12 @@ const TOKENS: usize = 6;
 /// Idempotency keys of each sidecar's clients.
 const KEYS: u64 = 4;
 
+/// A token, and where its value is safe.
+type Item = Result<(Token, Durability), Code>;
+
 /// What came of a verb.
 pub(crate) enum Answer {
-    Given(Result<Vec<Result<(Token, Durability), Code>>, Code>),
+    Given(Result<Vec<Item>, Code>),
     Value(Result<String, Code>),
     Metadata(Result<String, Code>),
     Verdict(Result<Verdict, Code>),
@@ -56,7 +59,7 @@ fn draw(luck: &mut Luck, scene: &Scene) -> Verb {
     let known = scene.model().tokens.len();
     let who = scene.model().ops.len() / VERBS + luck.place(SESSIONS);
     // The last few, so that those who ask meet.
-    let what = known - 1 - luck.place(known.min(TOKENS).max(1)).min(known.max(1) - 1);
+    let what = known - 1 - luck.place(known.clamp(1, TOKENS));
     match luck.below(100) {
         0..8 => Verb::Tokenize {
             batch: luck.percent(30).then(|| 2 + luck.place(2)),
@@ -179,7 +182,7 @@ async fn tokenize(
     batch: Option<usize>,
     metadata: bool,
     text: &str,
-) -> Result<Vec<Result<(Token, Durability), Code>>, Code> {
+) -> Result<Vec<Item>, Code> {
     let value = |at: usize| NewValue {
         value: Plaintext::new(value(text, at).into_bytes()),
         encoding: Encoding::Utf8,
@@ -205,6 +208,7 @@ fn value(text: &str, at: usize) -> String {
     format!("value {at} of {text}")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as errors are mapped")]
 fn code(failure: Failure) -> Code {
     failure.code
 }
@@ -256,8 +260,6 @@ fn told(scene: &Scene, asked: &Asked, op: usize, verb: &Verb, text: &str, answer
         }
     }
 }
-
-type Item = Result<(Token, Durability), Code>;
 
 fn kept((place, item): (usize, Item)) -> Option<(usize, (Token, Durability))> {
     item.ok().map(|given| (place, given))
