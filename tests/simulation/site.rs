@@ -26,7 +26,7 @@ use lunasec_tests::{
     ledger::{Disk, SimLedger},
     world::START,
 };
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::{
     luck::{Draws, Luck},
@@ -64,15 +64,17 @@ pub(crate) struct Sidecar {
     pub(crate) journal: Arc<Journal>,
     pub(crate) born: At,
     alive: Arc<AtomicBool>,
-    gone: watch::Sender<bool>,
+    gone: Notify,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Sidecar {
     /// Until it is killed.
     pub(crate) async fn gone(&self) {
-        let mut gone = self.gone.subscribe();
-        let _ = gone.wait_for(|gone| *gone).await;
+        let gone = self.gone.notified();
+        if self.alive.load(Ordering::SeqCst) {
+            gone.await;
+        }
     }
 }
 
@@ -112,7 +114,7 @@ impl Site {
     pub(crate) fn kill(&self) {
         let Some(sidecar) = held(&self.running).take() else { return };
         sidecar.alive.store(false, Ordering::SeqCst);
-        sidecar.gone.send_replace(true);
+        sidecar.gone.notify_waiters();
         sidecar.tasks.iter().for_each(JoinHandle::abort);
         let mut disk = held(&self.disk);
         *disk = disk.pull();
@@ -171,7 +173,7 @@ impl Site {
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
         };
-        let (gone, born) = (watch::Sender::new(false), self.scene.at());
+        let (gone, born) = (Notify::new(), self.scene.at());
         Sidecar { site: self.number, vault, journal, born, alive, gone, tasks }
     }
 
