@@ -22,16 +22,21 @@ use crate::{
     site::{Sidecar, Site},
 };
 
-/// Sessions that clients speak of.
-pub(crate) const SESSIONS: usize = 3;
+/// Sessions that clients speak of at once; after some verbs, a new one takes the place of the oldest.
+const SESSIONS: usize = 3;
+/// See [`SESSIONS`].
+const VERBS: usize = 30;
 /// Tokens that are used at once, about.
 const TOKENS: usize = 6;
 /// Idempotency keys of each sidecar's clients.
 const KEYS: u64 = 4;
 
+/// A token, and where its value is safe.
+type Item = Result<(Token, Durability), Code>;
+
 /// What came of a verb.
 pub(crate) enum Answer {
-    Given(Result<Vec<Result<(Token, Durability), Code>>, Code>),
+    Given(Result<Vec<Item>, Code>),
     Value(Result<String, Code>),
     Metadata(Result<String, Code>),
     Verdict(Result<Verdict, Code>),
@@ -44,7 +49,7 @@ pub(crate) async fn live(scene: Arc<Scene>, site: Arc<Site>, mut luck: Luck) {
     loop {
         let pace = *scene.pace.lock().unwrap();
         tokio::time::sleep(luck.millis(0, pace)).await;
-        let Some(sidecar) = site.running() else { continue };
+        let Some(sidecar) = site.running().filter(|_| !site.idles()) else { continue };
         let verb = draw(&mut luck, &scene);
         ask(&scene, &sidecar, verb, luck.draw()).await;
     }
@@ -52,9 +57,9 @@ pub(crate) async fn live(scene: Arc<Scene>, site: Arc<Site>, mut luck: Luck) {
 
 fn draw(luck: &mut Luck, scene: &Scene) -> Verb {
     let known = scene.model().tokens.len();
-    let who = luck.place(SESSIONS);
+    let who = scene.model().ops.len() / VERBS + luck.place(SESSIONS);
     // The last few, so that those who ask meet.
-    let what = known - 1 - luck.place(known.min(TOKENS).max(1)).min(known.max(1) - 1);
+    let what = known - 1 - luck.place(known.clamp(1, TOKENS));
     match luck.below(100) {
         0..8 => Verb::Tokenize {
             batch: luck.percent(30).then(|| 2 + luck.place(2)),
@@ -107,8 +112,9 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
         }
     };
     let (now, network) = (scene.at(), scene.network());
-    let (up, answered) = (network.trouble[site], network.answered[site]);
+    let (trouble, answered) = (network.trouble[site], network.answered[site]);
     drop(network);
+    let up = scene.model().up(site, trouble);
     let asked = Asked { site, start, now, up, answered, born: sidecar.born };
     told(scene, &asked, op, &verb, &text, answer);
 }
@@ -176,7 +182,7 @@ async fn tokenize(
     batch: Option<usize>,
     metadata: bool,
     text: &str,
-) -> Result<Vec<Result<(Token, Durability), Code>>, Code> {
+) -> Result<Vec<Item>, Code> {
     let value = |at: usize| NewValue {
         value: Plaintext::new(value(text, at).into_bytes()),
         encoding: Encoding::Utf8,
@@ -202,6 +208,7 @@ fn value(text: &str, at: usize) -> String {
     format!("value {at} of {text}")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as errors are mapped")]
 fn code(failure: Failure) -> Code {
     failure.code
 }
@@ -253,8 +260,6 @@ fn told(scene: &Scene, asked: &Asked, op: usize, verb: &Verb, text: &str, answer
         }
     }
 }
-
-type Item = Result<(Token, Durability), Code>;
 
 fn kept((place, item): (usize, Item)) -> Option<(usize, (Token, Durability))> {
     item.ok().map(|given| (place, given))

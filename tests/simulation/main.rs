@@ -25,7 +25,7 @@ use planted::Plant;
 use play::{Played, play};
 
 /// How many seeds are played unless `SIMULATION_SEEDS` says otherwise.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 /// Within how many a planted defect has to be found.
 const PLANTED_SEEDS: u64 = 400;
 /// Events that a failure tells.

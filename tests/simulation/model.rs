@@ -92,7 +92,7 @@ pub(crate) struct Asked {
     pub(crate) site: usize,
     pub(crate) start: At,
     pub(crate) now: At,
-    /// Since when nothing went wrong between it and storage.
+    /// Since when nothing went wrong between it and storage, and it could know that.
     pub(crate) up: At,
     /// When storage last answered it.
     pub(crate) answered: At,
@@ -102,6 +102,8 @@ pub(crate) struct Asked {
 
 /// A write that got no answer takes effect by then, if ever: on its way for so long.
 const LATE: Duration = Duration::from_secs(60);
+/// For probing storage, once somebody asks.
+const PROBED: Duration = Duration::from_secs(3);
 /// How far clocks may be apart here, and what else makes an order doubtful.
 const DOUBT: Duration = Duration::from_secs(10);
 /// By how much a grant has to be later than a revoke to count surely, where the two knew nothing of each other.
@@ -146,6 +148,12 @@ impl Model {
                 drained.get(drained.partition_point(|at| *at < op.end)).copied()
             }
         }
+    }
+
+    /// When a sidecar must have found out that storage is back: soon after it is first asked for something.
+    pub(crate) fn up(&self, site: usize, trouble: At) -> At {
+        let asked = self.ops.iter().filter(|op| op.site == site && op.start >= trouble);
+        asked.map(|op| op.start + PROBED).min().unwrap_or(At::MAX)
     }
 
     /// Whether a sidecar must have heard of a write by now.

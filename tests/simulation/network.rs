@@ -165,7 +165,7 @@ impl Wire {
         let asked = Asked::of(&request);
         let (fault, there) = scene.network().draw(site, asked);
         tokio::time::sleep(there).await;
-        let reply = scene.network().fake.fare(&request, fault.clone());
+        let reply = scene.network().fake.fare(&request, fault.as_ref());
         self.note(&request, asked, fault.as_ref(), &reply);
         let answer = match reply {
             Reply::Nothing => return,

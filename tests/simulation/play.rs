@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     chaos,
-    client::{self, Answer, SESSIONS},
+    client::{self, Answer},
     luck::Luck,
     model::{Asked, Model, Verb},
     network::{Network, Weather},
@@ -123,7 +123,8 @@ async fn inspect(scene: &Scene, sidecar: &Sidecar) {
         if let Answer::Metadata(Ok(text)) = answer {
             scene.model().healed_metadata(&asked, token, &text);
         }
-        for session in 0..SESSIONS {
+        let sessions = scene.model().sessions(token);
+        for session in sessions {
             let (asked, answer) = judge(scene, sidecar, &Verb::Verify(session, token)).await;
             let Answer::Verdict(answer) = answer else { return };
             scene.model().healed_grant(&asked, session, token, &answer);

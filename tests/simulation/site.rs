@@ -26,7 +26,7 @@ use lunasec_tests::{
     ledger::{Disk, SimLedger},
     world::START,
 };
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::{
     luck::{Draws, Luck},
@@ -53,6 +53,8 @@ pub(crate) struct Site {
     disk: Mutex<Disk>,
     entries: Arc<MemoryEntries>,
     running: Mutex<Option<Arc<Sidecar>>>,
+    /// Whether nobody asks it for anything.
+    idle: AtomicBool,
 }
 
 /// One life of it.
@@ -62,15 +64,17 @@ pub(crate) struct Sidecar {
     pub(crate) journal: Arc<Journal>,
     pub(crate) born: At,
     alive: Arc<AtomicBool>,
-    gone: watch::Sender<bool>,
+    gone: Notify,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Sidecar {
     /// Until it is killed.
     pub(crate) async fn gone(&self) {
-        let mut gone = self.gone.subscribe();
-        let _ = gone.wait_for(|gone| *gone).await;
+        let gone = self.gone.notified();
+        if self.alive.load(Ordering::SeqCst) {
+            gone.await;
+        }
     }
 }
 
@@ -85,11 +89,20 @@ impl Site {
             disk: Mutex::default(),
             entries: Arc::new(MemoryEntries::new(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY)),
             running: Mutex::default(),
+            idle: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn running(&self) -> Option<Arc<Sidecar>> {
         held(&self.running).clone()
+    }
+
+    pub(crate) fn idles(&self) -> bool {
+        self.idle.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::SeqCst);
     }
 
     /// Its disk takes no more, or does again.
@@ -101,7 +114,7 @@ impl Site {
     pub(crate) fn kill(&self) {
         let Some(sidecar) = held(&self.running).take() else { return };
         sidecar.alive.store(false, Ordering::SeqCst);
-        sidecar.gone.send_replace(true);
+        sidecar.gone.notify_waiters();
         sidecar.tasks.iter().for_each(JoinHandle::abort);
         let mut disk = held(&self.disk);
         *disk = disk.pull();
@@ -160,7 +173,7 @@ impl Site {
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
         };
-        let (gone, born) = (watch::Sender::new(false), self.scene.at());
+        let (gone, born) = (Notify::new(), self.scene.at());
         Sidecar { site: self.number, vault, journal, born, alive, gone, tasks }
     }
 

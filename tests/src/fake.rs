@@ -136,13 +136,13 @@ impl Fake {
         let asked = Asked::of(request);
         self.asked.push(asked);
         let fault = self.next_fault(asked);
-        self.fare(request, fault)
+        self.fare(request, fault.as_ref())
     }
 
     /// Takes one request that fares so, whatever was told ahead.
-    pub fn fare(&mut self, request: &Request<Bytes>, fault: Option<Fault>) -> Reply {
+    pub fn fare(&mut self, request: &Request<Bytes>, fault: Option<&Fault>) -> Reply {
         let asked = Asked::of(request);
-        match &fault {
+        match fault {
             Some(Fault::Refuse(status, code)) => {
                 return Reply::Answer(refusal(asked, *status, code));
             }
@@ -158,7 +158,7 @@ impl Fake {
         match fault {
             Some(Fault::LoseAnswer) => Reply::Reset,
             Some(Fault::Tear) => Reply::Torn(answer),
-            Some(Fault::Delay(time)) => Reply::Later(time, answer),
+            Some(Fault::Delay(time)) => Reply::Later(*time, answer),
             Some(Fault::Spoil) => {
                 s3::seal(&mut answer, b"another body");
                 Reply::Answer(answer)

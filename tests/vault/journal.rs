@@ -347,6 +347,24 @@ async fn a_grant_that_waits_does_not_undo_what_was_taken_back_elsewhere_since() 
     }
 }
 
+/// Of a session that storage knows nothing of yet, all is taken back all the same.
+#[tokio::test(start_paused = true)]
+async fn what_waits_elsewhere_of_a_session_is_taken_back_with_all_of_it() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let token = there.tokenize("value").await;
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    here.grant(&session("alice"), &token, &[Action::Detokenize], HOUR).await.unwrap();
+    there.clock.pass(Duration::from_secs(1));
+    there.revoke_all(&session("alice")).await.unwrap();
+    bridge.heal().await;
+    for world in [here, there] {
+        let verdict = world.verdict(&session("alice"), &token, Action::Detokenize).await;
+        assert_eq!(verdict, Ok(Verdict::Denied));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_journal_refuses_and_loses_nothing() {
     let bridge = Bridge::bounded(Bounds { bytes: 4_096, ..BOUNDS }).await;

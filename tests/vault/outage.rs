@@ -151,13 +151,30 @@ async fn within_two_seconds_of_healing_answers_are_fresh_again() {
     let grant = verify(&here, &seen).await.unwrap();
     assert!(matches!(grant.verdict, Verdict::Valid(_)) && grant.age.storage.is_some());
     // A probe that was sent into the outage has to end first.
-    tokio::time::sleep(limits::BREAKER_PROBE_TIME).await;
+    tokio::time::sleep(limits::BREAKER_PROBE_TIME + MS).await;
     hang(&here, false);
     here.clock.pass(limits::BREAKER_PAUSE);
     assert_eq!(reveal(&here, &unseen[0]).await, Err(Code::StorageUnavailable), "it is probed now");
     tokio::time::sleep(MS).await;
     assert_eq!(reveal(&here, &unseen[0]).await, Ok(None));
     assert_eq!(reveal(&here, &seen).await, Ok(None));
+    let verified = verify(&here, &seen).await.unwrap();
+    assert_eq!(verified, Verified { verdict: Verdict::Denied, age: Age::default() });
+}
+
+/// Also where all that is asked for is remembered: then nothing else would find out that storage is back.
+#[tokio::test(start_paused = true)]
+async fn those_who_ask_for_what_was_seen_find_out_that_storage_is_back() {
+    let Outage { here, there, seen, unseen } = Outage::new().await;
+    hang(&here, true);
+    find_out(&here, &unseen).await;
+    there.revoke_all(&session("alice")).await.unwrap();
+    tokio::time::sleep(limits::BREAKER_PROBE_TIME + MS).await;
+    hang(&here, false);
+    here.clock.pass(limits::CACHED_GRANT_AGE);
+    let grant = verify(&here, &seen).await.unwrap();
+    assert!(matches!(grant.verdict, Verdict::Valid(_)), "it is probed now");
+    tokio::time::sleep(MS).await;
     let verified = verify(&here, &seen).await.unwrap();
     assert_eq!(verified, Verified { verdict: Verdict::Denied, age: Age::default() });
 }

@@ -88,6 +88,13 @@ impl Breaker {
         }
     }
 
+    /// Whether it is time to find out whether it answers again.
+    pub fn wants_a_probe(&self) -> bool {
+        let now = self.clock.monotonic();
+        let state = self.state();
+        state.open && !state.probing && now >= state.next_probe
+    }
+
     /// It has answered, whatever it said.
     pub fn answered(&self) {
         let mut state = self.state();

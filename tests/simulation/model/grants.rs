@@ -1,5 +1,7 @@
 //! Grants: made, verified, taken back one by one or all of a session.
 
+use std::collections::BTreeSet;
+
 use lunasec_api::Code;
 use lunasec_core::limits;
 use lunasec_sidecar::vault::Verdict;
@@ -13,6 +15,15 @@ impl Model {
     fn grants(&self, session: usize, token: usize) -> impl Iterator<Item = &Op> {
         let is = move |verb: &Verb| matches!(verb, Verb::Grant(who, what, _) if (*who, *what) == (session, token));
         self.writes(is)
+    }
+
+    /// Who was granted something, or was meant to be.
+    pub(crate) fn sessions(&self, token: usize) -> BTreeSet<usize> {
+        let granted = |op: &Op| match op.verb {
+            Verb::Grant(session, what, _) => (what == token).then_some(session),
+            _ => None,
+        };
+        self.ops.iter().filter_map(granted).collect()
     }
 
     fn revokes(&self, session: usize, token: usize) -> impl Iterator<Item = &Op> {

@@ -19,8 +19,9 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{FutureExt, future::Shared};
 use lunasec_core::limits;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::{
     Caches, Heads, Name, Object, Store, StoreError, Version,
@@ -83,8 +84,8 @@ impl Ages {
 
 type Found = Result<Option<Object>, StoreError>;
 
-/// What a reading found, and when it began.
-type Reading = watch::Receiver<Option<(Duration, Found)>>;
+/// What a reading found, and when it began. Those who wait for it are woken in the order in which they came.
+type Reading = Shared<oneshot::Receiver<(Duration, Found)>>;
 
 /// A reading that is under way, for all who ask meanwhile.
 struct Flight {
@@ -100,12 +101,12 @@ struct Flights {
 
 /// See the module.
 pub struct Cached<S> {
-    shared: Arc<Shared<S>>,
+    shared: Arc<Common<S>>,
     /// Writes of one name take turns, so that the last one is what is remembered.
     writes: KeyedLocks<Name>,
 }
 
-struct Shared<S> {
+struct Common<S> {
     inner: S,
     clock: Arc<dyn Clock>,
     ages: Ages,
@@ -116,7 +117,7 @@ struct Shared<S> {
 }
 
 /// Whatever a write that is given up came to, what was there before is not believed any more.
-struct Forget<'a, S: Store>(&'a Shared<S>, &'a Name);
+struct Forget<'a, S: Store>(&'a Common<S>, &'a Name);
 
 impl<S: Store> Drop for Forget<'_, S> {
     fn drop(&mut self) {
@@ -126,7 +127,7 @@ impl<S: Store> Drop for Forget<'_, S> {
     }
 }
 
-impl<S: Store> Shared<S> {
+impl<S: Store> Common<S> {
     fn is_away(&self) -> bool {
         self.breaker.as_ref().is_some_and(|breaker| breaker.is_open())
     }
@@ -194,7 +195,7 @@ impl<S: Store> Shared<S> {
 
 /// Ends a reading whose task does not come to its end.
 struct Landing<S: Store> {
-    shared: Arc<Shared<S>>,
+    shared: Arc<Common<S>>,
     name: Name,
     number: u64,
 }
@@ -216,7 +217,7 @@ impl<S: Store + 'static> Cached<S> {
         breaker: Option<Arc<Breaker>>,
     ) -> Self {
         let flights = Mutex::default();
-        let shared = Arc::new(Shared { inner, clock, ages, caches, flights, breaker });
+        let shared = Arc::new(Common { inner, clock, ages, caches, flights, breaker });
         Self { shared, writes: KeyedLocks::default() }
     }
 
@@ -228,7 +229,8 @@ impl<S: Store + 'static> Cached<S> {
             return (false, flight.reading.clone());
         }
         flights.last += 1;
-        let (number, (sender, reading)) = (flights.last, watch::channel(None));
+        let (number, (sender, reading)) = (flights.last, oneshot::channel());
+        let reading = reading.shared();
         flights.under_way.insert(name.clone(), Flight { number, reading: reading.clone() });
         let landing = Landing { shared: Arc::clone(&self.shared), name: name.clone(), number };
         tokio::spawn(async move {
@@ -237,15 +239,14 @@ impl<S: Store + 'static> Cached<S> {
             let found = shared.inner.get(name).await;
             shared.landed(name, number, asked, &found);
             // Nobody may wait for it any more.
-            let _ = sender.send(Some((asked, found)));
+            let _ = sender.send((asked, found));
         });
         (true, reading)
     }
 
     async fn wait(&self, name: &Name) -> Found {
-        let (own, mut reading) = self.read(name);
-        let found = reading.wait_for(Option::is_some).await.map(|found| (*found).clone());
-        let Ok(Some((asked, found))) = found else {
+        let (own, reading) = self.read(name);
+        let Ok((asked, found)) = reading.await else {
             return Err(StoreError::Unavailable("the reading was given up".into()));
         };
         // What began before it was asked for is like something remembered, and may be too old for that.
@@ -323,6 +324,10 @@ impl<S: Store + 'static> Store for Cached<S> {
             }
             old if shared.is_away() && old < clocks.hard => {
                 series.stale();
+                // Where all that is asked for is remembered, nothing else would find out that the store is back.
+                if shared.breaker.as_ref().is_some_and(|breaker| breaker.wants_a_probe()) {
+                    drop(self.read(name));
+                }
                 return Ok(remembered.give(Some(old)));
             }
             old if old < clocks.revocation => {

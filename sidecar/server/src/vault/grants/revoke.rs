@@ -41,9 +41,7 @@ impl Vault {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_to_revoke(call, session).await?;
             let stored = Revoked { count: None, durability: Durability::Stored };
-            if known.version.is_none() && !known.unknown {
-                return Ok(stored);
-            }
+            // Also where nothing is yet: another sidecar's journal may hold grants of this session.
             let now = self.clock.now();
             let state = known.state.unwrap_or_else(|| SessionState::new(now));
             // Whoever has taken everything back meanwhile took back what this one would have.
