@@ -14,5 +14,6 @@ mod embedded;
 mod idempotency;
 mod journal;
 mod outage;
+mod rounds;
 mod storm;
 mod sweep;

@@ -1,0 +1,1 @@
+//! The journal's own disk: full, read-only, torn.
