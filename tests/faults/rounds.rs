@@ -4,6 +4,7 @@
 
 use std::{
     path::PathBuf,
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,9 @@ pub(crate) struct Site {
     _temporary: tempfile::TempDir,
     /// Whether what was seen opens after a restart with everything away.
     keeps: bool,
+    /// What else it is told.
+    more: Vec<(&'static str, &'static str)>,
+    arguments: Vec<&'static str>,
 }
 
 impl Site {
@@ -50,36 +54,69 @@ impl Site {
     }
 
     fn of(cloud: Cloud) -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let directory = temporary.path().to_owned();
-        Self::kept(cloud, temporary, directory, false)
+        Self::in_directory(cloud, tempfile::tempdir().unwrap())
     }
 
-    fn kept(
-        mut cloud: Cloud,
-        temporary: tempfile::TempDir,
-        directory: PathBuf,
-        keeps: bool,
-    ) -> Self {
+    fn in_directory(mut cloud: Cloud, temporary: tempfile::TempDir) -> Self {
+        let directory = temporary.path().to_owned();
         let direct = cloud.place.endpoint.clone().unwrap();
         let proxy = wait(Proxy::before(&direct));
         cloud.place.endpoint = Some(proxy.endpoint.clone());
         cloud.keys.endpoint = Some(proxy.endpoint.clone());
-        if keeps {
-            LocalKeys::create(&directory.join("standby.key"), &SystemEntropy::default()).unwrap();
-        }
-        let (here, _temporary) = (None, temporary);
-        Self { cloud, proxy, direct, here, directory, _temporary, keeps }
+        let (here, keeps, more, arguments) = (None, false, vec![], vec![]);
+        let _temporary = temporary;
+        Self { cloud, proxy, direct, here, directory, _temporary, keeps, more, arguments }
+    }
+
+    /// With a standby key and what was seen on the disk, so that a start with everything away goes on.
+    fn keeping(mut self) -> Self {
+        LocalKeys::create(&self.standby(), &SystemEntropy::default()).unwrap();
+        self.keeps = true;
+        self
+    }
+
+    fn standby(&self) -> PathBuf {
+        self.directory.join("standby.key")
     }
 
     fn start(&mut self) {
-        let standby = self.directory.join("standby.key");
-        let mut variables = vec![("LUNASEC_DEGRADE__ON_STORAGE_OUTAGE", "journal")];
-        if self.keeps {
-            variables.push(("LUNASEC_DEGRADE__DISK_CACHE", "true"));
-            variables.push(("LUNASEC_DEGRADE__STANDBY_KEY_FILE", standby.to_str().unwrap()));
+        let started = self.try_start();
+        let started =
+            started.unwrap_or_else(|(status, log)| panic!("it ended with {status}:\n{log}"));
+        self.here = Some(started);
+    }
+
+    fn try_start(&self) -> Result<Sidecar, (ExitStatus, String)> {
+        let config = self.cloud.configure(&self.directory, "");
+        let lunasec = self.cloud.lunasec();
+        // A write beyond a limit must fail, not kill.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(lunasec.get_program());
+        for (name, value) in lunasec.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
-        self.here = Some(self.cloud.sidecar_with(&self.directory, "", &variables));
+        command.args(["serve", "--config"]).arg(config).args(&self.arguments);
+        command.env("LUNASEC_DEGRADE__ON_STORAGE_OUTAGE", "journal");
+        command.envs(self.more.iter().copied());
+        if self.keeps {
+            command.env("LUNASEC_DEGRADE__DISK_CACHE", "true");
+            command.env("LUNASEC_DEGRADE__STANDBY_KEY_FILE", self.standby());
+        }
+        Sidecar::spawn(command, &self.directory, self.directory.join("lunasec.sock"))
+    }
+
+    /// A sidecar that remembers nothing, on the same bucket, and its directory.
+    fn fresh(&self) -> (tempfile::TempDir, Sidecar) {
+        let directory = tempfile::tempdir().unwrap();
+        let variables = [
+            ("LUNASEC_STORAGE__ENDPOINT", self.direct.as_str()),
+            ("LUNASEC_KEYS__ENDPOINT", self.direct.as_str()),
+        ];
+        let sidecar = self.cloud.sidecar_with(directory.path(), "", &variables);
+        (directory, sidecar)
     }
 
     fn here(&self) -> &Sidecar {
@@ -97,12 +134,9 @@ impl Site {
     }
 
     /// All is well again: what was promised is there, for a sidecar that remembers nothing.
-    fn check(mut self, what: &str, books: &[Book]) {
+    fn check(self, what: &str, books: &[Book]) {
         eventually("the journal is drained", || self.is_drained());
-        self.cloud.place.endpoint = Some(self.direct.clone());
-        self.cloud.keys.endpoint = Some(self.direct.clone());
-        let directory = tempfile::tempdir().unwrap();
-        let fresh = self.cloud.sidecar(directory.path(), "");
+        let (_directory, fresh) = self.fresh();
         let broken: Vec<_> = books.iter().flat_map(|book| book.broken(&fresh)).collect();
         let sum = |of: fn(&Book) -> usize| books.iter().map(of).sum::<usize>();
         let (acknowledged, journaled) = (sum(|book| book.acknowledged), sum(|book| book.journaled));

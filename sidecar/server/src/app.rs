@@ -48,6 +48,16 @@ pub enum StartError {
     /// The store's contents.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The journal's file is damaged. It has no backup: what waits in it is nowhere else.
+    #[error(
+        "{file} is damaged: {why}; what waits in it was acknowledged and may be nowhere else. Put back the volume's last snapshot, or move the file away, and keep it, to start without what waits in it"
+    )]
+    JournalDamaged {
+        /// The journal.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The key file.
     #[error("{0}")]
     KeyFile(#[from] KeyFileError),
