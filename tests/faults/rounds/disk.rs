@@ -275,3 +275,29 @@ fn pending(sidecar: &Sidecar) -> u64 {
 fn is_there(directory: &Path) -> bool {
     directory.join("state/journal.redb").exists()
 }
+
+/// A journal that ends with a machine is one that its operator has to know of.
+#[test]
+fn a_journal_that_does_not_stay_is_warned_of_by_check_and_at_the_start() {
+    in_mount_namespace(
+        "rounds::disk::a_journal_that_does_not_stay_is_warned_of_by_check_and_at_the_start",
+        || {
+            let (site, _) = small("12m");
+            let warning = "is in memory (tmpfs) and ends with this machine";
+            assert!(site.here().log().contains(warning), "{}", site.here().log());
+            let check = |on_outage: &str| {
+                let mut command = site.cloud.lunasec();
+                command.args(["check", "--config"]).arg(site.directory.join("lunasec.toml"));
+                command.env("LUNASEC_DEGRADE__ON_STORAGE_OUTAGE", on_outage);
+                let output = command.output().unwrap();
+                assert!(output.status.success());
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let said = check("journal");
+            let words = [warning, "warning: degrade.state_dir", "put it on a persistent volume"];
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+            assert!(!check("reject").contains("warning"));
+            unmount(&site);
+        },
+    );
+}
