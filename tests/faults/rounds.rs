@@ -5,6 +5,7 @@
 use std::{
     path::PathBuf,
     process::{Command, ExitStatus},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use lunasec_tests::{
     Dice, Sidecar,
     aws::{Cloud, Engine, Server, wait},
     proxy::Proxy,
-    sidecar::{PATIENCE, eventually},
+    sidecar::PATIENCE,
 };
 
 mod clients;
@@ -128,14 +129,31 @@ impl Site {
         Clients::begin(self.here(), std::iter::repeat_with(Book::default).take(CLIENTS).collect())
     }
 
-    fn is_drained(&self) -> bool {
+    fn pending(&self) -> u64 {
         let status = lunasec_tests::raw::get_tcp(&self.here().admin(), "/status").json();
-        status["journal"]["pending"] == 0
+        status["journal"]["pending"].as_u64().unwrap()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.pending() == 0
+    }
+
+    /// However long that takes: only what stands still is stuck.
+    fn drain(&self) {
+        let (mut least, mut since) = (u64::MAX, Instant::now());
+        while least > 0 {
+            let pending = self.pending();
+            if pending < least {
+                (least, since) = (pending, Instant::now());
+            }
+            assert!(since.elapsed() < PATIENCE, "{pending} are stuck\n{}", self.here().log());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// All is well again: what was promised is there, for a sidecar that remembers nothing.
     fn check(self, what: &str, books: &[Book]) {
-        eventually("the journal is drained", || self.is_drained());
+        self.drain();
         let (_directory, fresh) = self.fresh();
         let broken: Vec<_> = books.iter().flat_map(|book| book.broken(&fresh)).collect();
         let sum = |of: fn(&Book) -> usize| books.iter().map(of).sum::<usize>();

@@ -127,7 +127,7 @@ fn a_full_disk_is_a_full_journal_until_there_is_room_and_costs_nothing() {
                 answer.status == 200 && answer.json()["durability"] == "stored"
             });
             fs::remove_file(&ballast).unwrap();
-            eventually("the journal is drained", || site.is_drained());
+            site.drain();
             values.check(site.here());
             println!("{} values outlived a full disk", values.0.len());
             unmount(&site);
@@ -165,7 +165,7 @@ fn a_disk_that_becomes_read_only_refuses_what_is_new_and_reads_what_waits() {
             remount(&state, "rw");
             assert!(values.tokenize(site.here(), 10).is_none(), "it goes on by itself");
             site.proxy.gone.send(false).unwrap();
-            eventually("the journal is drained", || site.is_drained());
+            site.drain();
             values.check(&site.fresh().1);
             unmount(&site);
         },
@@ -204,7 +204,7 @@ fn a_torn_journal_is_refused_in_words_that_help_and_left_as_it_is() {
     for length in [10, 1_000, 20_000].into_iter().cycle().take(60) {
         assert!(values.tokenize(site.here(), length).is_none());
     }
-    let waits = pending(site.here());
+    let waits = site.pending();
     site.here.as_mut().unwrap().kill();
     let journal = site.directory.join("state/journal.redb");
     let whole = fs::read(&journal).unwrap();
@@ -213,9 +213,10 @@ fn a_torn_journal_is_refused_in_words_that_help_and_left_as_it_is() {
         assert_ne!(bytes, whole, "{name} is no damage");
         fs::write(&journal, &bytes).unwrap();
         match site.try_start() {
-            Ok(mut sidecar) => {
-                assert_eq!(pending(&sidecar), waits, "{name}: something is missing");
-                sidecar.kill();
+            Ok(sidecar) => {
+                site.here = Some(sidecar);
+                assert_eq!(site.pending(), waits, "{name}: something is missing");
+                site.here.as_mut().unwrap().kill();
             }
             Err((status, log)) => {
                 refused += 1;
@@ -234,7 +235,7 @@ fn a_torn_journal_is_refused_in_words_that_help_and_left_as_it_is() {
     fs::write(&journal, &whole).unwrap();
     site.start();
     site.proxy.gone.send(false).unwrap();
-    eventually("the journal is drained", || site.is_drained());
+    site.drain();
     values.check(&site.fresh().1);
     // Moved away, what waits in it waits there, and all else goes on.
     site.here.as_mut().unwrap().kill();
@@ -262,14 +263,9 @@ fn what_has_waited_for_too_long_is_kept_until_an_operator_has_it_replayed() {
     site.here.as_mut().unwrap().kill();
     site.arguments = vec!["--replay-stale-journal"];
     site.start();
-    eventually("the journal is drained", || site.is_drained());
+    site.drain();
     values.check(&site.fresh().1);
     assert!(is_there(&site.directory));
-}
-
-fn pending(sidecar: &Sidecar) -> u64 {
-    let status = lunasec_tests::raw::get_tcp(&sidecar.admin(), "/status").json();
-    status["journal"]["pending"].as_u64().unwrap()
 }
 
 fn is_there(directory: &Path) -> bool {
