@@ -15,5 +15,6 @@ mod embedded;
 mod idempotency;
 mod journal;
 mod outage;
+mod rounds;
 mod storm;
 mod sweep;

@@ -27,6 +27,7 @@ use lunasec_sidecar::{
     keys::{self, Context, Kms, Purpose, Wrapper},
     store::{self, S3Store},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -95,6 +96,13 @@ impl Server {
         }
     }
 
+    /// SIGSTOP: connections stay as they are, and nothing is answered until it goes on.
+    pub fn pause(&self) -> Paused {
+        let paused = Paused(child_of(self.child.id()));
+        kill_process(paused.0, Signal::STOP).unwrap();
+        paused
+    }
+
     /// From now on moto checks signatures and policies, of everyone.
     pub fn check_access(&self) {
         let answer = self.ask("/moto-api/reset-auth", "", "0");
@@ -154,6 +162,28 @@ impl Server {
         connection.send(raw::request(path, &headers, body.as_bytes())).unwrap();
         connection.answer().unwrap()
     }
+}
+
+/// A server that is stopped for as long as this is held.
+pub struct Paused(Pid);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        kill_process(self.0, Signal::CONT).unwrap();
+    }
+}
+
+/// What `dev/server` has started: moto, or what stands before LocalStack.
+fn child_of(pid: u32) -> Pid {
+    let is_child = |process: &u32| {
+        // Its name is in brackets, and may be anything; some end meanwhile.
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok()) == Some(pid)
+    };
+    let entries = fs::read_dir("/proc").unwrap();
+    let processes = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let child = processes.into_iter().find(is_child).expect("dev/server has started a server");
+    Pid::from_raw(child.try_into().unwrap()).unwrap()
 }
 
 /// A role, and credentials of it.

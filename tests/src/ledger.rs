@@ -112,7 +112,12 @@ impl SimLedger {
         work: impl FnOnce(&Database) -> Result<R, redb::Error>,
     ) -> Result<R, DbError> {
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let explain = |error: redb::Error| DbError::Io("the disk".into(), error.to_string());
+        let explain = |error: redb::Error| match &error {
+            redb::Error::Io(why) if why.kind() == io::ErrorKind::StorageFull => {
+                DbError::Full("the disk".into(), error.to_string())
+            }
+            error => DbError::Io("the disk".into(), error.to_string()),
+        };
         let database = match slot.take() {
             Some(database) => database,
             None => Database::builder()

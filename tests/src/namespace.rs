@@ -1,4 +1,4 @@
-//! Tests that need disks of their own run in a mount namespace of their own.
+//! Tests that need disks or a network of their own run in namespaces of their own.
 
 use std::{
     path::Path,
@@ -12,11 +12,30 @@ const INSIDE: &str = "LUNASEC_TEST_INSIDE";
 /// Runs `body` where it can mount what it likes, by running the test of this name once more there.
 /// Fails where that is not allowed: a test that is skipped proves nothing.
 pub fn in_mount_namespace(test: &str, body: impl FnOnce()) {
+    inside(test, &["--mount"], body);
+}
+
+/// The same, where there is no network but a loopback that nobody else has.
+pub fn in_network_namespace(test: &str, body: impl FnOnce()) {
+    inside(test, &["--mount", "--net"], || {
+        run("ip", &["link", "set", "lo", "up"]);
+        body();
+    });
+}
+
+/// Drops every packet of this network, or none any more. Whoever sends one is told nothing.
+pub fn drop_packets(drops: bool) {
+    // A queue with room for nothing.
+    let verb = if drops { "add" } else { "del" };
+    run("tc", &["qdisc", verb, "dev", "lo", "root", "pfifo", "limit", "0"]);
+}
+
+fn inside(test: &str, spaces: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
     let mut unshare = Command::new("unshare");
-    unshare.arg("--mount");
+    unshare.args(spaces);
     if !rustix::process::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
     }
@@ -30,7 +49,7 @@ pub fn in_mount_namespace(test: &str, body: impl FnOnce()) {
     print!("{text}");
     assert!(
         text.contains("running 1 test"),
-        "this test mounts a small disk in a mount namespace of its own, which is not allowed here; \
+        "this test mounts a small disk or drops packets in a namespace of its own, which is not allowed here; \
          run it as root with CAP_SYS_ADMIN, or allow unprivileged user namespaces \
          (sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0)\n{text}"
     );
@@ -49,8 +68,13 @@ pub fn remount(directory: &Path, mode: &str) {
 }
 
 fn mount(arguments: &[&str], directory: &Path) {
-    let output = Command::new("mount").args(arguments).arg(directory).output().unwrap();
-    assert!(output.status.success(), "mount {arguments:?}: {}", say(&output));
+    run("mount", &[arguments, &[directory.to_str().unwrap()]].concat());
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} cannot be run: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", say(&output));
 }
 
 fn say(output: &Output) -> String {

@@ -1,17 +1,26 @@
 //! A proxy that can lose an answer: the server has done what it was asked, and nobody learns of it. Or it
 //! hides a part of what is asked, so that the server is one that does not know it. Or it lets nothing through, as
-//! a network that drops packets, until it heals.
+//! a network that drops packets, until it heals. Or it is slow, now more and now less; or it is gone, with every
+//! connection that it had, until it is back at the same address.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::pending,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinSet,
 };
+
+use crate::Dice;
 
 /// A request without a body is one piece.
 const CHUNK: usize = 64 * 1024;
@@ -33,6 +42,20 @@ pub struct Proxy {
     pub to_lose: Arc<AtomicUsize>,
     /// Whether nothing goes through.
     pub drops: Arc<watch::Sender<bool>>,
+    /// Whether it is gone: its connections end wherever they are, and new ones are refused.
+    pub gone: Arc<watch::Sender<bool>>,
+    /// What a piece takes at most, on its way there and back.
+    pub slow: Arc<watch::Sender<Duration>>,
+}
+
+/// What a connection goes by.
+#[derive(Clone)]
+struct Way {
+    server: String,
+    hidden: Option<Hidden>,
+    to_lose: Arc<AtomicUsize>,
+    dropped: watch::Receiver<bool>,
+    slow: watch::Receiver<Duration>,
 }
 
 impl Proxy {
@@ -47,56 +70,116 @@ impl Proxy {
     }
 
     async fn start(endpoint: &str, hidden: Option<Hidden>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // An address of its own, so that nobody else gets its port while it is gone.
+        let mut dice = Dice::new();
+        let mut part = || u8::try_from(dice.below(250) + 1).unwrap();
+        let ip = Ipv4Addr::new(127, 1, part(), part());
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let (server, to_lose) = (endpoint.replace("http://", ""), Arc::new(AtomicUsize::new(0)));
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let losing = Arc::clone(&to_lose);
         let (drops, dropped) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (server, losing) = (server.clone(), Arc::clone(&losing));
-                tokio::spawn(forward(client, server, hidden, losing, dropped.clone()));
-            }
-        });
-        Self { endpoint, to_lose, drops: Arc::new(drops) }
+        let (gone, is_gone) = watch::channel(false);
+        let (slow, how_slow) = watch::channel(Duration::ZERO);
+        let way = Way { server, hidden, to_lose: Arc::clone(&to_lose), dropped, slow: how_slow };
+        tokio::spawn(listen(listener, address, is_gone, way));
+        let endpoint = format!("http://{address}");
+        let (drops, gone, slow) = (Arc::new(drops), Arc::new(gone), Arc::new(slow));
+        Self { endpoint, to_lose, drops, gone, slow }
     }
 }
 
-async fn forward(
-    client: TcpStream,
-    server: String,
-    hidden: Option<Hidden>,
-    to_lose: Arc<AtomicUsize>,
-    dropped: watch::Receiver<bool>,
+async fn listen(
+    mut listener: TcpListener,
+    address: SocketAddr,
+    mut gone: watch::Receiver<bool>,
+    way: Way,
 ) {
+    let mut seed = 0;
+    loop {
+        let mut connections = JoinSet::new();
+        let accept = async {
+            while let Ok((client, _)) = listener.accept().await {
+                seed += 2;
+                connections.spawn(forward(client, way.clone(), seed));
+                while connections.try_join_next().is_some() {}
+            }
+        };
+        let told = async {
+            // Whoever could tell may be gone: then it stays as it is.
+            if gone.wait_for(|gone| *gone).await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = accept => return,
+            () = told => {}
+        }
+        drop(listener);
+        connections.shutdown().await;
+        if gone.wait_for(|gone| !gone).await.is_err() {
+            return;
+        }
+        listener = TcpListener::bind(address).await.unwrap();
+    }
+}
+
+async fn forward(client: TcpStream, way: Way, seed: u64) {
+    let Way { server, hidden, to_lose, dropped, slow } = way;
     let (mut up_dropped, mut down_dropped) = (dropped.clone(), dropped);
-    let server = TcpStream::connect(server).await.unwrap();
+    let Ok(server) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let up = tokio::spawn(async move {
+    let (mut up_jitter, mut down_jitter) = (Jitter::new(&slow, seed), Jitter::new(&slow, seed + 1));
+    let up = async move {
         let mut chunk = vec![0; CHUNK];
         while let Ok(read @ 1..) = from_client.read(&mut chunk).await {
             if let Some(hidden) = hidden {
                 hide(&mut chunk[..read], hidden);
             }
+            up_jitter.wait().await;
             let _ = up_dropped.wait_for(|drops| !drops).await;
             if to_server.write_all(&chunk[..read]).await.is_err() {
                 break;
             }
         }
-    });
-    let mut chunk = vec![0; CHUNK];
-    while let Ok(read) = from_server.read(&mut chunk).await {
-        if read == 0 {
-            break;
+    };
+    let down = async move {
+        let mut chunk = vec![0; CHUNK];
+        while let Ok(read @ 1..) = from_server.read(&mut chunk).await {
+            down_jitter.wait().await;
+            let _ = down_dropped.wait_for(|drops| !drops).await;
+            let lost =
+                to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            if lost.is_ok() || to_client.write_all(&chunk[..read]).await.is_err() {
+                break;
+            }
         }
-        let _ = down_dropped.wait_for(|drops| !drops).await;
-        let lost = to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if lost.is_ok() || to_client.write_all(&chunk[..read]).await.is_err() {
-            break;
+    };
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
+
+/// What the pieces of one direction are late by.
+struct Jitter {
+    dice: Dice,
+    most: watch::Receiver<Duration>,
+}
+
+impl Jitter {
+    fn new(most: &watch::Receiver<Duration>, seed: u64) -> Self {
+        let dice = Dice::seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        Self { dice, most: most.clone() }
+    }
+
+    async fn wait(&mut self) {
+        let most = *self.most.borrow();
+        if !most.is_zero() {
+            let share = u32::try_from(self.dice.below(1_000)).unwrap();
+            tokio::time::sleep(most * share / 1_000).await;
         }
     }
-    up.abort();
 }
 
 fn hide(request: &mut [u8], hidden: Hidden) {

@@ -388,14 +388,14 @@ async fn a_full_journal_refuses_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_takes_nothing_refuses_and_heals() {
+async fn a_full_disk_is_a_full_journal_and_heals() {
     let bridge = Bridge::new().await;
     let Bridge { here, there, disk, .. } = &bridge;
     bridge.outage().await;
     let before = journaled(here, "before").await;
     disk.fill(true);
     let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
-    assert_eq!(refused.code, Code::StorageUnavailable);
+    assert_eq!(refused.code, Code::JournalFull);
     disk.fill(false);
     let after = journaled(here, "after").await;
     bridge.heal().await;

@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     access::Access,
     admin,
-    config::Config,
+    config::{Config, OnOutage},
     db::DbError,
     env::{Clock, Entropy, NoEntropy, SystemClock, SystemEntropy, random},
     files,
@@ -26,7 +26,7 @@ use crate::{
     keyed::KeyedLocks,
     keys::{KeyError, KeyFileError, StandbyError},
     listen::{self, Bound, SocketError},
-    platform::Hardening,
+    platform::{Hardening, fleeting},
     report::{Observed, Report},
     sessions::Sessions,
     stack::Stack,
@@ -48,6 +48,16 @@ pub enum StartError {
     /// The store's contents.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The journal's file is damaged. It has no backup: what waits in it is nowhere else.
+    #[error(
+        "{file} is damaged: {why}; what waits in it was acknowledged and may be nowhere else. Put back the volume's last snapshot, or move the file away, and keep it, to start without what waits in it"
+    )]
+    JournalDamaged {
+        /// The journal.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The key file.
     #[error("{0}")]
     KeyFile(#[from] KeyFileError),
@@ -152,6 +162,9 @@ impl App {
         let store = opener.store().await?;
         let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
+        if let Some(warning) = fleeting_journal(&config) {
+            tracing::warn!("{warning}");
+        }
         let below = store;
         let (store, journal) = match opener.journaled(&below, state.as_ref()).await? {
             Some((journaled, journal)) => (journaled, Some(journal)),
@@ -286,6 +299,19 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
         let waiting = waiting.join(", ");
         tracing::warn!(waiting, "the configuration was read again; some of it needs a restart");
     }
+}
+
+/// What an operator has to know whose journal does not stay.
+pub fn fleeting_journal(config: &Config) -> Option<String> {
+    let degrade = &config.degrade;
+    let directory = degrade.state_dir.as_ref()?;
+    let fleeting =
+        fleeting(directory).filter(|_| degrade.on_storage_outage == OnOutage::Journal)?;
+    Some(format!(
+        "degrade.state_dir {} {}: what the journal took during an outage and storage does not have yet is lost then, although it was acknowledged; put it on a persistent volume, or set degrade.on_storage_outage to \"reject\"",
+        directory.display(),
+        fleeting.words()
+    ))
 }
 
 fn own_uid() -> u32 {

@@ -37,9 +37,19 @@ pub enum DbError {
     /// Its bytes are damaged.
     #[error("{0} is damaged: {1}; restore it from a backup")]
     Damaged(String, String),
-    /// The disk is full, read-only, or away.
+    /// The disk is read-only, or away.
     #[error("{0}: {1}")]
     Io(String, String),
+    /// The disk is full.
+    #[error("{0}: {1}")]
+    Full(String, String),
+}
+
+impl DbError {
+    /// Whether it is the disk's failure, and may pass.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Io(..) | Self::Full(..))
+    }
 }
 
 /// A handle to the two threads. Dropping it ends them.
@@ -76,6 +86,28 @@ impl Db {
             })?,
         ];
         Ok(Self { writes: Some(writes), reads: Some(reads), threads })
+    }
+
+    /// Reads a file from end to end and changes nothing in it, where opening a damaged one may: for a file of which
+    /// there is no second one.
+    pub fn prove(path: &Path) -> Result<(), DbError> {
+        let shared = Shared { path: path.to_owned(), slot: RwLock::new(None), identity: (0, 0) };
+        let proven = shared.guarded(|| {
+            let overlay = Overlay::open(path)?;
+            let checked =
+                builder().set_check_integrity_on_open(true).create_with_backend(overlay)?;
+            drop(checked);
+            Ok(())
+        });
+        // What another process writes meanwhile looks damaged. Whoever opens it is told that it is in use.
+        let is_in_use = || {
+            let locked = fs::File::open(path).map(|file| file.try_lock());
+            matches!(locked, Ok(Err(fs::TryLockError::WouldBlock)))
+        };
+        match proven {
+            Err(DbError::Damaged(..)) if is_in_use() => Ok(()),
+            proven => proven,
+        }
     }
 
     /// Runs `work` inside a write transaction; answers once it is synced. `work` must change nothing
@@ -201,7 +233,7 @@ impl Shared {
             result
         };
         match attempt() {
-            Err(DbError::Io(..)) => attempt(),
+            Err(error) if error.is_of_the_disk() => attempt(),
             result => result,
         }
     }
@@ -256,7 +288,7 @@ impl Shared {
         if slot.is_none() {
             *slot = Some(match self.guarded(|| self.reopen()) {
                 Ok(database) => Open { database, mode: Mode::Unproven },
-                Err(DbError::Io(..)) => Open {
+                Err(error) if error.is_of_the_disk() => Open {
                     database: self.guarded(|| {
                         Ok(builder().create_with_backend(Overlay::open(&self.path)?)?)
                     })?,
@@ -322,6 +354,7 @@ impl Shared {
             | redb::Error::TypeDefinitionChanged { .. }) => {
                 DbError::Damaged(self.name(), error.to_string())
             }
+            redb::Error::Io(error) if is_full(&error) => DbError::Full(self.name(), advise(&error)),
             redb::Error::Io(error) => DbError::Io(self.name(), advise(&error)),
             other => DbError::Io(self.name(), other.to_string()),
         }
@@ -357,10 +390,14 @@ fn restrict(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The system's words, and what to do where that is known.
 fn advise(error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on that disk",
+        _ if is_full(error) => "; make room on that disk",
         io::ErrorKind::ReadOnlyFilesystem => "; make it writable",
         io::ErrorKind::PermissionDenied => "; its owner must be the sidecar's user",
         _ => "",

@@ -188,6 +188,7 @@ impl Journal {
             numbers
         });
         match within(limits::JOURNAL_TIME, written).await {
+            Some(Ok(Err(full @ DbError::Full(..)))) => Err(StoreError::Full(full.to_string())),
             Some(Ok(numbers)) => Ok(numbers?),
             Some(Err(_)) => Err(StoreError::Unavailable("the journal's task has ended".into())),
             None => Err(StoreError::Unavailable(format!(

@@ -14,6 +14,10 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit, umask},
 };
 
+mod mounts;
+
+pub use mounts::{Fleeting, fleeting};
+
 /// What the kernel granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardening {

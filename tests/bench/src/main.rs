@@ -19,6 +19,7 @@ mod cache;
 mod cloud;
 mod echo;
 mod grants;
+mod journal;
 mod load;
 mod outage;
 mod process;
@@ -36,6 +37,7 @@ fn main() {
         // Alone in its process too: what others leave behind would count.
         Some("cache") => cache::measure().iter().for_each(|row| println!("{row}")),
         Some("outage") => outage::measure(7).iter().for_each(|row| println!("{row}")),
+        Some("journal") => journal::measure(7).iter().for_each(|row| println!("{row}")),
         Some("--rounds") => {
             report(arguments.next().and_then(|n| n.parse().ok()).expect("a number"))
         }
@@ -54,7 +56,8 @@ fn report(rounds: usize) {
     println!("{}", batch::measure(rounds));
     print!("{}", process::of_our_own("cache"));
     let rest = start::measure(rounds).into_iter().chain(cloud::measure());
-    for row in rest.chain(grants::measure(rounds)).chain(outage::measure(rounds)) {
+    let outages = outage::measure(rounds).into_iter().chain(journal::measure(rounds));
+    for row in rest.chain(grants::measure(rounds)).chain(outages) {
         println!("{row}");
     }
 }

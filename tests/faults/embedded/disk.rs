@@ -59,7 +59,7 @@ impl Drop for Disk {
 }
 
 /// Writes until there is no room; the file can be removed again.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     let file = fs::File::create(path).unwrap();
     let mut at = 0;
     for size in [1 << 16, 1 << 12] {
@@ -70,7 +70,7 @@ fn fill(path: &Path) {
 }
 
 /// Makes every write of the process fail, or lets them through again.
-fn limit_writes(sidecar: &Sidecar, most: Option<u64>) {
+pub(crate) fn limit_writes(sidecar: &Sidecar, most: Option<u64>) {
     let pid = Pid::from_raw(sidecar.pid().try_into().unwrap()).unwrap();
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: most, maximum: None }).unwrap();
 }

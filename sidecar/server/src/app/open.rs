@@ -14,6 +14,7 @@ use crate::{
     aws::Aws,
     breaker::Breaker,
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
+    db::DbError,
     env::{Clock, Entropy},
     journal::{self, Bounds, DiskLedger, Journal},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Standby, Wrapper},
@@ -139,9 +140,11 @@ impl Opener {
         if !takes && !path.exists() {
             return Ok(None);
         }
-        let ledger = journal::Measured::new(DiskLedger::open(&path)?, Arc::clone(state));
+        let ledger = DiskLedger::open(&path).map_err(of_the_journal)?;
+        let ledger = journal::Measured::new(ledger, Arc::clone(state));
         let bounds = Bounds { bytes: degrade.journal_bytes, age: degrade.journal_age };
-        let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock), bounds).await?;
+        let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock), bounds);
+        let journal = journal.await.map_err(of_the_journal)?;
         let journal = Arc::new(journal);
         let store = store::Journaled::new(
             Arc::clone(store),
@@ -280,6 +283,14 @@ impl Opener {
     /// What the clients of AWS share.
     pub async fn aws(&self, region: &str) -> &Aws {
         self.aws.get_or_init(|| Aws::new(region)).await
+    }
+}
+
+/// A store is restored from a backup, and a journal has none.
+fn of_the_journal(error: DbError) -> StartError {
+    match error {
+        DbError::Damaged(file, why) => StartError::JournalDamaged { file, why },
+        error => error.into(),
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Outcome, Stop, USAGE, connect, print, run};
-use crate::config::{self, Config, Mistake};
+use crate::{
+    app,
+    config::{self, Config, Mistake},
+};
 
 /// Arguments of `lunasec check`.
 #[derive(clap::Args)]
@@ -35,6 +38,9 @@ impl Check {
         } else {
             let config = load(&self.config)?;
             print(&format!("{}: no mistakes\n", self.config.display()))?;
+            if let Some(warning) = app::fleeting_journal(&config) {
+                print(&format!("{}: warning: {warning}\n", self.config.display()))?;
+            }
             if self.connect {
                 return run::block_on(connect::connect(&config));
             }

@@ -15,8 +15,12 @@ use crate::{
 pub struct DiskLedger(Db);
 
 impl DiskLedger {
-    /// Opens or creates the file. Another process that has it open is refused here.
+    /// Opens or creates the file. Another process that has it open is refused here. A damaged one stays as it was
+    /// found: what can be saved of it is nowhere else.
     pub fn open(path: &Path) -> Result<Self, DbError> {
+        if path.exists() {
+            Db::prove(path)?;
+        }
         Ok(Self(Db::open(path)?))
     }
 }

@@ -40,7 +40,9 @@ impl From<DbError> for StoreError {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Damaged(..) => Self::Corrupted(error.to_string()),
-            DbError::InUse(_) | DbError::Io(..) => Self::Unavailable(error.to_string()),
+            DbError::InUse(_) | DbError::Io(..) | DbError::Full(..) => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }
