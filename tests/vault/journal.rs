@@ -366,6 +366,25 @@ async fn what_waits_elsewhere_of_a_session_is_taken_back_with_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grant_that_waits_here_finds_that_it_was_taken_back_where_nobody_knew_of_it() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let elsewhere = World::journaled(&bridge.backend, ledger, BOUNDS).await;
+    let (token, alice) = (there.tokenize("value").await, session("alice"));
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    elsewhere.clock.pass(Duration::from_secs(1));
+    assert_eq!(elsewhere.revoke(&alice, &[&token]).await, Ok(0), "it knows of none");
+    bridge.heal().await;
+    for world in [here, there, &elsewhere] {
+        let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
+        assert_eq!(verdict, Ok(Verdict::Denied));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_journal_refuses_and_loses_nothing() {
     let bridge = Bridge::bounded(Bounds { bytes: 4_096, ..BOUNDS }).await;
     let Bridge { here, there, .. } = &bridge;

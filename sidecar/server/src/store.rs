@@ -72,6 +72,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Whether writes may wait in journals, here and, as sidecars of one bucket are configured alike, elsewhere.
+    fn is_journaled(&self) -> bool {
+        false
+    }
+
     /// Whether it is known to be away.
     fn is_away(&self) -> bool {
         false

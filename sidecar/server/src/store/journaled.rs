@@ -147,6 +147,10 @@ fn is_same_put(bytes: &Bytes, entry: &Entry) -> bool {
 
 #[async_trait]
 impl Store for Journaled {
+    fn is_journaled(&self) -> bool {
+        self.takes
+    }
+
     /// Also where it has not answered just now.
     fn is_away(&self) -> bool {
         self.breaker.is_open() || self.leads()

@@ -13,7 +13,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Held, Known, contended, grant_subject, together};
+use super::{Held, Known, ToReplace, contended, grant_subject, together};
 use crate::{
     failure::Failure,
     store::StoreError,
@@ -118,11 +118,15 @@ impl Vault {
                 let record = self.seal(subject, stamp, self.put_id()?, &[]).await?;
                 return Ok((true, self.write_over(subject, record).await?));
             };
-            let Some(version) = found.version else { return Ok((false, Durability::Stored)) };
-            if found.live.as_ref().is_some_and(|found| found.header().tombstone) {
-                return Ok((false, version.durability()));
+            // A grant may wait in another sidecar's journal, and must find that it was taken back.
+            if found.version.is_none() && !self.store.is_journaled() {
+                return Ok((false, Durability::Stored));
             }
-            let ends = found.live.map(|found| Held::from(&found));
+            let ToReplace { version, live } = found;
+            if let Some(dead) = live.as_ref().filter(|found| found.header().tombstone) {
+                return Ok((false, dead.version.durability()));
+            }
+            let ends = live.map(|found| Held::from(&found));
             // Where nobody could be asked for the session, any of its generations may count.
             let ends = ends.and_then(|held| match &known.state {
                 Some(state) => held.expiry(state),
@@ -131,7 +135,7 @@ impl Vault {
             // As long as the grant would have been kept, so that a sweep takes it with the others.
             let stamp = Stamp { tombstone: true, created_at: now, expires_at: ends };
             let record = self.seal(subject, stamp, self.put_id()?, &[]).await?;
-            match self.write(subject, record, Some(&version)).await {
+            match self.write(subject, record, version.as_ref()).await {
                 Ok(durability) => return Ok((ends.is_some_and(|at| at > now), durability)),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
