@@ -4,6 +4,8 @@
 //! Every rate is taken beside a bare hyper echo on a Unix socket with the same body sizes, in the
 //! same run: servers on one core, load on the other, rounds interleaved, medians reported. On a
 //! shared machine the ratios mean something and the absolute numbers little.
+//!
+//! `grants`, `cache`, `outage` and `journal` as an argument measure these rows alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
