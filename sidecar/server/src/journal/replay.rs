@@ -82,7 +82,7 @@ impl Replayer {
     /// Runs for as long as the journal is used.
     pub async fn run(self) {
         let mut waiting = self.journal.watch();
-        let mut pace = Pace::default();
+        let (mut pace, mut told) = (Pace::default(), None);
         while waiting.wait_for(|count| *count > 0).await.is_ok() {
             if !self.stale && self.journal.is_stale() {
                 tracing::error!(
@@ -94,9 +94,13 @@ impl Replayer {
             let pending = self.journal.pending().count;
             if stored + superseded > 0 {
                 tracing::info!(stored, superseded, pending, "journaled writes were replayed");
+                told = None;
             }
             if let Some(failure) = failure {
-                tracing::debug!(?failure, pending, "journaled writes wait on");
+                // Once for each reason: that they wait is in the status all the time.
+                if told.replace(failure.code) != Some(failure.code) {
+                    tracing::warn!(?failure, pending, "journaled writes wait on");
+                }
                 self.journal.stuck();
                 tokio::time::sleep(self.pause()).await;
             }
