@@ -158,7 +158,6 @@ impl Site {
             journal: Arc::clone(&journal),
             keyring: Arc::clone(&keyring),
             entropy: Arc::clone(&entropy),
-            stale: false,
         };
         let tasks = vec![tokio::spawn(replayer.run()), tokio::spawn(self.watch(&journal))];
         let secret = DataKey::take(&mut [self.number as u8; 32]);

@@ -4,7 +4,7 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -101,6 +101,8 @@ pub struct Seen {
     pub hangs: AtomicBool,
     /// Whether they fail at once.
     pub away: AtomicBool,
+    /// Writes to this are refused.
+    pub refuses: Mutex<Option<Name>>,
     /// Writes of new objects until the disk is full, if that is near.
     pub room: AtomicUsize,
     /// Whether somebody else is always faster to replace an object.
@@ -143,6 +145,9 @@ impl Restless {
 impl Store for Restless {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         self.turns().await?;
+        if self.refuses.lock().unwrap().as_ref() == Some(name) {
+            return Err(StoreError::Refused("not this".into()));
+        }
         let has_room = |room: usize| room.checked_sub(1);
         let room = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, has_room);
         if self.full.load(Ordering::SeqCst) || room.is_err() {
@@ -331,7 +336,6 @@ impl World {
             journal: self.journal.clone().unwrap(),
             keyring: Arc::clone(&self.vault.keyring),
             entropy: Arc::new(SystemEntropy::default()),
-            stale: false,
         }
     }
 
@@ -347,6 +351,7 @@ impl World {
             writes: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            refuses: Mutex::default(),
             room: AtomicUsize::new(usize::MAX),
             loses: AtomicBool::new(false),
             large: AtomicUsize::new(0),

@@ -8,9 +8,11 @@ use std::{
 use async_trait::async_trait;
 use lunasec_api::{Code, Durability};
 use lunasec_core::{
+    envelope::Subject,
     grant::Action,
     ids::{Millis, Namespace},
     limits,
+    record::Kind,
     token::Token,
 };
 use lunasec_sidecar::{
@@ -352,14 +354,16 @@ async fn a_grant_that_waits_does_not_undo_what_was_taken_back_elsewhere_since() 
 async fn what_waits_elsewhere_of_a_session_is_taken_back_with_all_of_it() {
     let bridge = Bridge::new().await;
     let Bridge { here, there, .. } = &bridge;
+    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let elsewhere = World::journaled(&bridge.backend, ledger, BOUNDS).await;
     let token = there.tokenize("value").await;
     here.detokenize(&token).await.unwrap();
     bridge.outage().await;
     here.grant(&session("alice"), &token, &[Action::Detokenize], HOUR).await.unwrap();
-    there.clock.pass(Duration::from_secs(1));
-    there.revoke_all(&session("alice")).await.unwrap();
+    elsewhere.clock.pass(Duration::from_secs(1));
+    elsewhere.revoke_all(&session("alice")).await.unwrap();
     bridge.heal().await;
-    for world in [here, there] {
+    for world in [here, there, &elsewhere] {
         let verdict = world.verdict(&session("alice"), &token, Action::Detokenize).await;
         assert_eq!(verdict, Ok(Verdict::Denied));
     }
@@ -384,9 +388,106 @@ async fn a_grant_that_waits_here_finds_that_it_was_taken_back_where_nobody_knew_
     }
 }
 
+/// What the memory gives meanwhile says nothing of storage: nobody waits again because of it.
+#[tokio::test(start_paused = true)]
+async fn a_first_write_of_several_steps_waits_once_also_beside_reads_out_of_memory() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let (seen, alice) = (there.tokenize("seen").await, session("alice"));
+    here.detokenize(&seen).await.unwrap();
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let reads = async {
+        loop {
+            here.detokenize(&seen).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let began = Instant::now();
+    tokio::select! {
+        made = here.grant(&alice, &seen, &[Action::Detokenize, Action::Delete], HOUR) => {
+            made.unwrap();
+        }
+        () = reads => unreachable!(),
+    }
+    assert!(began.elapsed() < limits::REQUEST_TIME, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_a_journaled_delete_does_not_say_stored() {
+    let bridge = Bridge::new().await;
+    bridge.outage().await;
+    let call = call_with("order-2");
+    let first = bridge.here.vault.tokenize(&call, new_value("value")).await.unwrap();
+    bridge.here.delete(&first.token).await.unwrap();
+    let again = bridge.here.vault.tokenize(&call, new_value("value")).await.unwrap();
+    assert_eq!(again.durability, Durability::Journaled);
+    assert_eq!(bridge.here.detokenize(&first.token).await, Err(Code::NotFound));
+}
+
+/// One object that storage refuses keeps itself waiting, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn what_storage_refuses_waits_alone() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let mut tokens = Vec::new();
+    for number in 0..20 {
+        tokens.push(journaled(here, &number.to_string()).await);
+    }
+    *here.store.refuses.lock().unwrap() = Some(record(&tokens[0]));
+    here.store.hangs.store(false, Ordering::SeqCst);
+    let mut waiting = here.journal.as_ref().unwrap().watch();
+    let replayer = tokio::spawn(here.replayer().run());
+    let clock = async {
+        loop {
+            here.clock.pass(limits::BREAKER_PAUSE);
+            tokio::time::sleep(limits::BREAKER_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        left = waiting.wait_for(|count| *count == 1) => assert!(left.is_ok()),
+        () = clock => unreachable!(),
+    }
+    replayer.abort();
+    for (number, token) in tokens.iter().enumerate().skip(1) {
+        assert_eq!(there.detokenize(token).await, Ok(number.to_string()));
+    }
+    *here.store.refuses.lock().unwrap() = None;
+    bridge.heal().await;
+    assert_eq!(there.detokenize(&tokens[0]).await, Ok("0".into()));
+}
+
+fn record(token: &Token) -> Name {
+    let namespace = Namespace::default();
+    let subject = Subject::new(token.clone(), namespace.clone(), Kind::Value, &[]);
+    Name::record(&namespace, &subject.locator())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_is_renewed_for_grants_that_wait_elsewhere() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let elsewhere = World::journaled(&bridge.backend, ledger, BOUNDS).await;
+    let (token, alice) = (there.tokenize("value").await, session("alice"));
+    there.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    assert_eq!(elsewhere.revoke(&alice, &[&token]).await, Ok(1));
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    for world in [here, &elsewhere] {
+        world.clock.pass(Duration::from_secs(120));
+    }
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    elsewhere.clock.pass(Duration::from_secs(1));
+    assert_eq!(elsewhere.revoke(&alice, &[&token]).await, Ok(0));
+    bridge.heal().await;
+    let verdict = elsewhere.verdict(&alice, &token, Action::Detokenize).await;
+    assert_eq!(verdict, Ok(Verdict::Denied));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_journal_refuses_and_loses_nothing() {
-    let bridge = Bridge::bounded(Bounds { bytes: 4_096, ..BOUNDS }).await;
+    let bridge = Bridge::bounded(Bounds { bytes: 16_384, ..BOUNDS }).await;
     let Bridge { here, there, .. } = &bridge;
     bridge.outage().await;
     let mut tokens = Vec::new();
@@ -398,6 +499,9 @@ async fn a_full_journal_refuses_and_loses_nothing() {
     };
     assert_eq!(code, Code::JournalFull);
     assert!(tokens.len() > 5);
+    // There is room left to take something back.
+    let deleted = tokens.pop().unwrap();
+    here.delete(&deleted).await.unwrap();
     assert_eq!(here.detokenize(&tokens[0]).await, Ok("value".into()));
     bridge.heal().await;
     for token in &tokens {
@@ -473,15 +577,15 @@ async fn what_has_waited_for_too_long_waits_for_an_operator() {
     let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
     assert_eq!(refused.code, Code::JournalFull);
     here.store.hangs.store(false, Ordering::SeqCst);
-    here.replayer().run().await;
+    let replayer = tokio::spawn(here.replayer().run());
+    tokio::time::sleep(HOUR).await;
+    replayer.abort();
     assert_eq!(bridge.pending(), 1, "it is neither replayed nor thrown away");
     assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
-    let mut replayer = here.replayer();
-    replayer.stale = true;
-    let replayer = tokio::spawn(replayer.run());
-    let mut waiting = here.journal.as_ref().unwrap().watch();
-    waiting.wait_for(|count| *count == 0).await.unwrap();
-    replayer.abort();
+    // As `--replay-stale-journal` does.
+    let ledger = Arc::new(SimLedger::open(&bridge.disk.pull()));
+    let told = World::journaled(&bridge.backend, ledger, Bounds { age: Duration::MAX, ..BOUNDS });
+    heal(&told.await).await;
     assert_eq!(there.detokenize(&token).await, Ok("value".into()));
 }
 

@@ -221,6 +221,8 @@ pub const REPLAY_PAGE_BYTES: usize = 8 * MIB;
 /// Entries that are replayed at once, when all goes well: half of [`STORAGE_REQUESTS`], so that others get
 /// their turn.
 pub const REPLAY_CONCURRENCY: usize = 32;
+/// How often it is looked whether a journal that is too old is so still.
+pub const REPLAY_STALE_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause after something could not be replayed.
 pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 

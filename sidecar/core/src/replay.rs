@@ -8,7 +8,7 @@
 //! | a value, metadata | a delete | the delete: nothing that was deleted comes back |
 //! | a value | another value | that one |
 //! | metadata | metadata | the one that was set later |
-//! | a grant | a grant | the waiting one, unless the other was made later and ends later |
+//! | a grant | a grant | the one that was made later: under which generation each was made is sealed, and the later one knows more of what was taken back |
 //! | a grant | a revoke | the grant, if it was made later by more than clocks may differ |
 //! | a revoke | a grant | the revoke, unless the grant was made later by more than that |
 
@@ -44,16 +44,11 @@ pub fn judge(waited: &Header, there: &Header) -> Verdict {
         (_, true, true) => false,
         (Kind::Grant, false, true) => surely_later(waited, there),
         (Kind::Grant, true, false) => !surely_later(there, waited),
-        (Kind::Grant, false, false) => later(waited, there) || ends(waited) > ends(there),
-        (Kind::Metadata, false, false) => later(waited, there),
+        (Kind::Grant | Kind::Metadata, false, false) => later(waited, there),
         (_, true, false) => true,
         (_, false, _) => false,
     };
     if writes { Verdict::Write } else { Verdict::Superseded }
-}
-
-fn ends(header: &Header) -> Millis {
-    header.expires_at.unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]
@@ -97,12 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_values_the_one_that_is_there_stands_and_of_metadata_the_later() {
+    fn of_two_values_the_one_that_is_there_stands_and_of_others_the_later() {
         let (early, late) = ((false, THEN), (false, THEN + 1));
         assert_eq!(judged(Kind::Value, late, early), Verdict::Superseded);
-        assert_eq!(judged(Kind::Metadata, late, early), Verdict::Write);
-        assert_eq!(judged(Kind::Metadata, early, late), Verdict::Superseded);
-        assert_eq!(judged(Kind::Metadata, early, early), Verdict::Superseded);
+        for kind in [Kind::Metadata, Kind::Grant] {
+            assert_eq!(judged(kind, late, early), Verdict::Write);
+            assert_eq!(judged(kind, early, late), Verdict::Superseded);
+            assert_eq!(judged(kind, early, early), Verdict::Superseded);
+        }
     }
 
     #[test]
@@ -116,22 +113,5 @@ mod tests {
         assert_eq!(judged(Kind::Grant, grant, revoke), Verdict::Write);
         assert_eq!(judged(Kind::Grant, revoke, grant), Verdict::Superseded);
         assert_eq!(judged(Kind::Grant, (true, THEN), (true, THEN)), Verdict::Superseded);
-    }
-
-    #[test]
-    fn of_two_grants_the_one_that_waited_unless_the_other_is_better_in_both() {
-        let grant = |created_at, ends, put| Header {
-            expires_at: Some(ends),
-            ..header(Kind::Grant, false, created_at, put)
-        };
-        for (waited, there, verdict) in [
-            ((THEN + 1, 5), (THEN, 9), Verdict::Write),
-            ((THEN, 9), (THEN + 1, 5), Verdict::Write),
-            ((THEN, 5), (THEN + 1, 9), Verdict::Superseded),
-            ((THEN, 5), (THEN, 5), Verdict::Superseded),
-        ] {
-            let (waited, there) = (grant(waited.0, waited.1, 1), grant(there.0, there.1, 2));
-            assert_eq!(judge(&waited, &there), verdict, "{waited:?} {there:?}");
-        }
     }
 }

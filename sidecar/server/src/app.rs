@@ -166,10 +166,11 @@ impl App {
             tracing::warn!("{warning}");
         }
         let below = store;
-        let (store, journal) = match opener.journaled(&below, state.as_ref()).await? {
-            Some((journaled, journal)) => (journaled, Some(journal)),
-            None => (Arc::clone(&below), None),
-        };
+        let (store, journal) =
+            match opener.journaled(&below, state.as_ref(), start.replay_stale_journal).await? {
+                Some((journaled, journal)) => (journaled, Some(journal)),
+                None => (Arc::clone(&below), None),
+            };
         let keyring = opener.keyring(&store).await?;
         if let Some(journal) = &journal {
             let replayer = Replayer {
@@ -177,7 +178,6 @@ impl App {
                 journal: Arc::clone(journal),
                 keyring: Arc::clone(&keyring),
                 entropy: Arc::clone(&entropy),
-                stale: start.replay_stale_journal,
             };
             tokio::spawn(replayer.run());
         }

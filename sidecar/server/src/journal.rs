@@ -18,6 +18,7 @@ use foldhash::fast::RandomState;
 use lunasec_core::{
     ids::{Millis, PutId},
     limits,
+    record::Header,
 };
 use tokio::sync::watch;
 
@@ -76,6 +77,14 @@ pub struct Draft {
     pub bytes: Bytes,
     /// The last entry of this name must be this one, or there must be none.
     pub last: Option<u64>,
+}
+
+impl Draft {
+    /// Whether it deletes or revokes, or is a session, which may.
+    fn takes_back(&self) -> bool {
+        self.name.as_str().starts_with(Name::SESSIONS)
+            || Header::parse(&self.bytes).is_ok_and(|header| header.tombstone)
+    }
 }
 
 /// Where entries are kept. Every method is one atomic step.
@@ -178,7 +187,12 @@ impl Journal {
         drafts: Vec<Draft>,
     ) -> Result<Vec<Option<u64>>, StoreError> {
         let sizes: Vec<(u64, usize)> = drafts.iter().map(|draft| self.size(draft)).collect();
-        self.reserve(&sizes)?;
+        // However much is tokenized, there is room to take something back.
+        let share = match drafts.iter().all(Draft::takes_back) {
+            true => self.bounds.bytes,
+            false => self.bounds.bytes / 8 * 7,
+        };
+        self.reserve(&sizes, share)?;
         let journal = Arc::clone(self);
         // To its end, also when nobody waits for it any more: what is on the disk has to be known here.
         let written = tokio::spawn(async move {
@@ -240,6 +254,9 @@ impl Journal {
     pub async fn drain(&self) {
         let (mut count, mut failures) = (self.count.subscribe(), self.failures.subscribe());
         failures.mark_unchanged();
+        if self.is_stale() {
+            return;
+        }
         tokio::select! {
             _ = count.wait_for(|count| *count == 0) => {}
             _ = failures.changed() => {}
@@ -295,10 +312,10 @@ impl Journal {
         (self.digest(&draft.name), bytes)
     }
 
-    fn reserve(&self, sizes: &[(u64, usize)]) -> Result<(), StoreError> {
+    fn reserve(&self, sizes: &[(u64, usize)], share: usize) -> Result<(), StoreError> {
         let mut waiting = self.waiting();
         let bytes: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
-        if waiting.bytes + bytes > self.bounds.bytes {
+        if waiting.bytes + bytes > share {
             return Err(StoreError::Full("degrade.journal_bytes is used up".into()));
         }
         if self.age(&waiting) > self.bounds.age {

@@ -77,6 +77,11 @@ pub trait Store: Send + Sync {
         false
     }
 
+    /// Whether something waits in a journal to be written there.
+    fn waits(&self, _name: &Name) -> bool {
+        false
+    }
+
     /// Whether it is known to be away.
     fn is_away(&self) -> bool {
         false

@@ -1,8 +1,10 @@
 //! Opens what the configuration names: the store and the keeper of keys, each with its decorators.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use lunasec_core::limits;
@@ -14,7 +16,7 @@ use crate::{
     aws::Aws,
     breaker::Breaker,
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
-    db::DbError,
+    db::{Db, DbError},
     env::{Clock, Entropy},
     journal::{self, Bounds, DiskLedger, Journal},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Standby, Wrapper},
@@ -110,9 +112,8 @@ impl Opener {
                 let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
                 let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
-                match self.disk_cache() {
+                match self.disk_cache()? {
                     Some(path) => {
-                        prepare_directory(&path)?;
                         let (clock, most) =
                             (Arc::clone(&self.clock), self.config.degrade.disk_cache_bytes);
                         let kept = store::Kept::open(guarded, &path, clock, self.ages(), most);
@@ -130,6 +131,7 @@ impl Opener {
         &self,
         store: &Arc<dyn Store>,
         state: Option<&Arc<Dependency>>,
+        stale: bool,
     ) -> Result<Option<(Arc<dyn Store>, Arc<Journal>)>, StartError> {
         let degrade = &self.config.degrade;
         let Some((directory, state)) = degrade.state_dir.as_ref().zip(state) else {
@@ -142,7 +144,8 @@ impl Opener {
         }
         let ledger = DiskLedger::open(&path).map_err(of_the_journal)?;
         let ledger = journal::Measured::new(ledger, Arc::clone(state));
-        let bounds = Bounds { bytes: degrade.journal_bytes, age: degrade.journal_age };
+        let age = if stale { Duration::MAX } else { degrade.journal_age };
+        let bounds = Bounds { bytes: degrade.journal_bytes, age };
         let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock), bounds);
         let journal = journal.await.map_err(of_the_journal)?;
         let journal = Arc::new(journal);
@@ -176,22 +179,43 @@ impl Opener {
         Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() }
     }
 
-    fn disk_cache(&self) -> Option<PathBuf> {
-        let degrade = &self.config.degrade;
-        let directory = degrade.state_dir.as_ref().filter(|_| degrade.disk_cache)?;
-        Some(directory.join("cache.redb"))
+    /// Where what was seen is kept, if it is.
+    fn disk_cache(&self) -> Result<Option<PathBuf>, StartError> {
+        let path = self.kept_in("cache.redb", self.config.degrade.disk_cache)?;
+        Ok(path)
+    }
+
+    /// A file of the state directory that is only a copy: where it is damaged, or not wanted any more, it goes. What
+    /// was kept before some time without it says nothing of what was deleted in that time.
+    fn kept_in(&self, file: &str, wanted: bool) -> Result<Option<PathBuf>, StartError> {
+        let Some(directory) = &self.config.degrade.state_dir else { return Ok(None) };
+        let path = directory.join(file);
+        let failed = |error| StartError::State(path.display().to_string(), error);
+        if wanted {
+            prepare_directory(&path)?;
+            match Db::open(&path) {
+                Err(error @ DbError::Damaged(..)) => {
+                    tracing::warn!(%error, "it is only a copy, and begun anew");
+                }
+                opened => {
+                    opened?;
+                    return Ok(Some(path));
+                }
+            }
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(wanted.then_some(path)),
+        }
     }
 
     /// What data keys are kept in for a restart.
     fn standby(&self) -> Result<Option<Arc<Standby>>, StartError> {
-        let degrade = &self.config.degrade;
-        let Some((directory, key)) =
-            degrade.state_dir.as_ref().zip(degrade.standby_key_file.as_ref())
+        let key = &self.config.degrade.standby_key_file;
+        let Some((path, key)) = self.kept_in("standby.redb", key.is_some())?.zip(key.as_ref())
         else {
             return Ok(None);
         };
-        let path = directory.join("standby.redb");
-        prepare_directory(&path)?;
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         Ok(Some(Arc::new(Standby::open(&path, key, clock, entropy)?)))
     }

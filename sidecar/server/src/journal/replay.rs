@@ -16,7 +16,7 @@ use lunasec_core::{
     grant::SessionState,
     ids::Locator,
     limits,
-    record::Header,
+    record::{Header, Malformed},
     replay::{self, Verdict},
 };
 
@@ -54,14 +54,32 @@ pub struct Replayer {
     pub keyring: Arc<Keyring>,
     /// For pauses.
     pub entropy: Arc<dyn Entropy>,
-    /// Whether to replay also what is older than it may be.
-    pub stale: bool,
 }
 
 /// What became of an entry that need not wait any more.
 enum Replayed {
     Stored,
     Superseded,
+}
+
+/// Why an entry waits on.
+struct Stop {
+    /// Whether the others would as well.
+    away: bool,
+    failure: Failure,
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        let away = error.is_away() || matches!(error, StoreError::Throttled(_));
+        Self { away, failure: error.into() }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self { away: false, failure }
+    }
 }
 
 /// What to write in the place of what is there.
@@ -76,6 +94,8 @@ struct Round {
     superseded: usize,
     /// Why something waits on.
     failure: Option<Failure>,
+    /// What that is, where it is not all of it.
+    waits: Option<Name>,
 }
 
 impl Replayer {
@@ -84,13 +104,15 @@ impl Replayer {
         let mut waiting = self.journal.watch();
         let (mut pace, mut told) = (Pace::default(), None);
         while waiting.wait_for(|count| *count > 0).await.is_ok() {
-            if !self.stale && self.journal.is_stale() {
+            if self.journal.is_stale() {
                 tracing::error!(
                     "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
                 );
-                return;
+                self.journal.stuck();
+                tokio::time::sleep(limits::REPLAY_STALE_PAUSE).await;
+                continue;
             }
-            let Round { stored, superseded, failure } = self.round(&mut pace).await;
+            let Round { stored, superseded, failure, waits } = self.round(&mut pace).await;
             let pending = self.journal.pending().count;
             if stored + superseded > 0 {
                 tracing::info!(stored, superseded, pending, "journaled writes were replayed");
@@ -99,7 +121,7 @@ impl Replayer {
             if let Some(failure) = failure {
                 // Once for each reason: that they wait is in the status all the time.
                 if told.replace(failure.code) != Some(failure.code) {
-                    tracing::warn!(?failure, pending, "journaled writes wait on");
+                    tracing::warn!(?failure, ?waits, pending, "journaled writes wait on");
                 }
                 self.journal.stuck();
                 tokio::time::sleep(self.pause()).await;
@@ -166,6 +188,7 @@ impl Replayer {
             round.superseded += replayed.1;
             if let Some(failure) = failure {
                 round.failure = Some(failure);
+                round.waits = Some(name.clone());
                 held.insert(name);
             }
         }
@@ -194,9 +217,9 @@ impl Replayer {
             match self.replay(&entry).await {
                 Ok(Replayed::Stored) => replayed.0 += 1,
                 Ok(Replayed::Superseded) => replayed.1 += 1,
-                Err(failure) => {
-                    away.fetch_or(failure.is_unavailable(), Ordering::Relaxed);
-                    return (name, numbers, replayed, Some(failure));
+                Err(stop) => {
+                    away.fetch_or(stop.away, Ordering::Relaxed);
+                    return (name, numbers, replayed, Some(stop.failure));
                 }
             }
             numbers.push(entry.number);
@@ -204,7 +227,7 @@ impl Replayer {
         (name, numbers, replayed, None)
     }
 
-    async fn replay(&self, entry: &Entry) -> Result<Replayed, Failure> {
+    async fn replay(&self, entry: &Entry) -> Result<Replayed, Stop> {
         let Entry { name, bytes, .. } = entry;
         // Mostly nothing has changed since.
         let written = match &entry.base {
@@ -236,7 +259,7 @@ impl Replayer {
         Err(StoreError::Precondition.into())
     }
 
-    async fn decide(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Failure> {
+    async fn decide(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
         if entry.name.as_str().starts_with(Name::SESSIONS) {
             return self.merge(entry, there).await;
         }
@@ -247,8 +270,15 @@ impl Replayer {
             let gone = matches!(entry.base, Base::Version(_) | Base::Put(_)) && !ours.tombstone;
             return Ok(if gone { Decision::Leave(Replayed::Superseded) } else { write() });
         };
-        // What does not open is no reason to lose what was acknowledged.
-        let Ok(there) = Header::parse(&there.bytes) else { return Ok(write()) };
+        let there = match Header::parse(&there.bytes) {
+            Ok(there) => there,
+            // A newer sidecar's: only what takes something away is surely right.
+            Err(error @ Malformed::Unknown(_)) if !ours.tombstone => {
+                return Err(Failure::corrupted(error).into());
+            }
+            // What does not open is no reason to lose what was acknowledged.
+            Err(_) => return Ok(write()),
+        };
         if entry.base == Base::Put(there.put_id) {
             return Ok(write());
         }
@@ -260,13 +290,13 @@ impl Replayer {
     }
 
     /// Of two states of a session, what both say.
-    async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Failure> {
+    async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
         let Some(there) = there else { return Ok(Decision::Write(entry.bytes.clone())) };
         let malformed = || Failure::corrupted("the journal holds a name that is no session's");
         let namespace = entry.name.namespace().ok_or_else(malformed)?;
         let tag = Locator::parse(entry.name.last_part()).ok_or_else(malformed)?;
         let tag = SessionTag(tag.0);
-        let index = self.keyring.index(&namespace).await?;
+        let index = self.keyring.index(&namespace).await.map_err(Failure::from)?;
         let open = |bytes: &[u8]| SessionState::open(&index, &namespace, &tag, bytes);
         let ours = open(&entry.bytes).map_err(Failure::corrupted)?;
         // What does not open takes no grant back and gives none.

@@ -77,7 +77,7 @@ impl Journaled {
     /// The last entry of a name, as an object.
     fn give(&self, entry: Entry) -> Object {
         let waited = self.clock.now().saturating_sub(entry.at);
-        let age = self.breaker.is_open().then(|| Duration::from_millis(waited));
+        let age = Store::is_away(self).then(|| Duration::from_millis(waited));
         Object { age, ..Object::new(entry.bytes, Version(Mark::Entry(entry.number))) }
     }
 
@@ -106,7 +106,10 @@ impl Journaled {
 
     /// What the store said of a read, or that it might be written all the same.
     fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.note(&result);
+        // What succeeds may come out of the memory, and says nothing of the store.
+        if result.is_err() {
+            self.note(&result);
+        }
         result.map_err(|error| match error {
             error if self.takes && error.is_away() => StoreError::Unknown(error.to_string()),
             error => error,
@@ -149,6 +152,10 @@ fn is_same_put(bytes: &Bytes, entry: &Entry) -> bool {
 impl Store for Journaled {
     fn is_journaled(&self) -> bool {
         self.takes
+    }
+
+    fn waits(&self, name: &Name) -> bool {
+        self.journal.may_hold(name)
     }
 
     /// Also where it has not answered just now.
@@ -236,7 +243,9 @@ impl Store for Journaled {
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         if !is_journaled(name) {
             let found = self.inner.get(name).await;
-            self.note(&found);
+            if found.is_err() {
+                self.note(&found);
+            }
             return found;
         }
         match self.journal.last(name).await? {

@@ -57,8 +57,7 @@ pub struct Kept<S> {
 /// What is to be written on the side.
 struct News {
     name: Name,
-    /// None where nothing lies there any more.
-    object: Option<Object>,
+    object: Object,
     asked: Asked,
 }
 
@@ -77,8 +76,8 @@ struct Shelf {
     ages: Ages,
     most: u64,
     hasher: RandomState,
-    /// By a digest of each name, when the store was asked for what is kept of it.
-    known: Mutex<HashMap<u64, Millis>>,
+    /// By a digest of each name: when the store was asked for what is kept of it, and a digest of its version.
+    known: Mutex<HashMap<u64, (Millis, u64)>>,
     replaced: Mutex<Replaced>,
     /// The disk has failed at what it must not fail at.
     off: AtomicBool,
@@ -102,9 +101,11 @@ impl<S: Store> Kept<S> {
         most: usize,
     ) -> Result<Self, DbError> {
         let (db, now) = (Db::open(path)?, clock.now());
-        let names = db.write(move |transaction| begin(transaction, now)).await?;
+        let rows = db.write(move |transaction| begin(transaction, now)).await?;
         let (hasher, path) = (RandomState::default(), path.to_owned());
-        let known = names.iter().map(|(name, asked)| (hasher.hash_one(name.as_str()), *asked));
+        let known = rows.iter().map(|(name, asked, version)| {
+            (hasher.hash_one(name.as_str()), (*asked, version_digest(&hasher, version)))
+        });
         let known = Mutex::new(known.collect());
         let (off, most) = (AtomicBool::new(false), most as u64);
         let replaced = Mutex::default();
@@ -114,13 +115,24 @@ impl<S: Store> Kept<S> {
         Ok(Self { inner, shelf, news })
     }
 
-    /// Notes what the store has said, if there is time for it.
-    fn note(&self, name: &Name, object: Option<Object>, asked: Asked) {
-        let at = object.as_ref().map(|_| asked.at);
-        if self.shelf.is_news(name, object.as_ref(), asked.at)
-            && self.news.try_send(News { name: name.clone(), object, asked }).is_ok()
-        {
-            self.shelf.know(self.shelf.digest(name), at);
+    /// Takes over what the store has said: what it says otherwise now is forgotten before anybody is told, and
+    /// what it says is kept, if there is time for that.
+    async fn learn(&self, name: &Name, object: Option<&Object>, asked: Asked) {
+        if self.shelf.has_another(name, object) {
+            self.shelf.forget(name).await;
+            // What is said now was asked for before that.
+            return;
+        }
+        if let Some(object) = object {
+            self.note(name, object.clone(), asked);
+        }
+    }
+
+    fn note(&self, name: &Name, object: Object, asked: Asked) {
+        let version = version_digest(&self.shelf.hasher, &object.version);
+        let news = self.shelf.is_news(name, &object, asked.at);
+        if news && self.news.try_send(News { name: name.clone(), object, asked }).is_ok() {
+            self.shelf.know(self.shelf.digest(name), Some((asked.at, version)));
         }
     }
 
@@ -134,13 +146,13 @@ impl<S: Store> Kept<S> {
         self.shelf.forget(name).await;
         let asked = self.shelf.ask();
         let version = write.await?;
-        self.note(name, Some(Object::new(bytes.clone(), version.clone())), asked);
+        self.note(name, Object::new(bytes.clone(), version.clone()), asked);
         Ok(version)
     }
 }
 
 impl Shelf {
-    fn known(&self) -> MutexGuard<'_, HashMap<u64, Millis>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, (Millis, u64)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,9 +160,9 @@ impl Shelf {
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn know(&self, name: u64, asked: Option<Millis>) {
-        match asked {
-            Some(asked) => _ = self.known().insert(name, asked),
+    fn know(&self, name: u64, kept: Option<(Millis, u64)>) {
+        match kept {
+            Some(kept) => _ = self.known().insert(name, kept),
             None => _ = self.known().remove(&name),
         }
     }
@@ -187,16 +199,18 @@ impl Shelf {
     }
 
     /// Whether it is worth a write: what is kept need not be younger than an eighth of its time.
-    fn is_news(&self, name: &Name, object: Option<&Object>, asked: Millis) -> bool {
-        let known = self.known().get(&self.digest(name)).copied();
-        match (object, known) {
-            _ if self.off.load(Ordering::Relaxed) => false,
-            (None, known) => known.is_some(),
-            (Some(object), Some(known)) => self
-                .hard(name, object)
-                .is_some_and(|hard| asked.saturating_sub(known) >= millis(hard) / 8),
-            (Some(object), None) => self.hard(name, object).is_some(),
-        }
+    fn is_news(&self, name: &Name, object: &Object, asked: Millis) -> bool {
+        let Some(hard) = self.hard(name, object) else { return false };
+        let known = self.known().get(&self.digest(name)).map(|(at, _)| *at);
+        let is_young = known.is_some_and(|at| asked.saturating_sub(at) < millis(hard) / 8);
+        !is_young && !self.off.load(Ordering::Relaxed)
+    }
+
+    /// Whether something else is kept of a name than what lies there.
+    fn has_another(&self, name: &Name, object: Option<&Object>) -> bool {
+        let version = object.map(|object| version_digest(&self.hasher, &object.version));
+        let known = self.known().get(&self.digest(name)).map(|(_, version)| *version);
+        known.is_some_and(|known| version != Some(known))
     }
 
     /// Forgets what is about to be replaced.
@@ -253,7 +267,8 @@ impl Shelf {
                 .into_iter()
                 .filter(current)
                 .map(|News { name, object, asked }| {
-                    (name, asked.at, object.map(|object| encode(asked.at, &object)))
+                    let row = encode(asked.at, &object);
+                    (name, asked.at, row)
                 })
                 .collect();
             insert(transaction, &rows, shelf.most, shelf.clock.now())
@@ -279,7 +294,7 @@ async fn keep(shelf: Arc<Shelf>, mut queue: mpsc::Receiver<News>) {
 fn begin(
     transaction: &WriteTransaction,
     now: Millis,
-) -> Result<Vec<(String, Millis)>, redb::Error> {
+) -> Result<Vec<(String, Millis, Version)>, redb::Error> {
     let seen = transaction.open_table(COUNTERS)?.get(SEEN)?.map_or(0, |seen| seen.value());
     if seen > now {
         transaction.delete_table(OBJECTS)?;
@@ -287,14 +302,15 @@ fn begin(
         transaction.open_table(COUNTERS)?.remove(BYTES)?;
     }
     see(transaction, now)?;
-    let mut names = Vec::new();
-    transaction.open_table(OBJECTS)?;
-    for row in transaction.open_table(AGES)?.iter()? {
-        let (key, _) = row?;
-        let (asked, name) = key.value();
-        names.push((name.to_owned(), asked));
+    transaction.open_table(AGES)?;
+    let mut rows = Vec::new();
+    for row in transaction.open_table(OBJECTS)?.iter()? {
+        let (name, row) = row?;
+        if let Some((asked, object)) = decode(row.value()) {
+            rows.push((name.value().to_owned(), asked, object.version));
+        }
     }
-    Ok(names)
+    Ok(rows)
 }
 
 fn see(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
@@ -320,7 +336,7 @@ fn size(name: &str, row: &[u8]) -> u64 {
     (row.len() + 3 * name.len()) as u64
 }
 
-type Row = (Name, Millis, Option<Vec<u8>>);
+type Row = (Name, Millis, Vec<u8>);
 
 /// Writes rows, and drops the oldest where there are too many bytes: their names.
 fn insert(
@@ -333,11 +349,9 @@ fn insert(
     let mut added = 0;
     for (name, asked, row) in rows {
         remove(transaction, name)?;
-        if let Some(row) = row {
-            added += size(name.as_str(), row);
-            transaction.open_table(OBJECTS)?.insert(name.as_str(), row.as_slice())?;
-            transaction.open_table(AGES)?.insert((*asked, name.as_str()), ())?;
-        }
+        added += size(name.as_str(), row);
+        transaction.open_table(OBJECTS)?.insert(name.as_str(), row.as_slice())?;
+        transaction.open_table(AGES)?.insert((*asked, name.as_str()), ())?;
     }
     let (mut objects, mut ages) = (transaction.open_table(OBJECTS)?, transaction.open_table(AGES)?);
     let mut counters = transaction.open_table(COUNTERS)?;
@@ -381,6 +395,12 @@ fn decode(row: &[u8]) -> Option<(Millis, Object)> {
     Some((Millis::from_be_bytes(*asked), object))
 }
 
+fn version_digest(hasher: &RandomState, version: &Version) -> u64 {
+    let mut bytes = Vec::with_capacity(32);
+    version.write(&mut bytes);
+    hasher.hash_one(bytes)
+}
+
 fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -400,7 +420,7 @@ impl<S: Store> Store for Kept<S> {
         let results = self.inner.put_new_many(objects.clone()).await;
         for ((name, bytes), result) in objects.into_iter().zip(&results) {
             if let Ok(version) = result {
-                self.note(&name, Some(Object::new(bytes, version.clone())), asked);
+                self.note(&name, Object::new(bytes, version.clone()), asked);
             }
         }
         results
@@ -419,7 +439,7 @@ impl<S: Store> Store for Kept<S> {
         let asked = self.shelf.ask();
         match self.inner.get(name).await {
             Ok(object) => {
-                self.note(name, object.clone(), asked);
+                self.learn(name, object.as_ref(), asked).await;
                 Ok(object)
             }
             Err(error) if error.is_away() => match self.shelf.find(name).await {
@@ -434,7 +454,7 @@ impl<S: Store> Store for Kept<S> {
     async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         let asked = self.shelf.ask();
         let object = self.inner.get_now(name).await?;
-        self.note(name, object.clone(), asked);
+        self.learn(name, object.as_ref(), asked).await;
         Ok(object)
     }
 

@@ -69,6 +69,10 @@ impl Vault {
             let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
             // What decides a write is not what is remembered.
             let found = match self.basis(&subject).await? {
+                // What is journaled is compared with nothing that others have set meanwhile.
+                Basis::Known(_) if if_version.is_some() && self.store.is_away() => {
+                    return Err(unknown_version());
+                }
                 Basis::Known(found) => Some(found),
                 Basis::Unknown if if_version.is_some() => return Err(unknown_version()),
                 Basis::Unknown => None,

@@ -51,9 +51,11 @@ impl Graces {
         let past = |at: Millis, grace| at.saturating_add(millis(grace)) <= now;
         match Header::parse(head) {
             Err(_) => Verdict::Unreadable,
-            Ok(header) if header.tombstone && past(header.created_at, self.tombstone) => {
-                Verdict::Tombstone
-            }
+            // Also of what would have expired: a grant that waits in a journal must find that it was taken back.
+            Ok(header) if header.tombstone => match past(header.created_at, self.tombstone) {
+                true => Verdict::Tombstone,
+                false => Verdict::Keep,
+            },
             Ok(header) if header.expires_at.is_some_and(|at| past(at, self.expired)) => {
                 Verdict::Expired
             }

@@ -222,10 +222,15 @@ impl Vault {
         if puts.objects.is_empty() {
             return;
         }
+        let names: Vec<_> = puts.objects.iter().map(|(name, _)| name.clone()).collect();
         let written = self.store.put_new_many(puts.objects).await;
-        for (at, written) in puts.items.into_iter().zip(written) {
+        for ((at, name), written) in puts.items.into_iter().zip(names).zip(written) {
             let Ok(plan) = &mut items[at] else { continue };
-            match settle(written, plan.again) {
+            let waits = || match self.store.waits(&name) {
+                true => Durability::Journaled,
+                false => Durability::Stored,
+            };
+            match settle(written, plan.again, waits) {
                 Ok(durability) => plan.durability = plan.durability.max(durability),
                 Err(failure) => items[at] = Err(failure),
             }
@@ -260,10 +265,14 @@ impl Plan {
 
 /// A retry that finds the name taken finds its own first attempt, or what became of it: the token is
 /// 122 random bits that nobody else was given.
-fn settle(written: Result<Version, StoreError>, again: bool) -> Result<Durability, Failure> {
+fn settle(
+    written: Result<Version, StoreError>,
+    again: bool,
+    first: impl FnOnce() -> Durability,
+) -> Result<Durability, Failure> {
     match written {
         Ok(version) => Ok(version.durability()),
-        Err(StoreError::Precondition) if again => Ok(Durability::Stored),
+        Err(StoreError::Precondition) if again => Ok(first()),
         Err(StoreError::Precondition) => {
             Err(Failure::internal("a fresh token's name was taken: the generator repeats itself"))
         }

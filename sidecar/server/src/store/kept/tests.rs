@@ -181,7 +181,7 @@ async fn what_was_said_before_a_write_is_not_written_after_it() {
     let asked = kept.shelf.ask();
     kept.shelf.forget(&name).await;
     let object = Object::new(bytes, Version::number(1));
-    kept.note(&name, Some(object), asked);
+    kept.note(&name, object, asked);
     // What is noted later is written later.
     let (other, bytes) = value(2);
     kept.put_new(&other, bytes).await.unwrap();
@@ -198,8 +198,34 @@ async fn what_is_gone_is_forgotten_when_the_store_says_so() {
     written(&kept, &name).await;
     machine.far.inner.remove_if(&name, &version).await.unwrap();
     assert!(given(&kept, &name).await.unwrap().is_none());
-    while kept.shelf.find(&name).await.is_some() {
-        tokio::task::yield_now().await;
+    assert!(kept.shelf.find(&name).await.is_none());
+}
+
+/// Whoever was told that something was deleted or taken back is not told otherwise after a restart.
+#[tokio::test]
+async fn what_was_seen_to_change_is_not_given_as_it_was() {
+    let machine = Machine::new();
+    let (name, bytes) = value(1);
+    for now in [false, true] {
+        let kept = machine.start().await;
+        let version = match kept.get(&name).await.unwrap() {
+            Some(object) => object.version,
+            None => kept.put_new(&name, bytes.clone()).await.unwrap(),
+        };
+        kept.get(&name).await.unwrap();
+        written(&kept, &name).await;
+        // Another sidecar has written since, and this one has read that.
+        let changed = value(7 + u8::from(now)).1;
+        machine.far.inner.put_if(&name, changed.clone(), &version).await.unwrap();
+        let seen = if now { kept.get_now(&name).await } else { kept.get(&name).await };
+        assert_eq!(seen.unwrap().unwrap().bytes, changed);
+        drop(kept);
+        machine.away(true);
+        let kept = machine.start().await;
+        let given = given(&kept, &name).await;
+        assert!(given.is_err() || given == Ok(Some(changed)), "{given:?}");
+        drop(kept);
+        machine.away(false);
     }
 }
 

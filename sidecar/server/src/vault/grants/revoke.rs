@@ -17,7 +17,7 @@ use super::{Held, Known, ToReplace, contended, grant_subject, together};
 use crate::{
     failure::Failure,
     store::StoreError,
-    vault::{Age, Call, Vault, millis},
+    vault::{Age, Call, Found, Vault, millis},
 };
 
 /// What revoking did.
@@ -41,7 +41,10 @@ impl Vault {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_to_revoke(call, session).await?;
             let stored = Revoked { count: None, durability: Durability::Stored };
-            // Also where nothing is yet: another sidecar's journal may hold grants of this session.
+            // Another sidecar's journal may hold grants of a session that nobody knows of yet.
+            if known.version.is_none() && !known.unknown && !self.store.is_journaled() {
+                return Ok(stored);
+            }
             let now = self.clock.now();
             let state = known.state.unwrap_or_else(|| SessionState::new(now));
             // Whoever has taken everything back meanwhile took back what this one would have.
@@ -123,7 +126,11 @@ impl Vault {
                 return Ok((false, Durability::Stored));
             }
             let ToReplace { version, live } = found;
-            if let Some(dead) = live.as_ref().filter(|found| found.header().tombstone) {
+            // There, also a revoke of long ago has to be renewed.
+            let dead = live.as_ref().filter(|found| found.header().tombstone);
+            let renewed =
+                |dead: &&Found| self.store.is_journaled() && dead.header().created_at < now;
+            if let Some(dead) = dead.filter(|dead| !renewed(dead)) {
                 return Ok((false, dead.version.durability()));
             }
             let ends = live.map(|found| Held::from(&found));
