@@ -51,15 +51,26 @@ impl Model {
     fn surely_holds(&self, grant: &Op, session: usize, token: usize, now: At) -> bool {
         let Verb::Grant(.., time) = grant.verb else { return false };
         let lasts = grant.start + time > now + DOUBT;
-        // What is journaled is made under what its sidecar remembers of the session, which may be over: then
-        // the grant falls with it.
-        let unseen = |revoke: &Op| {
+        // A grant is made under what its sidecar knows of the session, which may be over: while the grant waits in
+        // a journal, or while the revoke does. Then the grant falls with it.
+        let unseen = |revoke: &Op, grant: &Op| {
             let all = matches!(revoke.verb, Verb::RevokeAll(_));
-            all && grant.fate == Fate::Journaled && revoke.site != grant.site
+            let waits = grant.fate == Fate::Journaled || revoke.fate != Fate::Stored;
+            all && waits && revoke.site != grant.site
         };
-        let clear =
-            |revoke: &Op| !unseen(revoke) && revoke.settled().saturating_add(CLEAR) < grant.start;
-        grant.acknowledged() && lasts && self.revokes(session, token).all(clear)
+        let clear = |revoke: &Op| {
+            !unseen(revoke, grant) && revoke.settled().saturating_add(CLEAR) < grant.start
+        };
+        // Of two grants of the same the later one stands, also where it is void.
+        let rival = |other: &Op| {
+            other.site != grant.site
+                && other.end > grant.start
+                && self.revokes(session, token).any(|revoke| unseen(revoke, other))
+        };
+        grant.acknowledged()
+            && lasts
+            && self.revokes(session, token).all(clear)
+            && !self.grants(session, token).any(rival)
     }
 
     /// Whether something is granted that this sidecar must know of.

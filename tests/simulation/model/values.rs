@@ -42,8 +42,14 @@ impl Model {
 
     /// Whether this sidecar must know that it was deleted.
     fn is_gone(&self, token: usize, asked: &Asked) -> bool {
-        let age = limits::CACHED_VALUE_AGE;
-        self.deletes(token).any(|delete| self.is_known(delete, asked, age, VALUE_HARD))
+        let (age, made) = (limits::CACHED_VALUE_AGE, &self.tokens[token].made);
+        // What waits in a sidecar's own journal it gives for as long as that waits.
+        let waits = made.site == asked.site
+            && made.fate == Fate::Journaled
+            && self.stored_at(made).is_none_or(|at| asked.start < at + age);
+        self.deletes(token)
+            .filter(|delete| !waits || delete.site == asked.site)
+            .any(|delete| self.is_known(delete, asked, age, VALUE_HARD))
     }
 
     /// Whether this sidecar may not know it.
@@ -66,7 +72,9 @@ impl Model {
     pub(crate) fn found(&mut self, asked: &Asked, token: usize, failure: Option<Code>) {
         let deletes = |verb: &Verb| *verb == Verb::Delete(token);
         let made = &self.tokens[token].made;
-        let made_here = made.site == asked.site && made.fate == Fate::Journaled;
+        // Under a key it may have been journaled by a retry.
+        let retried = || self.keyed.values().any(|keyed| *keyed == token);
+        let made_here = made.site == asked.site && (made.fate == Fate::Journaled || retried());
         match failure {
             None if self.is_gone(token, asked) => {
                 self.violated(asked, format!("token {token} was deleted and is there"));

@@ -172,18 +172,31 @@ impl Store for Journaled {
             Some(entry) if is_same_put(&bytes, &entry) => Ok(Version(Mark::Entry(entry.number))),
             Some(_) => Err(StoreError::Precondition),
             None => {
+                let there = self.inner.remembered(name);
+                if !self.leads() {
+                    let written = self.inner.put_new(name, bytes.clone()).await;
+                    if !self.note(&written) || !self.takes {
+                        return written;
+                    }
+                }
+                // A retry must not hide what is known to have become of the first attempt.
+                if there.is_some() {
+                    return Err(StoreError::Precondition);
+                }
                 let (name, base) = (name.clone(), Base::Nothing);
-                let draft = Draft { name, base, bytes: bytes.clone(), last: None };
-                let name = draft.name.clone();
-                self.write(draft, self.inner.put_new(&name, bytes)).await
+                self.append(Draft { name, base, bytes, last: None }).await
             }
         }
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
         // Names of new tokens, which need no turns, unless a retry finds its own first attempt.
-        let waits = |(name, _): &(Name, Bytes)| !is_journaled(name) || self.journal.may_hold(name);
-        if objects.iter().any(waits) {
+        let is_known = |(name, _): &(Name, Bytes)| {
+            !is_journaled(name)
+                || self.journal.may_hold(name)
+                || self.inner.remembered(name).is_some()
+        };
+        if objects.iter().any(is_known) {
             let puts =
                 objects.into_iter().map(async |(name, bytes)| self.put_new(&name, bytes).await);
             return join_all(puts).await;

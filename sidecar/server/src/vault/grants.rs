@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lunasec_api::{Code, Durability};
 use lunasec_core::{
@@ -235,9 +236,10 @@ impl Vault {
     async fn session_now(&self, call: &Call, session: &Session) -> Result<Known, Failure> {
         let (place, keys) = self.session_place(call, session).await?;
         match self.store.get_now(&place.name).await {
+            // What this sidecar knew last is merged with what others have written, as if it had been read.
             Err(StoreError::Unknown(_)) => Ok(Known {
+                state: place.opened.last(),
                 place,
-                state: None,
                 version: None,
                 age: Age { storage: None, keys },
                 unknown: true,
@@ -290,14 +292,18 @@ impl Vault {
     ) -> Result<Option<Durability>, Failure> {
         let index = self.keyring.index(&call.namespace).await?;
         let name = &known.place.name;
-        let bytes = state.seal(&index, &call.namespace, known.tag()).into();
+        let bytes = Bytes::from(state.seal(&index, &call.namespace, known.tag()));
+        let sealed = bytes.clone();
         let written = match &known.version {
             _ if known.unknown => self.store.put_over(name, bytes).await,
             Some(version) => self.store.put_if(name, bytes, version).await,
             None => self.store.put_new(name, bytes).await,
         };
         match written {
-            Ok(version) => Ok(Some(version.durability())),
+            Ok(version) => {
+                known.place.opened.learn(&sealed, *state);
+                Ok(Some(version.durability()))
+            }
             Err(StoreError::Precondition) => Ok(None),
             Err(error) => Err(error.into()),
         }
