@@ -485,6 +485,28 @@ async fn a_revoke_is_renewed_for_grants_that_wait_elsewhere() {
     assert_eq!(verdict, Ok(Verdict::Denied));
 }
 
+/// A session that is taken back twice within a minute, and granted anew, all of it in one journal.
+#[tokio::test(start_paused = true)]
+async fn what_one_sidecar_did_one_after_another_is_not_in_doubt() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let (token, alice) = (there.tokenize("value").await, session("alice"));
+    there.grant(&alice, &token, &[Action::Delete], HOUR).await.unwrap();
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    for _ in 0..2 {
+        here.revoke_all(&alice).await.unwrap();
+        here.clock.pass(Duration::from_secs(1));
+    }
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    bridge.heal().await;
+    for world in [here, there] {
+        let granted = world.verdict(&alice, &token, Action::Detokenize).await;
+        assert!(matches!(granted, Ok(Verdict::Valid(_))), "{granted:?}");
+        assert_eq!(world.verdict(&alice, &token, Action::Delete).await, Ok(Verdict::Denied));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_journal_refuses_and_loses_nothing() {
     let bridge = Bridge::bounded(Bounds { bytes: 16_384, ..BOUNDS }).await;

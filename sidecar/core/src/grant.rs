@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::{
     derive::{self, SessionTag},
-    ids::{Millis, Namespace},
+    ids::{Millis, Namespace, PutId},
     limits,
     secret::DataKey,
 };
@@ -234,6 +234,11 @@ impl SessionState {
             state = state.begin(generation, time(at, 0).ok_or(Forged)?);
         }
         Ok(state)
+    }
+
+    /// Tells the writes of an object apart: the end of its MAC.
+    pub fn peek_put(bytes: &[u8]) -> Option<PutId> {
+        bytes.last_chunk().map(|end| PutId(*end))
     }
 
     /// What the bytes say of when the object may go, unproven; for a sweep, which has no keys. A forged

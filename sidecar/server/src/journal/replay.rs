@@ -292,6 +292,10 @@ impl Replayer {
     /// Of two states of a session, what both say.
     async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
         let Some(there) = there else { return Ok(Decision::Write(entry.bytes.clone())) };
+        // It was made from what lies there, and knows of all that this knows of.
+        if SessionState::peek_put(&there.bytes).is_some_and(|put| entry.base == Base::Put(put)) {
+            return Ok(Decision::Write(entry.bytes.clone()));
+        }
         let malformed = || Failure::corrupted("the journal holds a name that is no session's");
         let namespace = entry.name.namespace().ok_or_else(malformed)?;
         let tag = Locator::parse(entry.name.last_part()).ok_or_else(malformed)?;

@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use lunasec_core::{limits, record::Header};
+use lunasec_core::{grant::SessionState, limits, record::Header};
 
 use super::{Heads, Name, Object, Store, StoreError, Version, version::Mark};
 use crate::{
@@ -130,14 +130,13 @@ fn is_journaled(name: &Name) -> bool {
     [Name::RECORDS, Name::SESSIONS].iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-/// What comes behind an entry. Sessions have no puts, and are merged.
+/// What comes behind an entry.
 fn behind(entry: &Entry) -> Base {
-    match entry.name.as_str().starts_with(Name::RECORDS) {
-        true => {
-            Header::parse(&entry.bytes).map_or(Base::Unknown, |header| Base::Put(header.put_id))
-        }
-        false => Base::Unknown,
-    }
+    let put = match entry.name.as_str().starts_with(Name::RECORDS) {
+        true => Header::parse(&entry.bytes).ok().map(|header| header.put_id),
+        false => SessionState::peek_put(&entry.bytes),
+    };
+    put.map_or(Base::Unknown, Base::Put)
 }
 
 /// Whether a record that is to be written is the very put that waits already.
