@@ -20,8 +20,10 @@ use tokio::sync::oneshot;
 use crate::files;
 
 mod overlay;
+mod tables;
 
 use overlay::Overlay;
+pub use tables::{see, seen, table};
 
 /// Page cache of one database.
 const CACHE_BYTES: usize = 32 << 20;
@@ -86,6 +88,19 @@ impl Db {
             })?,
         ];
         Ok(Self { writes: Some(writes), reads: Some(reads), threads })
+    }
+
+    /// The same of a file that is only a copy of what lies elsewhere: a damaged one is begun anew.
+    pub fn open_copy(path: &Path) -> Result<Self, DbError> {
+        match Self::open(path) {
+            Err(error @ DbError::Damaged(..)) => {
+                tracing::warn!(%error, "it is only a copy, and begun anew");
+                let removed = fs::remove_file(path);
+                removed.map_err(|error| DbError::Io(path.display().to_string(), advise(&error)))?;
+                Self::open(path)
+            }
+            opened => opened,
+        }
     }
 
     /// Reads a file from end to end and changes nothing in it, where opening a damaged one may: for a file of which

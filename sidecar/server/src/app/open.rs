@@ -16,7 +16,7 @@ use crate::{
     aws::Aws,
     breaker::Breaker,
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
-    db::{Db, DbError},
+    db::DbError,
     env::{Clock, Entropy},
     journal::{self, Bounds, DiskLedger, Journal},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Standby, Wrapper},
@@ -112,7 +112,7 @@ impl Opener {
                 let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
                 let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
-                match self.disk_cache()? {
+                match self.kept_in("cache.redb", self.config.degrade.disk_cache)? {
                     Some(path) => {
                         let (clock, most) =
                             (Arc::clone(&self.clock), self.config.degrade.disk_cache_bytes);
@@ -179,33 +179,20 @@ impl Opener {
         Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() }
     }
 
-    /// Where what was seen is kept, if it is.
-    fn disk_cache(&self) -> Result<Option<PathBuf>, StartError> {
-        let path = self.kept_in("cache.redb", self.config.degrade.disk_cache)?;
-        Ok(path)
-    }
-
-    /// A file of the state directory that is only a copy: where it is damaged, or not wanted any more, it goes. What
-    /// was kept before some time without it says nothing of what was deleted in that time.
+    /// A file of the state directory that is only a copy; one that is not wanted any more is removed. What was kept
+    /// before some time without it says nothing of what was deleted in that time.
     fn kept_in(&self, file: &str, wanted: bool) -> Result<Option<PathBuf>, StartError> {
         let Some(directory) = &self.config.degrade.state_dir else { return Ok(None) };
         let path = directory.join(file);
-        let failed = |error| StartError::State(path.display().to_string(), error);
         if wanted {
             prepare_directory(&path)?;
-            match Db::open(&path) {
-                Err(error @ DbError::Damaged(..)) => {
-                    tracing::warn!(%error, "it is only a copy, and begun anew");
-                }
-                opened => {
-                    opened?;
-                    return Ok(Some(path));
-                }
-            }
+            return Ok(Some(path));
         }
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            _ => Ok(wanted.then_some(path)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StartError::State(path.display().to_string(), error))
+            }
+            _ => Ok(None),
         }
     }
 

@@ -14,12 +14,11 @@ use std::{
 use async_trait::async_trait;
 use lunasec_core::ids::Millis;
 use redb::{
-    Key, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
-    TableError, Value, WriteTransaction,
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
 use super::{Entries, EntryName, memory::is_over};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, table};
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const GENERATIONS: [Table; 2] =
@@ -93,18 +92,6 @@ fn find(
         }
     }
     Ok(found)
-}
-
-/// A table that nothing was ever written to does not exist, which is no error.
-fn table<K: Key + 'static, V: Value + 'static>(
-    transaction: &ReadTransaction,
-    definition: TableDefinition<K, V>,
-) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {
-    match transaction.open_table(definition) {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn young(state: &impl ReadableTable<&'static str, u64>) -> Result<usize, redb::Error> {

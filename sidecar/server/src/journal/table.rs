@@ -19,10 +19,13 @@
 
 use bytes::Bytes;
 use lunasec_core::ids::{Millis, PutId};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{Base, Draft, Entry};
-use crate::store::{Name, Version};
+use crate::{
+    db::table,
+    store::{Name, Version},
+};
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const NAMES: TableDefinition<(&str, u64), ()> = TableDefinition::new("names");
@@ -55,10 +58,8 @@ pub fn append(
 
 /// The last entry of a name.
 pub fn last(transaction: &ReadTransaction, name: &Name) -> Result<Option<Entry>, redb::Error> {
-    let Some(number) = opened(transaction.open_table(NAMES))?
-        .map(|names| last_number(&names, name))
-        .transpose()?
-        .flatten()
+    let Some(number) =
+        table(transaction, NAMES)?.map(|names| last_number(&names, name)).transpose()?.flatten()
     else {
         return Ok(None);
     };
@@ -74,7 +75,7 @@ pub fn page(
     mut bytes: usize,
 ) -> Result<Vec<Entry>, redb::Error> {
     let mut page = Vec::new();
-    let Some(entries) = opened(transaction.open_table(ENTRIES))? else { return Ok(page) };
+    let Some(entries) = table(transaction, ENTRIES)? else { return Ok(page) };
     for row in entries.range(after + 1..)?.take(count) {
         let (number, entry) = row?;
         let size = entry.value().len();
@@ -103,7 +104,7 @@ pub fn remove(transaction: &WriteTransaction, numbers: &[u64]) -> Result<(), red
 pub fn contents(
     transaction: &ReadTransaction,
 ) -> Result<Vec<(u64, Millis, Name, usize)>, redb::Error> {
-    let Some(entries) = opened(transaction.open_table(ENTRIES))? else { return Ok(Vec::new()) };
+    let Some(entries) = table(transaction, ENTRIES)? else { return Ok(Vec::new()) };
     let row = |row: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), _>| {
         let (number, entry) = row?;
         let entry = decode(number.value(), entry.value())?;
@@ -120,15 +121,6 @@ fn last_number(
     let name = name.as_str();
     let last = names.range((name, 0)..=(name, u64::MAX))?.next_back().transpose()?;
     Ok(last.map(|(key, _)| key.value().1))
-}
-
-/// A table that nothing was ever written to does not exist, which is no error.
-fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
-    match table {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn encode(at: Millis, draft: &Draft) -> Vec<u8> {

@@ -15,18 +15,17 @@ use lunasec_core::{
     ids::{KeyId, Millis, Namespace},
     secret::DataKey,
 };
-use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
 use crate::{
-    db::{Db, DbError},
+    db::{Db, DbError, see, seen, table},
     env::{Clock, Entropy},
     store::Name,
 };
 
 const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
 const CLOCK: TableDefinition<&str, u64> = TableDefinition::new("clock");
-const SEEN: &str = "seen";
 const TIME_LEN: usize = 8;
 
 /// See the module.
@@ -54,7 +53,7 @@ pub enum StandbyError {
 }
 
 impl Standby {
-    /// Opens or creates the file.
+    /// Opens or creates the file; a damaged one is begun anew.
     pub fn open(
         path: &Path,
         key: &Path,
@@ -62,7 +61,7 @@ impl Standby {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StandbyError> {
         let wrapper = LocalKeys::open(key, entropy)?;
-        Ok(Self { db: Db::open(path)?, wrapper, clock })
+        Ok(Self { db: Db::open_copy(path)?, wrapper, clock })
     }
 
     /// Keeps a key that the keeper has just given. On the side: what cannot be kept is missed later, and not now.
@@ -84,7 +83,8 @@ impl Standby {
         let name = name.clone();
         let write = move |transaction: &WriteTransaction| {
             transaction.open_table(KEYS)?.insert(name.as_str(), row.as_slice())?;
-            see(transaction, at)
+            see(transaction, CLOCK, at)?;
+            Ok(())
         };
         self.db.write(write).await.map_err(|error| error.to_string())
     }
@@ -139,31 +139,20 @@ fn context<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Cont
     Context { namespace, key, purpose }
 }
 
-fn see(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
-    let mut clock = transaction.open_table(CLOCK)?;
-    let seen = clock.get(SEEN)?.map_or(0, |seen| seen.value());
-    clock.insert(SEEN, seen.max(now))?;
-    Ok(())
-}
-
 fn read(
     transaction: &ReadTransaction,
     name: &Name,
     now: Millis,
 ) -> Result<Option<Vec<u8>>, redb::Error> {
-    let (Some(keys), Some(clock)) =
-        (opened(transaction.open_table(KEYS))?, opened(transaction.open_table(CLOCK))?)
-    else {
-        return Ok(None);
-    };
-    if clock.get(SEEN)?.is_none_or(|seen| seen.value() > now) {
+    let Some(keys) = table(transaction, KEYS)? else { return Ok(None) };
+    if seen(transaction, CLOCK)?.is_none_or(|seen| seen > now) {
         return Ok(None);
     }
     Ok(keys.get(name.as_str())?.map(|row| row.value().to_vec()))
 }
 
 fn names(transaction: &ReadTransaction, prefix: &str) -> Result<Vec<String>, redb::Error> {
-    let Some(keys) = opened(transaction.open_table(KEYS))? else { return Ok(Vec::new()) };
+    let Some(keys) = table(transaction, KEYS)? else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for row in keys.range(prefix..)? {
         let name = row?.0.value().to_owned();
@@ -173,13 +162,4 @@ fn names(transaction: &ReadTransaction, prefix: &str) -> Result<Vec<String>, red
         names.push(name);
     }
     Ok(names)
-}
-
-/// A table that nothing was ever written to does not exist, which is no error.
-fn opened<T>(table: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
-    match table {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

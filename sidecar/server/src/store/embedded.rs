@@ -12,10 +12,10 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, table};
 
 const HEADS: TableDefinition<&str, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<&str, &[u8]> = TableDefinition::new("bodies");
@@ -220,18 +220,6 @@ fn page(
         objects.push((Name::from_text(name.value()), Object::new(bytes, version)));
     }
     Ok(objects)
-}
-
-/// A table that nothing was ever written to does not exist, which is no error.
-fn table(
-    transaction: &ReadTransaction,
-    definition: TableDefinition<&'static str, &'static [u8]>,
-) -> Result<Option<redb::ReadOnlyTable<&'static str, &'static [u8]>>, redb::Error> {
-    match transaction.open_table(definition) {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn version(row: &[u8]) -> Version {

@@ -30,12 +30,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use lunasec_core::{ids::Millis, limits};
-use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tokio::sync::mpsc;
 
 use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind};
 use crate::{
-    db::{Db, DbError},
+    db::{Db, DbError, see, table},
     env::Clock,
     within::within,
 };
@@ -43,7 +43,6 @@ use crate::{
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const AGES: TableDefinition<(u64, &str), ()> = TableDefinition::new("ages");
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
-const SEEN: &str = "seen";
 const BYTES: &str = "bytes";
 const TIME_LEN: usize = 8;
 
@@ -92,7 +91,7 @@ struct Replaced {
 }
 
 impl<S: Store> Kept<S> {
-    /// Opens or creates the file, and keeps up to `most` bytes.
+    /// Opens or creates the file, and keeps up to `most` bytes; a damaged one is begun anew.
     pub async fn open(
         inner: S,
         path: &Path,
@@ -100,7 +99,7 @@ impl<S: Store> Kept<S> {
         ages: Ages,
         most: usize,
     ) -> Result<Self, DbError> {
-        let (db, now) = (Db::open(path)?, clock.now());
+        let (db, now) = (Db::open_copy(path)?, clock.now());
         let rows = db.write(move |transaction| begin(transaction, now)).await?;
         let (hasher, path) = (RandomState::default(), path.to_owned());
         let known = rows.iter().map(|(name, asked, version)| {
@@ -252,7 +251,8 @@ impl Shelf {
                 return None;
             }
         };
-        let (asked, object) = decode(&row)?;
+        let (asked, version, bytes) = split(&row)?;
+        let object = Object::new(Bytes::copy_from_slice(bytes), version);
         let age = Duration::from_millis(self.clock.now().checked_sub(asked)?);
         let hard = self.hard(name, &object)?;
         (age < hard).then(|| Object { age: Some(age), ..object })
@@ -295,29 +295,19 @@ fn begin(
     transaction: &WriteTransaction,
     now: Millis,
 ) -> Result<Vec<(String, Millis, Version)>, redb::Error> {
-    let seen = transaction.open_table(COUNTERS)?.get(SEEN)?.map_or(0, |seen| seen.value());
-    if seen > now {
+    if see(transaction, COUNTERS, now)? > now {
         transaction.delete_table(OBJECTS)?;
         transaction.delete_table(AGES)?;
         transaction.open_table(COUNTERS)?.remove(BYTES)?;
     }
-    see(transaction, now)?;
-    transaction.open_table(AGES)?;
     let mut rows = Vec::new();
     for row in transaction.open_table(OBJECTS)?.iter()? {
         let (name, row) = row?;
-        if let Some((asked, object)) = decode(row.value()) {
-            rows.push((name.value().to_owned(), asked, object.version));
+        if let Some((asked, version, _)) = split(row.value()) {
+            rows.push((name.value().to_owned(), asked, version));
         }
     }
     Ok(rows)
-}
-
-fn see(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
-    let mut counters = transaction.open_table(COUNTERS)?;
-    let seen = counters.get(SEEN)?.map_or(0, |seen| seen.value());
-    counters.insert(SEEN, seen.max(now))?;
-    Ok(())
 }
 
 /// Forgets a name.
@@ -345,7 +335,7 @@ fn insert(
     most: u64,
     now: Millis,
 ) -> Result<Vec<String>, redb::Error> {
-    see(transaction, now)?;
+    see(transaction, COUNTERS, now)?;
     let mut added = 0;
     for (name, asked, row) in rows {
         remove(transaction, name)?;
@@ -369,11 +359,8 @@ fn insert(
 }
 
 fn read(transaction: &ReadTransaction, name: &Name) -> Result<Option<Vec<u8>>, redb::Error> {
-    match transaction.open_table(OBJECTS) {
-        Ok(objects) => Ok(objects.get(name.as_str())?.map(|row| row.value().to_vec())),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let Some(objects) = table(transaction, OBJECTS)? else { return Ok(None) };
+    Ok(objects.get(name.as_str())?.map(|row| row.value().to_vec()))
 }
 
 fn encode(asked: Millis, object: &Object) -> Vec<u8> {
@@ -388,11 +375,11 @@ fn asked(row: &[u8]) -> Millis {
     row.first_chunk().map_or(0, |asked| Millis::from_be_bytes(*asked))
 }
 
-fn decode(row: &[u8]) -> Option<(Millis, Object)> {
+/// When the store was asked, the version, and the object.
+fn split(row: &[u8]) -> Option<(Millis, Version, &[u8])> {
     let (asked, rest) = row.split_first_chunk()?;
     let (version, length) = Version::split(rest)?;
-    let object = Object::new(Bytes::copy_from_slice(&rest[length..]), version);
-    Some((Millis::from_be_bytes(*asked), object))
+    Some((Millis::from_be_bytes(*asked), version, &rest[length..]))
 }
 
 fn version_digest(hasher: &RandomState, version: &Version) -> u64 {

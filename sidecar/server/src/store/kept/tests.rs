@@ -262,3 +262,13 @@ async fn the_oldest_goes_first() {
     }
     assert!(kept.shelf.known().len() >= 5);
 }
+
+#[tokio::test]
+async fn a_damaged_file_is_begun_anew() {
+    let machine = Machine::new();
+    fs::write(machine.directory.path().join("cache.redb"), b"no database").unwrap();
+    let kept = machine.start().await;
+    let (name, bytes) = value(1);
+    kept.put_new(&name, bytes).await.unwrap();
+    written(&kept, &name).await;
+}
