@@ -29,6 +29,7 @@ use crate::{
     derive::{self, SessionTag},
     ids::{Millis, Namespace, PutId},
     limits,
+    replay::SKEW,
     secret::DataKey,
 };
 
@@ -252,9 +253,6 @@ fn time(bytes: &[u8], at: usize) -> Option<Millis> {
     let bytes = bytes.get(at..at + 8)?;
     Some(Millis::from_be_bytes(bytes.try_into().ok()?))
 }
-
-/// How far two sidecars' clocks may be apart, in milliseconds.
-const SKEW: Millis = limits::CLOCK_SKEW.as_secs() * 1_000;
 
 #[cfg(test)]
 mod tests {

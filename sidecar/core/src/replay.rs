@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How far two sidecars' clocks may be apart, in milliseconds.
-const SKEW: Millis = limits::CLOCK_SKEW.as_secs() * 1_000;
+pub(crate) const SKEW: Millis = limits::CLOCK_SKEW.as_secs() * 1_000;
 
 /// What to do with a record that waited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,18 +39,18 @@ impl Attempts {
             if done(&result) || !self.budget.spend() {
                 return result;
             }
-            tokio::time::sleep(self.draw(longest)).await;
+            tokio::time::sleep(draw(&*self.entropy, longest)).await;
             longest *= 2;
         }
         attempt().await
     }
+}
 
-    /// Up to `longest`.
-    fn draw(&self, longest: Duration) -> Duration {
-        // Without randomness, the whole of it.
-        let share = random::<2>(&*self.entropy).map_or(u16::MAX, u16::from_be_bytes);
-        longest * u32::from(share) / u32::from(u16::MAX)
-    }
+/// A pause up to `longest`, so that many sidecars do not come back together.
+pub fn draw(entropy: &dyn Entropy, longest: Duration) -> Duration {
+    // Without randomness, the whole of it.
+    let share = random::<2>(entropy).map_or(u16::MAX, u16::from_be_bytes);
+    longest * u32::from(share) / u32::from(u16::MAX)
 }
 
 #[cfg(test)]
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_pause_is_never_longer_than_it_may_be() {
-        let (_, attempts) = attempts();
+        let entropy = SystemEntropy::default();
         for _ in 0..1_000 {
-            assert!(attempts.draw(limits::ATTEMPT_PAUSE) <= limits::ATTEMPT_PAUSE);
+            assert!(draw(&entropy, limits::ATTEMPT_PAUSE) <= limits::ATTEMPT_PAUSE);
         }
     }
 }

@@ -34,6 +34,11 @@ pub fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], NoEntrop
     Ok(out)
 }
 
+/// A duration as clocks count.
+pub fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The machine's clock.
 pub struct SystemClock {
     start: Instant,

@@ -63,11 +63,6 @@ impl Failure {
         )
     }
 
-    /// Whether storage gave no answer.
-    pub fn is_unavailable(&self) -> bool {
-        self.code == Code::StorageUnavailable
-    }
-
     /// A defect.
     pub fn internal(cause: impl fmt::Display) -> Self {
         Self::caused(

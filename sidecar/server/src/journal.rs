@@ -36,7 +36,7 @@ pub mod table;
 
 pub use disk::DiskLedger;
 pub use measured::Measured;
-pub use replay::{Pace, Replayer};
+pub use replay::Replayer;
 
 /// What is written.
 #[derive(Clone, Debug)]
@@ -82,8 +82,7 @@ pub struct Draft {
 impl Draft {
     /// Whether it deletes or revokes, or is a session, which may.
     fn takes_back(&self) -> bool {
-        self.name.as_str().starts_with(Name::SESSIONS)
-            || Header::parse(&self.bytes).is_ok_and(|header| header.tombstone)
+        self.name.is_session() || Header::parse(&self.bytes).is_ok_and(|header| header.tombstone)
     }
 }
 
@@ -150,8 +149,10 @@ pub struct Pending {
     pub age: Duration,
 }
 
-/// Beside its bytes and its name: what an entry takes on the disk.
-const ENTRY_BYTES: usize = 64;
+/// What an entry takes on the disk, about.
+fn size(name: &Name, bytes: &Bytes) -> usize {
+    64 + 2 * name.as_str().len() + bytes.len()
+}
 
 impl Journal {
     /// Takes up what waits in the ledger.
@@ -186,7 +187,8 @@ impl Journal {
         self: &Arc<Self>,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Option<u64>>, StoreError> {
-        let sizes: Vec<(u64, usize)> = drafts.iter().map(|draft| self.size(draft)).collect();
+        let weigh = |draft: &Draft| (self.digest(&draft.name), size(&draft.name, &draft.bytes));
+        let sizes: Vec<(u64, usize)> = drafts.iter().map(weigh).collect();
         // However much is tokenized, there is room to take something back.
         let share = match drafts.iter().all(Draft::takes_back) {
             true => self.bounds.bytes,
@@ -305,11 +307,6 @@ impl Journal {
         let oldest = waiting.entries.first_key_value().map(|(_, waits)| waits.since);
         let now = self.clock.now();
         Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest)))
-    }
-
-    fn size(&self, draft: &Draft) -> (u64, usize) {
-        let bytes = ENTRY_BYTES + 2 * draft.name.as_str().len() + draft.bytes.len();
-        (self.digest(&draft.name), bytes)
     }
 
     fn reserve(&self, sizes: &[(u64, usize)], share: usize) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -537,6 +537,21 @@ impl Dependency {
             let (dependency, operation) = (&*self.name, request.operation);
             tracing::info!(dependency, operation, "a dependency does this again");
         }
+    }
+
+    /// Waits for a request of which nothing is known but whether it was answered, and notes that.
+    pub async fn watch<T, E: fmt::Display>(
+        &self,
+        asked: Request,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let started = self.start();
+        let result = request.await;
+        match &result {
+            Ok(_) => self.answered(asked, "ok", started),
+            Err(error) => self.failed(asked, UNAVAILABLE, &error.to_string(), started),
+        }
+        result
     }
 
     /// Requests beyond the first that one step took.

@@ -14,7 +14,7 @@ use lunasec_core::{
 
 use crate::{
     access::{self, Guest},
-    env::{Clock, Entropy, random},
+    env::{Clock, Entropy, millis, random},
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey},
     keyed::KeyedLocks,
@@ -224,8 +224,4 @@ impl Vault {
 /// Where a record lies.
 fn name_of(subject: &Subject) -> Name {
     Name::record(subject.namespace(), &subject.locator()).of(subject.kind())
-}
-
-fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -30,16 +30,9 @@ impl<E> Measured<E> {
         asked: Request,
         request: impl Future<Output = Result<T, DbError>>,
     ) -> Result<T, DbError> {
-        let started = self.dependency.start();
         let late = || DbError::Io("the state directory".into(), "it did not answer in time".into());
-        let result = within(self.time, request).await.unwrap_or_else(|| Err(late()));
-        match &result {
-            Ok(_) => self.dependency.answered(asked, "ok", started),
-            Err(error) => {
-                self.dependency.failed(asked, "unavailable", &error.to_string(), started);
-            }
-        }
-        result
+        let in_time = async { within(self.time, request).await.unwrap_or_else(|| Err(late())) };
+        self.dependency.watch(asked, in_time).await
     }
 }
 

@@ -22,7 +22,8 @@ use lunasec_core::{
 
 use super::{Base, Entry, Journal};
 use crate::{
-    env::{Entropy, random},
+    attempts::draw,
+    env::Entropy,
     failure::Failure,
     keys::Keyring,
     store::{Name, Object, Store, StoreError},
@@ -30,7 +31,7 @@ use crate::{
 
 /// How many entries are replayed at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pace(usize);
+struct Pace(usize);
 
 impl Default for Pace {
     fn default() -> Self {
@@ -88,6 +89,16 @@ enum Decision {
     Leave(Replayed),
 }
 
+/// What came of the entries of one name.
+struct Chained {
+    name: Name,
+    /// Those that need not wait any more.
+    done: Vec<u64>,
+    superseded: usize,
+    /// Why the next one does.
+    failure: Option<Failure>,
+}
+
 #[derive(Default)]
 struct Round {
     stored: usize,
@@ -124,15 +135,9 @@ impl Replayer {
                     tracing::warn!(?failure, ?waits, pending, "journaled writes wait on");
                 }
                 self.journal.stuck();
-                tokio::time::sleep(self.pause()).await;
+                tokio::time::sleep(draw(&*self.entropy, limits::REPLAY_PAUSE)).await;
             }
         }
-    }
-
-    /// Up to the longest, so that many sidecars do not come back together.
-    fn pause(&self) -> std::time::Duration {
-        let share = random::<2>(&*self.entropy).map_or(u16::MAX, u16::from_be_bytes);
-        limits::REPLAY_PAUSE * u32::from(share) / u32::from(u16::MAX)
     }
 
     /// Goes through all that waits, once.
@@ -182,14 +187,14 @@ impl Replayer {
             .collect();
         let results: Vec<_> = stream::iter(chains).buffered(pace.0).collect().await;
         let mut done = Vec::new();
-        for (name, numbers, replayed, failure) in results {
-            done.extend(numbers);
-            round.stored += replayed.0;
-            round.superseded += replayed.1;
-            if let Some(failure) = failure {
+        for chained in results {
+            round.stored += chained.done.len() - chained.superseded;
+            round.superseded += chained.superseded;
+            done.extend(chained.done);
+            if let Some(failure) = chained.failure {
                 round.failure = Some(failure);
-                round.waits = Some(name.clone());
-                held.insert(name);
+                round.waits = Some(chained.name.clone());
+                held.insert(chained.name);
             }
         }
         if !done.is_empty()
@@ -202,29 +207,27 @@ impl Replayer {
     }
 
     /// Entries of one name, in order, up to the first that has to wait on.
-    async fn chain(
-        &self,
-        chain: Vec<Entry>,
-        away: &AtomicBool,
-    ) -> (Name, Vec<u64>, (usize, usize), Option<Failure>) {
+    async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
-        let (mut numbers, mut replayed) = (Vec::new(), (0, 0));
+        let mut chained = Chained { name, done: Vec::new(), superseded: 0, failure: None };
         for entry in chain {
             if away.load(Ordering::Relaxed) {
-                let failure = StoreError::Unavailable("it did not answer another".into()).into();
-                return (name, numbers, replayed, Some(failure));
+                let error = StoreError::Unavailable("it did not answer another".into());
+                chained.failure = Some(error.into());
+                break;
             }
             match self.replay(&entry).await {
-                Ok(Replayed::Stored) => replayed.0 += 1,
-                Ok(Replayed::Superseded) => replayed.1 += 1,
+                Ok(Replayed::Stored) => {}
+                Ok(Replayed::Superseded) => chained.superseded += 1,
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
-                    return (name, numbers, replayed, Some(stop.failure));
+                    chained.failure = Some(stop.failure);
+                    break;
                 }
             }
-            numbers.push(entry.number);
+            chained.done.push(entry.number);
         }
-        (name, numbers, replayed, None)
+        chained
     }
 
     async fn replay(&self, entry: &Entry) -> Result<Replayed, Stop> {
@@ -260,7 +263,7 @@ impl Replayer {
     }
 
     async fn decide(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
-        if entry.name.as_str().starts_with(Name::SESSIONS) {
+        if entry.name.is_session() {
             return self.merge(entry, there).await;
         }
         let ours = Header::parse(&entry.bytes).map_err(Failure::corrupted)?;

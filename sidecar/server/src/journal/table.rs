@@ -108,7 +108,7 @@ pub fn contents(
     let row = |row: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), _>| {
         let (number, entry) = row?;
         let entry = decode(number.value(), entry.value())?;
-        let size = super::ENTRY_BYTES + 2 * entry.name.as_str().len() + entry.bytes.len();
+        let size = super::size(&entry.name, &entry.bytes);
         Ok((entry.number, entry.at, entry.name, size))
     };
     entries.iter()?.map(row).collect()

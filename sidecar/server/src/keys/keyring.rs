@@ -23,7 +23,7 @@ use lunasec_core::{
 
 use super::{Context, KeyError, Purpose, Standby, Wrapper};
 use crate::{
-    env::Clock,
+    env::{Clock, millis},
     keyed::KeyedLocks,
     store::{Name, Store, StoreError},
     telemetry::CacheSeries,
@@ -663,10 +663,6 @@ fn is_refusal(error: &KeyError) -> bool {
 
 fn context<'a>(slot: &'a Slot, name: &'a Name) -> Context<'a> {
     Context { namespace: &slot.namespace, key: name.last_part(), purpose: slot.purpose() }
-}
-
-fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use lunasec_core::{grant::SessionState, limits, record::Header};
 use super::{Heads, Name, Object, Store, StoreError, Version, version::Mark};
 use crate::{
     breaker::Breaker,
-    env::Clock,
+    env::{Clock, millis},
     journal::{Base, Draft, Entry, Journal},
     keyed::KeyedLocks,
 };
@@ -60,14 +60,14 @@ impl Journaled {
     }
 
     fn monotonic(&self) -> u64 {
-        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+        millis(self.clock.monotonic())
     }
 
     /// Notes what the store said; whether that was no answer.
     fn note<T>(&self, result: &Result<T, StoreError>) -> bool {
         let silent = result.as_ref().is_err_and(StoreError::may_pass);
         let leads = match silent {
-            true => self.monotonic() + limits::JOURNAL_LEAD.as_millis() as u64,
+            true => self.monotonic() + millis(limits::JOURNAL_LEAD),
             false => 0,
         };
         self.leads.store(leads, Ordering::Relaxed);
@@ -82,43 +82,41 @@ impl Journaled {
     }
 
     async fn append(&self, draft: Draft) -> Result<Version, StoreError> {
-        let numbers = self.journal.append(vec![draft]).await?;
-        match numbers.first() {
-            Some(Some(number)) => Ok(Version(Mark::Entry(*number))),
-            _ => Err(StoreError::Precondition),
+        let appended = self.append_all(vec![draft]).await.pop();
+        appended.unwrap_or(Err(StoreError::Precondition))
+    }
+
+    async fn append_all(&self, drafts: Vec<Draft>) -> Vec<Result<Version, StoreError>> {
+        let count = drafts.len();
+        let version = |number: Option<u64>| {
+            number.map(|number| Version(Mark::Entry(number))).ok_or(StoreError::Precondition)
+        };
+        match self.journal.append(drafts).await {
+            Ok(numbers) => numbers.into_iter().map(version).collect(),
+            Err(error) => vec![Err(error); count],
         }
     }
 
-    /// Asks the store, or journals what it does not answer.
-    async fn write(
+    /// What the store says to a write; none where the journal is to take it.
+    async fn ask(
         &self,
-        draft: Draft,
         write: impl Future<Output = Result<Version, StoreError>>,
-    ) -> Result<Version, StoreError> {
-        if !self.leads() {
-            let written = write.await;
-            if !self.note(&written) || !self.takes {
-                return written;
-            }
+    ) -> Option<Result<Version, StoreError>> {
+        if self.leads() {
+            return None;
         }
-        self.append(draft).await
+        let written = write.await;
+        let is_silent = self.note(&written);
+        (!is_silent || !self.takes).then_some(written)
     }
 
-    /// What the store said of a read, or that it might be written all the same.
-    fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        // What succeeds may come out of the memory, and says nothing of the store.
+    /// What a read came to. What succeeds may come out of the memory, and says nothing of the store.
+    fn heard<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() {
             self.note(&result);
         }
-        result.map_err(|error| match error {
-            error if self.takes && error.is_away() => StoreError::Unknown(error.to_string()),
-            error => error,
-        })
+        result
     }
-}
-
-fn is_unknown(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unknown(_))
 }
 
 fn not_asked() -> StoreError {
@@ -131,12 +129,18 @@ fn is_journaled(name: &Name) -> bool {
 }
 
 /// What comes behind an entry.
-fn behind(entry: &Entry) -> Base {
-    let put = match entry.name.as_str().starts_with(Name::RECORDS) {
-        true => Header::parse(&entry.bytes).ok().map(|header| header.put_id),
-        false => SessionState::peek_put(&entry.bytes),
+fn behind(entry: &Entry, bytes: Bytes) -> Draft {
+    let put = match entry.name.is_session() {
+        true => SessionState::peek_put(&entry.bytes),
+        false => Header::parse(&entry.bytes).ok().map(|header| header.put_id),
     };
-    put.map_or(Base::Unknown, Base::Put)
+    let base = put.map_or(Base::Unknown, Base::Put);
+    Draft { name: entry.name.clone(), base, bytes, last: Some(entry.number) }
+}
+
+/// What nothing waits for yet.
+fn first(name: &Name, base: Base, bytes: Bytes) -> Draft {
+    Draft { name: name.clone(), base, bytes, last: None }
 }
 
 /// Whether a record that is to be written is the very put that waits already.
@@ -172,18 +176,12 @@ impl Store for Journaled {
             Some(_) => Err(StoreError::Precondition),
             None => {
                 let there = self.inner.remembered(name);
-                if !self.leads() {
-                    let written = self.inner.put_new(name, bytes.clone()).await;
-                    if !self.note(&written) || !self.takes {
-                        return written;
-                    }
+                match self.ask(self.inner.put_new(name, bytes.clone())).await {
+                    Some(written) => written,
+                    // A retry must not hide what is known to have become of the first attempt.
+                    None if there.is_some() => Err(StoreError::Precondition),
+                    None => self.append(first(name, Base::Nothing, bytes)).await,
                 }
-                // A retry must not hide what is known to have become of the first attempt.
-                if there.is_some() {
-                    return Err(StoreError::Precondition);
-                }
-                let (name, base) = (name.clone(), Base::Nothing);
-                self.append(Draft { name, base, bytes, last: None }).await
             }
         }
     }
@@ -211,18 +209,12 @@ impl Store for Journaled {
             return results;
         }
         let drafts = open.iter().map(|at| {
-            let (name, bytes) = objects[*at].clone();
-            Draft { name, base: Base::Nothing, bytes, last: None }
+            let (name, bytes) = &objects[*at];
+            first(name, Base::Nothing, bytes.clone())
         });
-        let appended = self.journal.append(drafts.collect()).await;
-        for (place, at) in open.into_iter().enumerate() {
-            results[at] = match &appended {
-                Ok(numbers) => match numbers.get(place) {
-                    Some(Some(number)) => Ok(Version(Mark::Entry(*number))),
-                    _ => Err(StoreError::Precondition),
-                },
-                Err(error) => Err(error.clone()),
-            };
+        let appended = self.append_all(drafts.collect()).await;
+        for (at, appended) in open.into_iter().zip(appended) {
+            results[at] = appended;
         }
         results
     }
@@ -239,30 +231,31 @@ impl Store for Journaled {
         let _turn = self.writes.lock(name.clone()).await;
         match (self.journal.last(name).await?, &expected.0) {
             (Some(entry), Mark::Entry(number)) if entry.number == *number => {
-                let (base, last) = (behind(&entry), Some(entry.number));
-                self.append(Draft { name: name.clone(), base, bytes, last }).await
+                self.append(behind(&entry, bytes)).await
             }
             // Another has written since, or it was replayed since.
             (Some(_), _) | (None, Mark::Entry(_)) => Err(StoreError::Precondition),
-            (None, _) => {
-                let base = Base::Version(expected.clone());
-                let draft = Draft { name: name.clone(), base, bytes: bytes.clone(), last: None };
-                self.write(draft, self.inner.put_if(name, bytes, expected)).await
-            }
+            (None, _) => match self.ask(self.inner.put_if(name, bytes.clone(), expected)).await {
+                Some(written) => written,
+                None => {
+                    let base = Base::Version(expected.clone());
+                    self.append(first(name, base, bytes)).await
+                }
+            },
         }
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         if !is_journaled(name) {
-            let found = self.inner.get(name).await;
-            if found.is_err() {
-                self.note(&found);
-            }
-            return found;
+            return self.heard(self.inner.get(name).await);
         }
         match self.journal.last(name).await? {
             Some(entry) => Ok(Some(self.give(entry))),
-            None => self.read(self.inner.get(name).await),
+            None => self.heard(self.inner.get(name).await).map_err(|error| match error {
+                // It might be written all the same.
+                error if self.takes && error.is_away() => StoreError::Unknown(error.to_string()),
+                error => error,
+            }),
         }
     }
 
@@ -275,10 +268,10 @@ impl Store for Journaled {
         }
         let found = match self.leads() {
             true => Err(not_asked()),
-            false => self.read(self.inner.get_now(name).await),
+            false => self.heard(self.inner.get_now(name).await),
         };
         match found {
-            Err(error) if self.takes && (error.may_pass() || is_unknown(&error)) => {
+            Err(error) if self.takes && error.may_pass() => {
                 let unknown = || StoreError::Unknown(error.to_string());
                 self.inner.remembered(name).map(Some).ok_or_else(unknown)
             }
@@ -293,12 +286,9 @@ impl Store for Journaled {
     async fn put_over(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         let _turn = self.writes.lock(name.clone()).await;
         let draft = match self.journal.last(name).await? {
-            Some(entry) => {
-                let (base, last) = (behind(&entry), Some(entry.number));
-                Draft { name: name.clone(), base, bytes, last }
-            }
+            Some(entry) => behind(&entry, bytes),
             None if !self.takes => return Err(not_asked()),
-            None => Draft { name: name.clone(), base: Base::Unknown, bytes, last: None },
+            None => first(name, Base::Unknown, bytes),
         };
         self.append(draft).await
     }

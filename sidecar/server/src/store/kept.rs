@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind};
 use crate::{
     db::{Db, DbError, see, table},
-    env::Clock,
+    env::{Clock, millis},
     within::within,
 };
 
@@ -386,10 +386,6 @@ fn version_digest(hasher: &RandomState, version: &Version) -> u64 {
     let mut bytes = Vec::with_capacity(32);
     version.write(&mut bytes);
     hasher.hash_one(bytes)
-}
-
-fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[async_trait]

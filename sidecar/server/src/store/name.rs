@@ -44,17 +44,7 @@ impl Key {
         let before = [Name::RECORDS, Name::SESSIONS].into_iter().find(|it| text.starts_with(it))?;
         let (namespace, digits) = text.strip_prefix(before)?.split_once('/')?;
         Namespace::parse(namespace).ok()?;
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let mut digest = [0; Locator::LEN];
-        let digits: &[u8; Locator::TEXT_LEN] = digits.as_bytes().try_into().ok()?;
-        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = value(pair[0])? << 4 | value(pair[1])?;
-        }
-        Some(Self::new(before, &digest))
+        Some(Self::new(before, &Locator::parse(digits)?.0))
     }
 }
 
@@ -146,7 +136,7 @@ impl Name {
         self.kind
     }
 
-    pub(super) fn is_session(&self) -> bool {
+    pub(crate) fn is_session(&self) -> bool {
         self.text.starts_with(Self::SESSIONS)
     }
 }

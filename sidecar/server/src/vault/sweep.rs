@@ -81,7 +81,7 @@ pub async fn sweep_page(
     after: Option<&Name>,
     dry_run: bool,
 ) -> Result<SweepPage, StoreError> {
-    let in_sessions = after.is_some_and(|name| name.as_str().starts_with(Name::SESSIONS));
+    let in_sessions = after.is_some_and(Name::is_session);
     let prefix = if in_sessions { Name::SESSIONS } else { Name::RECORDS };
     let heads = store.heads(prefix, after, limits::PAGE, HEAD_LEN).await?;
     let mut page = SweepPage { requests: heads.requests, ..SweepPage::default() };
