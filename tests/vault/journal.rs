@@ -82,6 +82,11 @@ impl Bridge {
 }
 
 async fn heal(world: &World) {
+    replayed_to(world, 0).await;
+}
+
+/// Storage answers again, and so many entries are left.
+async fn replayed_to(world: &World, left: u64) {
     world.store.hangs.store(false, Ordering::SeqCst);
     let mut waiting = world.journal.as_ref().unwrap().watch();
     let replayer = tokio::spawn(world.replayer().run());
@@ -93,9 +98,9 @@ async fn heal(world: &World) {
         }
     };
     tokio::select! {
-        drained = waiting.wait_for(|count| *count == 0) => drained.unwrap(),
-        _ = clock => unreachable!(),
-    };
+        replayed = waiting.wait_for(|count| *count == left) => assert!(replayed.is_ok()),
+        () = clock => unreachable!(),
+    }
     replayer.abort();
 }
 
@@ -435,20 +440,7 @@ async fn what_storage_refuses_waits_alone() {
         tokens.push(journaled(here, &number.to_string()).await);
     }
     *here.store.refuses.lock().unwrap() = Some(record(&tokens[0]));
-    here.store.hangs.store(false, Ordering::SeqCst);
-    let mut waiting = here.journal.as_ref().unwrap().watch();
-    let replayer = tokio::spawn(here.replayer().run());
-    let clock = async {
-        loop {
-            here.clock.pass(limits::BREAKER_PAUSE);
-            tokio::time::sleep(limits::BREAKER_PAUSE).await;
-        }
-    };
-    tokio::select! {
-        left = waiting.wait_for(|count| *count == 1) => assert!(left.is_ok()),
-        () = clock => unreachable!(),
-    }
-    replayer.abort();
+    replayed_to(here, 1).await;
     for (number, token) in tokens.iter().enumerate().skip(1) {
         assert_eq!(there.detokenize(token).await, Ok(number.to_string()));
     }
