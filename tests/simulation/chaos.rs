@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lunasec_core::limits;
+use lunasec_sidecar::{store::Name, vault::Graces};
+use lunasec_tests::world::call;
+
 use crate::{
     luck::Luck,
     network::{Away, Weather},
@@ -39,6 +43,12 @@ async fn episode(scene: &Arc<Scene>, sites: &[Arc<Site>], luck: &mut Luck) {
     let steps = 1 + luck.below(3);
     for _ in 0..steps {
         tokio::time::sleep(luck.millis(1, 1 + 2 * time.as_millis() as u64 / (steps + 1))).await;
+        if luck.percent(20) {
+            sites[luck.place(sites.len())].step();
+        }
+        if luck.percent(10) {
+            sweep(scene, &sites[luck.place(sites.len())]).await;
+        }
         if luck.percent(30) {
             restart(scene, &sites[luck.place(sites.len())], luck).await;
         }
@@ -90,6 +100,25 @@ pub(crate) fn set(scene: &Scene, site: usize, weather: Weather) {
         network.weather[site] = weather;
         drop(network);
         scene.note(format_args!("weather {site} {weather:?}"));
+    }
+}
+
+/// An operator's sweep, as far as it gets.
+pub(crate) async fn sweep(scene: &Scene, site: &Site) {
+    let Some(sidecar) = site.running() else { return };
+    let graces = Graces { expired: Duration::ZERO, tombstone: limits::TOMBSTONE_GRACE_LEAST };
+    let mut next = None;
+    loop {
+        let after = next.as_deref().map(Name::from_text);
+        let Ok(page) = sidecar.vault.sweep(&call(), graces, after.as_ref(), false).await else {
+            return;
+        };
+        scene.note(format_args!("sweep {} {page:?}", site.number));
+        (0..page.expired).for_each(|_| scene.count("expired values swept"));
+        next = page.next;
+        if next.is_none() {
+            return;
+        }
     }
 }
 

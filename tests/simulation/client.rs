@@ -65,6 +65,7 @@ fn draw(luck: &mut Luck, scene: &Scene) -> Verb {
             batch: luck.percent(30).then(|| 2 + luck.place(2)),
             key: luck.percent(50).then(|| luck.below(KEYS)),
             metadata: luck.percent(30),
+            expires: luck.percent(20).then(|| luck.millis(40_000, 200_000)),
         },
         8..30 => Verb::Reveal(what),
         30..38 => Verb::Describe(what),
@@ -94,6 +95,7 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
             batch: (key % 2 == 1).then_some(2),
             key: Some(key),
             metadata: key % 4 > 1,
+            expires: None,
         },
         verb => verb,
     };
@@ -115,7 +117,8 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
     let (trouble, answered) = (network.trouble[site], network.answered[site]);
     drop(network);
     let up = scene.model().up(site, trouble);
-    let asked = Asked { site, start, now, up, answered, born: sidecar.born };
+    let born = sidecar.knows_since();
+    let asked = Asked { site, start, now, up, answered, born };
     told(scene, &asked, op, &verb, &text, answer);
 }
 
@@ -127,12 +130,12 @@ pub(crate) async fn perform(scene: &Scene, sidecar: &Sidecar, verb: &Verb, text:
     let who = || -> Session { session(&format!("session {}", verb.session().unwrap())) };
     let safe = |durability| Ok(Some(durability));
     match verb {
-        Verb::Tokenize { batch, key, metadata } => {
+        Verb::Tokenize { key, .. } => {
             let call = match key {
                 Some(key) => call_with(&format!("key-{key}")),
                 None => call(),
             };
-            Answer::Given(tokenize(sidecar, &call, *batch, *metadata, text).await)
+            Answer::Given(tokenize(sidecar, &call, verb, text).await)
         }
         Verb::Reveal(_) => {
             let revealed = vault.detokenize(&call(), &token()).await;
@@ -179,15 +182,15 @@ pub(crate) async fn perform(scene: &Scene, sidecar: &Sidecar, verb: &Verb, text:
 async fn tokenize(
     sidecar: &Sidecar,
     call: &Call,
-    batch: Option<usize>,
-    metadata: bool,
+    verb: &Verb,
     text: &str,
 ) -> Result<Vec<Item>, Code> {
+    let Verb::Tokenize { batch, metadata, expires, .. } = *verb else { return Ok(Vec::new()) };
     let value = |at: usize| NewValue {
         value: Plaintext::new(value(text, at).into_bytes()),
         encoding: Encoding::Utf8,
         metadata: metadata.then(|| text.into()),
-        expires_in: None,
+        expires_in: expires,
     };
     let given = |given: lunasec_sidecar::vault::Given| (given.token, given.durability);
     match batch {

@@ -22,6 +22,7 @@ pub(crate) enum Verb {
         batch: Option<usize>,
         key: Option<u64>,
         metadata: bool,
+        expires: Option<Duration>,
     },
     Reveal(usize),
     Describe(usize),
@@ -84,6 +85,20 @@ pub(crate) struct Given {
     pub(crate) metadata: Option<String>,
     /// The first that was acknowledged.
     pub(crate) made: Op,
+    /// For how long it is there.
+    pub(crate) expires: Option<Duration>,
+}
+
+impl Given {
+    /// Whether it may have expired by then.
+    fn may_be_over(&self, at: At) -> bool {
+        self.expires.is_some_and(|time| at + DOUBT >= self.made.start + time)
+    }
+
+    /// Whether it surely has.
+    fn is_over(&self, at: At) -> bool {
+        self.expires.is_some_and(|time| at > self.made.end + time + DOUBT)
+    }
 }
 
 /// What a check knows of the sidecar that answered.

@@ -62,7 +62,7 @@ async fn run(seed: u64, plant: Plant, keep: usize) -> Played {
 /// So that there are keys, and something to ask for.
 async fn prepare(scene: &Scene, sites: &[Arc<Site>]) {
     for site in sites {
-        let verb = Verb::Tokenize { batch: Some(2), key: None, metadata: true };
+        let verb = Verb::Tokenize { batch: Some(2), key: None, metadata: true, expires: None };
         client::ask(scene, &site.running().unwrap(), verb, 0).await;
     }
 }
@@ -103,7 +103,9 @@ async fn heal(scene: &Scene, sites: &[Arc<Site>]) {
     for site in sites {
         inspect(scene, &site.running().unwrap()).await;
     }
-    count_values(scene);
+    let swept = scene.at();
+    chaos::sweep(scene, &sites[0]).await;
+    count_values(scene, swept);
 }
 
 /// Requests, after which a sidecar knows that storage and keys are back.
@@ -138,11 +140,11 @@ async fn judge(scene: &Scene, sidecar: &Sidecar, verb: &Verb) -> (Asked, Answer)
     let network = scene.network();
     let (up, answered) = (network.trouble[sidecar.site], network.answered[sidecar.site]);
     let now: At = scene.at();
-    (Asked { site: sidecar.site, start, now, up, answered, born: sidecar.born }, answer)
+    (Asked { site: sidecar.site, start, now, up, answered, born: sidecar.knows_since() }, answer)
 }
 
 /// What lies in the bucket is what was acknowledged, and at most what may have happened without an answer.
-fn count_values(scene: &Scene) {
+fn count_values(scene: &Scene, swept: At) {
     let network = scene.network();
     let lives = |(name, bytes): (&String, &bytes::Bytes)| {
         let header = Header::parse(bytes).ok().filter(|_| name.starts_with(Name::RECORDS));
@@ -151,7 +153,7 @@ fn count_values(scene: &Scene) {
     let found = network.fake.s3.objects.iter().filter(|object| lives(*object)).count();
     drop(network);
     let mut model = scene.model();
-    let (least, most) = model.live();
+    let (least, most) = model.live(swept);
     if !(least..=most).contains(&found) {
         let told = format!("{found} values lie in the bucket instead of {least} to {most}");
         model.violations.push(told);

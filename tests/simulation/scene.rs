@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -94,17 +97,19 @@ pub(crate) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The clock of one sidecar, from its start on: all of them tell the runtime's time, and none quite the right one.
+/// The clock of one machine, as one of its sidecars has it: all of them tell the runtime's time, and none quite the
+/// right one.
 pub(crate) struct SiteClock {
     pub(crate) began: Instant,
     pub(crate) born: Instant,
-    /// What the wall clock said when all began.
-    pub(crate) then: Millis,
+    /// What the wall clock says that it said when all began.
+    pub(crate) then: Arc<AtomicU64>,
 }
 
 impl Clock for SiteClock {
     fn now(&self) -> Millis {
-        self.then + Millis::try_from(self.began.elapsed().as_millis()).unwrap()
+        self.then.load(Ordering::SeqCst)
+            + Millis::try_from(self.began.elapsed().as_millis()).unwrap()
     }
 
     fn monotonic(&self) -> Duration {

@@ -1,31 +1,29 @@
-//! A sidecar as its binary composes it, on a disk that it may lose what was not synced of, and what stays when it
-//! is killed.
+//! A sidecar as its binary composes it, on disks that may lose what was not synced, and what stays when it is killed.
 
 use std::sync::{
     Arc, Mutex, OnceLock,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use async_trait::async_trait;
 use aws_sdk_s3::config::Credentials;
-use lunasec_core::{ids::Millis, limits, secret::DataKey};
+use futures_util::future::BoxFuture;
+use lunasec_core::{limits, secret::DataKey};
 use lunasec_sidecar::{
-    app::Opener,
+    app::{Copies, Opener},
     aws::Aws,
     config::Config,
-    db::DbError,
-    env::{Clock, Entropy},
+    db::Db,
+    env::{Clock, Entropy, SystemEntropy},
     idempotency::{Idempotency, MemoryEntries},
-    journal::{Bounds, Draft, Entry, Journal, Ledger, Replayer},
+    journal::{Bounds, DiskLedger, Journal, Replayer},
     keyed::KeyedLocks,
-    store::{Journaled, Name, Store},
+    keys::LocalKeys,
+    store::{Journaled, Store},
     telemetry::Telemetry,
     vault::{Memory, Turns, Vault},
 };
-use lunasec_tests::{
-    ledger::{Disk, SimLedger},
-    world::START,
-};
+use lunasec_tests::{disk::Disk, world::START};
+use tempfile::TempDir;
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::{
@@ -42,24 +40,53 @@ pub(crate) const VALUE_HARD: At = At::from_secs(6 * 60);
 /// The same of a grant.
 pub(crate) const GRANT_HARD: At = At::from_secs(4 * 60);
 
+/// Bytes of a journal that gets full.
+const LITTLE: usize = 4_096;
+
 /// Where a sidecar runs, again and again.
 pub(crate) struct Site {
     pub(crate) number: usize,
+    /// Whether it has a disk cache and a standby key.
+    pub(crate) keeps: bool,
+    bounds: Bounds,
     scene: Arc<Scene>,
     began: Instant,
     plant: Plant,
     luck: Mutex<Luck>,
+    /// What its wall clock says that it said when all began.
+    clock: Arc<AtomicU64>,
     /// What stays of it.
-    disk: Mutex<Disk>,
+    disks: Mutex<Disks>,
     entries: Arc<MemoryEntries>,
     running: Mutex<Option<Arc<Sidecar>>>,
     /// Whether nobody asks it for anything.
     idle: AtomicBool,
 }
 
+/// The databases of its state directory.
+#[derive(Clone, Default)]
+struct Disks {
+    journal: Disk,
+    cache: Disk,
+    standby: Disk,
+}
+
+impl Disks {
+    fn all(&self) -> [&Disk; 3] {
+        [&self.journal, &self.cache, &self.standby]
+    }
+
+    fn pull(&self) -> Self {
+        let [journal, cache, standby] = self.all().map(Disk::pull);
+        Self { journal, cache, standby }
+    }
+}
+
 /// One life of it.
 pub(crate) struct Sidecar {
     pub(crate) site: usize,
+    /// See [`Site`].
+    pub(crate) keeps: bool,
     pub(crate) vault: Vault,
     pub(crate) journal: Arc<Journal>,
     pub(crate) born: At,
@@ -69,6 +96,11 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
+    /// What storage said before that it knows nothing of.
+    pub(crate) fn knows_since(&self) -> At {
+        if self.keeps { At::ZERO } else { self.born }
+    }
+
     /// Until it is killed.
     pub(crate) async fn gone(&self) {
         let gone = self.gone.notified();
@@ -80,13 +112,19 @@ impl Sidecar {
 
 impl Site {
     pub(crate) fn new(scene: &Arc<Scene>, number: usize, plant: Plant) -> Self {
+        let mut luck = Luck::of(scene.seed, 100 + number as u64);
+        let keeps = luck.percent(50);
+        let bytes = if luck.percent(25) { LITTLE } else { limits::JOURNAL_BYTES };
         Self {
             number,
+            keeps,
+            bounds: Bounds { bytes, age: limits::JOURNAL_AGE },
             scene: Arc::clone(scene),
             began: Instant::now(),
             plant,
-            luck: Mutex::new(Luck::of(scene.seed, 100 + number as u64)),
-            disk: Mutex::default(),
+            luck: Mutex::new(luck),
+            clock: Arc::default(),
+            disks: Mutex::default(),
             entries: Arc::new(MemoryEntries::new(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY)),
             running: Mutex::default(),
             idle: AtomicBool::new(false),
@@ -107,7 +145,15 @@ impl Site {
 
     /// Its disk takes no more, or does again.
     pub(crate) fn fill(&self, full: bool) {
-        held(&self.disk).fill(full);
+        held(&self.disks).all().iter().for_each(|disk| disk.fill(full));
+    }
+
+    /// Its wall clock says something else from now on, by less than clocks may differ.
+    pub(crate) fn step(&self) {
+        let skew = held(&self.luck).below(5_000);
+        // Up to a day apart, so that epochs of keys end at any point.
+        let then = START + Luck::of(self.scene.seed, 7).below(86_400_000) + skew;
+        self.clock.store(then, Ordering::SeqCst);
     }
 
     /// At any point: what it has not synced is gone, and whatever it was about to do is not done.
@@ -116,18 +162,16 @@ impl Site {
         sidecar.alive.store(false, Ordering::SeqCst);
         sidecar.gone.notify_waiters();
         sidecar.tasks.iter().for_each(JoinHandle::abort);
-        let mut disk = held(&self.disk);
-        *disk = disk.pull();
+        let mut disks = held(&self.disks);
+        *disks = disks.pull();
     }
 
     /// Begins again, on what is left; with a clock that may say something else.
     pub(crate) async fn start(&self) {
-        let luck = |luck: &mut Luck| (Luck::of(luck.draw(), 1), luck.below(5_000));
-        let (luck, skew) = luck(&mut held(&self.luck));
-        // Up to a day apart, so that epochs of keys end at any point.
-        let then = START + Luck::of(self.scene.seed, 7).below(86_400_000) + skew;
-        let clock: Arc<dyn Clock> =
-            Arc::new(SiteClock { began: self.began, born: Instant::now(), then });
+        let luck = Luck::of(held(&self.luck).draw(), 1);
+        self.step();
+        let (born, then) = (Instant::now(), Arc::clone(&self.clock));
+        let clock: Arc<dyn Clock> = Arc::new(SiteClock { began: self.began, born, then });
         let sidecar = Arc::new(self.compose(&clock, luck).await);
         *held(&self.running) = Some(sidecar);
     }
@@ -138,16 +182,19 @@ impl Site {
         let telemetry = Arc::new(Telemetry::new(Arc::clone(clock)));
         let network = wire(&self.scene, self.number, &alive);
         let aws = Aws::with_network(network, Credentials::new("test", "test", None, None, "tests"));
-        let opener = Opener::new(config(), Arc::clone(clock), Arc::clone(&entropy), telemetry);
-        let opener = opener.with_aws(aws);
+        let opener =
+            Opener::new(config(self.keeps), Arc::clone(clock), Arc::clone(&entropy), telemetry);
+        let step = steps(luck, &alive);
+        let disks = held(&self.disks).clone();
+        let opener = opener.with_aws(aws).with_copies(copies(&disks, &step));
         let below = self.plant.around_storage(opener.store().await.unwrap());
         let keyring = opener.keyring(&below).await.unwrap();
-        let mut disk = SimLedger::open(&held(&self.disk));
-        disk.unsynced = self.plant == Plant::Unsynced;
-        let luck = Mutex::new(luck);
-        let ledger = Mortal { disk, luck, alive: Arc::clone(&alive) };
-        let bounds = Bounds { bytes: limits::JOURNAL_BYTES, age: limits::JOURNAL_AGE };
-        let journal = Journal::open(Arc::new(ledger), Arc::clone(clock), bounds).await.unwrap();
+        let ledger = DiskLedger::new(open(&disks.journal, &step));
+        if self.plant == Plant::Unsynced {
+            disks.journal.lag();
+        }
+        let journal =
+            Journal::open(Arc::new(ledger), Arc::clone(clock), self.bounds).await.unwrap();
         let journal = Arc::new(journal);
         let breaker = Arc::clone(opener.storage_breaker());
         let journaled =
@@ -173,7 +220,8 @@ impl Site {
             memory: Memory::new([7; 16]),
         };
         let (gone, born) = (Notify::new(), self.scene.at());
-        Sidecar { site: self.number, vault, journal, born, alive, gone, tasks }
+        let (site, keeps) = (self.number, self.keeps);
+        Sidecar { site, keeps, vault, journal, born, alive, gone, tasks }
     }
 
     /// Notes each time at which nothing waits in the journal: all that did is stored by then.
@@ -191,71 +239,64 @@ impl Site {
     }
 }
 
+/// What each piece of a disk's work waits for: time, and for ever once its process is dead.
+type Steps = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+fn steps(luck: Luck, alive: &Arc<AtomicBool>) -> Steps {
+    let (luck, alive) = (Mutex::new(luck), Arc::clone(alive));
+    Arc::new(move || {
+        let (time, alive) = (held(&luck).millis(0, 4), Arc::clone(&alive));
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            if !alive.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+        })
+    })
+}
+
+fn open(disk: &Disk, step: &Steps) -> Db {
+    let step = Arc::clone(step);
+    disk.open_with(move || step())
+}
+
+fn copies(disks: &Disks, step: &Steps) -> Copies {
+    let (disks, step) = (disks.clone(), Arc::clone(step));
+    Box::new(move |path| {
+        let disk = if path.ends_with("cache.redb") { &disks.cache } else { &disks.standby };
+        Ok(open(disk, &step))
+    })
+}
+
 /// As the operator of an S3 and KMS has it.
-fn config() -> Config {
-    static CONFIG: OnceLock<Config> = OnceLock::new();
-    let make = || {
-        let (values, grants) = (VALUE_HARD.as_secs(), GRANT_HARD.as_secs());
-        let text = format!(
-            "[listen]\nsocket = \"/nowhere/lunasec.sock\"\n\
-             [storage]\nkind = \"s3\"\nbucket = \"{BUCKET}\"\nregion = \"eu-central-1\"\n\
-             endpoint = \"http://127.0.0.1:9\"\npath_style = true\n\
-             [keys]\nkind = \"kms\"\nkey_id = \"{KEY}\"\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:9\"\n\
-             [cache.values]\nhard = \"{values}s\"\n[cache.grants]\nhard = \"{grants}s\"\n"
+fn config(keeps: bool) -> Config {
+    static PLAIN: OnceLock<Config> = OnceLock::new();
+    static KEEPS: OnceLock<Config> = OnceLock::new();
+    let (values, grants) = (VALUE_HARD.as_secs(), GRANT_HARD.as_secs());
+    let text = format!(
+        "[listen]\nsocket = \"/nowhere/lunasec.sock\"\n\
+         [storage]\nkind = \"s3\"\nbucket = \"{BUCKET}\"\nregion = \"eu-central-1\"\n\
+         endpoint = \"http://127.0.0.1:9\"\npath_style = true\n\
+         [keys]\nkind = \"kms\"\nkey_id = \"{KEY}\"\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:9\"\n\
+         [cache.values]\nhard = \"{values}s\"\n[cache.grants]\nhard = \"{grants}s\"\n"
+    );
+    let plain = || Config::parse(&text, &[]).unwrap();
+    let keeping = || {
+        let key = standby_key();
+        let degrade = format!(
+            "[degrade]\nstate_dir = \"/nowhere\"\ndisk_cache = true\nstandby_key_file = \"{key}\"\n"
         );
-        Config::parse(&text, &[]).unwrap()
+        Config::parse(&(text.clone() + &degrade), &[]).unwrap()
     };
-    CONFIG.get_or_init(make).clone()
+    if keeps { KEEPS.get_or_init(keeping) } else { PLAIN.get_or_init(plain) }.clone()
 }
 
-/// A ledger that takes time, and does nothing more once its process is dead.
-struct Mortal {
-    disk: SimLedger,
-    luck: Mutex<Luck>,
-    alive: Arc<AtomicBool>,
-}
-
-impl Mortal {
-    async fn step(&self) {
-        let time = held(&self.luck).millis(0, 4);
-        tokio::time::sleep(time).await;
-        self.live().await;
-    }
-
-    async fn live(&self) {
-        if !self.alive.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-#[async_trait]
-impl Ledger for Mortal {
-    async fn append(&self, at: Millis, drafts: Vec<Draft>) -> Result<Vec<Option<u64>>, DbError> {
-        self.step().await;
-        let numbers = self.disk.append(at, drafts).await;
-        self.step().await;
-        numbers
-    }
-
-    async fn last(&self, name: &Name) -> Result<Option<Entry>, DbError> {
-        self.live().await;
-        self.disk.last(name).await
-    }
-
-    async fn page(&self, after: u64, count: usize, bytes: usize) -> Result<Vec<Entry>, DbError> {
-        self.live().await;
-        self.disk.page(after, count, bytes).await
-    }
-
-    async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {
-        self.step().await;
-        self.disk.remove(numbers).await
-    }
-
-    async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError> {
-        self.disk.contents().await
-    }
+/// The operator's, for all who have one.
+fn standby_key() -> String {
+    static DIRECTORY: OnceLock<TempDir> = OnceLock::new();
+    let path = DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap()).path().join("standby.key");
+    LocalKeys::create(&path, &SystemEntropy::default()).unwrap();
+    path.display().to_string()
 }
 
 /// What a sidecar's store is wrapped in, if anything.

@@ -22,6 +22,7 @@ use lunasec_core::{
 };
 use lunasec_sidecar::{
     breaker::Breaker,
+    db::Db,
     env::{Clock, Entropy, SystemEntropy, random},
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey, MemoryEntries},
@@ -299,19 +300,20 @@ impl World {
         let below = match &bridges.disk {
             Some(disk) => {
                 let ages = Ages::default();
-                let path = disk.join("cache.redb");
-                let kept = Kept::open(guarded, &path, Arc::clone(&clock), ages, 1 << 24).await;
+                let db = Db::open_copy(&disk.join("cache.redb")).unwrap();
+                let kept = Kept::open(guarded, db, Arc::clone(&clock), ages, 1 << 24).await;
                 cached(kept.unwrap(), &clock, &breaker)
             }
             None => cached(guarded, &clock, &breaker),
         };
         if let Some(disk) = &bridges.disk {
-            let (path, key) = (disk.join("standby.redb"), disk.join("standby.key"));
+            let db = Db::open_copy(&disk.join("standby.redb")).unwrap();
+            let key = disk.join("standby.key");
             let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
             if !key.exists() {
                 LocalKeys::create(&key, &*entropy).unwrap();
             }
-            let standby = Standby::open(&path, &key, Arc::clone(&clock), entropy).unwrap();
+            let standby = Standby::open(db, &key, Arc::clone(&clock), entropy).unwrap();
             let shared = Arc::new(Timed::new(world.store.clone(), limits::STORAGE_TIME));
             let wrapper = (backend.wrapper)();
             let keyring = Keyring::new(shared, wrapper, Arc::clone(&clock), Settings::default());

@@ -22,8 +22,8 @@ use lunasec_sidecar::{
 };
 use lunasec_tests::{
     Backend, World,
+    disk::Disk,
     grants::session,
-    ledger::{Disk, SimLedger},
     world::{Bridges, HOUR, START, call, new_value},
 };
 use tempfile::TempDir;
@@ -104,7 +104,7 @@ impl Scene {
         let disk = Disk::default();
         let path = (column == RestartedWithBoth).then(|| directory.path().to_owned());
         let bridges = |disk: &Disk, starts| Bridges {
-            journal: journals.then(|| (Arc::new(SimLedger::open(disk)) as _, BOUNDS)),
+            journal: journals.then(|| (disk.ledger() as _, BOUNDS)),
             disk: path.clone(),
             starts,
         };

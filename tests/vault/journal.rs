@@ -17,14 +17,14 @@ use lunasec_core::{
 };
 use lunasec_sidecar::{
     db::DbError,
-    journal::{Bounds, Draft, Entry, Ledger},
+    journal::{Bounds, DiskLedger, Draft, Entry, Ledger},
     store::Name,
     vault::{Age, Verdict},
 };
 use lunasec_tests::{
     Backend, World,
+    disk::Disk,
     grants::session,
-    ledger::{Disk, SimLedger},
     world::{HOUR, call, call_with, new_value},
 };
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ impl Bridge {
     async fn bounded(bounds: Bounds) -> Self {
         let (backend, disk) = (Backend::memory(), Disk::default());
         let there = World::on(&backend);
-        let here = World::journaled(&backend, Arc::new(SimLedger::open(&disk)), bounds).await;
+        let here = World::journaled(&backend, disk.ledger(), bounds).await;
         // Both have the keys that they need.
         let token = there.tokenize("warms").await;
         assert_eq!(here.detokenize(&token).await, Ok("warms".into()));
@@ -72,7 +72,7 @@ impl Bridge {
     /// The process ends and another begins, on what the disk has synced.
     async fn restart(&mut self) {
         self.disk = self.disk.pull();
-        let ledger = Arc::new(SimLedger::open(&self.disk));
+        let ledger = self.disk.ledger();
         self.here = World::journaled(&self.backend, ledger, BOUNDS).await;
     }
 
@@ -193,7 +193,7 @@ async fn a_replay_that_is_cut_anywhere_and_begun_again_has_the_effect_of_one() {
     }
     let entries = bridge.pending();
     for cut in 0..=entries as usize {
-        let ledger = Arc::new(SimLedger::open(&bridge.disk.pull()));
+        let ledger = bridge.disk.pull().ledger();
         let again = World::journaled(&bridge.backend, ledger, BOUNDS).await;
         // So many reach storage, and nothing of that is known after the crash.
         again.store.room.store(cut, Ordering::SeqCst);
@@ -359,7 +359,7 @@ async fn a_grant_that_waits_does_not_undo_what_was_taken_back_elsewhere_since() 
 async fn what_waits_elsewhere_of_a_session_is_taken_back_with_all_of_it() {
     let bridge = Bridge::new().await;
     let Bridge { here, there, .. } = &bridge;
-    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let ledger = Disk::default().ledger();
     let elsewhere = World::journaled(&bridge.backend, ledger, BOUNDS).await;
     let token = there.tokenize("value").await;
     here.detokenize(&token).await.unwrap();
@@ -378,7 +378,7 @@ async fn what_waits_elsewhere_of_a_session_is_taken_back_with_all_of_it() {
 async fn a_grant_that_waits_here_finds_that_it_was_taken_back_where_nobody_knew_of_it() {
     let bridge = Bridge::new().await;
     let Bridge { here, there, .. } = &bridge;
-    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let ledger = Disk::default().ledger();
     let elsewhere = World::journaled(&bridge.backend, ledger, BOUNDS).await;
     let (token, alice) = (there.tokenize("value").await, session("alice"));
     here.detokenize(&token).await.unwrap();
@@ -459,7 +459,7 @@ fn record(token: &Token) -> Name {
 async fn a_revoke_is_renewed_for_grants_that_wait_elsewhere() {
     let bridge = Bridge::new().await;
     let Bridge { here, there, .. } = &bridge;
-    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let ledger = Disk::default().ledger();
     let elsewhere = World::journaled(&bridge.backend, ledger, BOUNDS).await;
     let (token, alice) = (there.tokenize("value").await, session("alice"));
     there.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
@@ -542,7 +542,7 @@ async fn a_full_disk_is_a_full_journal_and_heals() {
 }
 
 /// A disk that removes, and says that it could not.
-struct Denies(SimLedger);
+struct Denies(Arc<DiskLedger>);
 
 #[async_trait]
 impl Ledger for Denies {
@@ -571,7 +571,7 @@ impl Ledger for Denies {
 #[tokio::test(start_paused = true)]
 async fn what_was_removed_by_a_disk_that_denies_it_is_not_waited_for() {
     let backend = Backend::memory();
-    let ledger = Arc::new(Denies(SimLedger::open(&Disk::default())));
+    let ledger = Arc::new(Denies(Disk::default().ledger()));
     let here = World::journaled(&backend, ledger, BOUNDS).await;
     here.tokenize("warms").await;
     here.store.hangs.store(true, Ordering::SeqCst);
@@ -597,7 +597,7 @@ async fn what_has_waited_for_too_long_waits_for_an_operator() {
     assert_eq!(bridge.pending(), 1, "it is neither replayed nor thrown away");
     assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
     // As `--replay-stale-journal` does.
-    let ledger = Arc::new(SimLedger::open(&bridge.disk.pull()));
+    let ledger = bridge.disk.pull().ledger();
     let told = World::journaled(&bridge.backend, ledger, Bounds { age: Duration::MAX, ..BOUNDS });
     heal(&told.await).await;
     assert_eq!(there.detokenize(&token).await, Ok("value".into()));
@@ -627,7 +627,7 @@ async fn a_retry_finds_its_token_in_the_journal_and_after_the_replay() {
 #[tokio::test(start_paused = true)]
 async fn wrapped_keys_are_never_journaled() {
     let backend = Backend::memory();
-    let ledger = Arc::new(SimLedger::open(&Disk::default()));
+    let ledger = Disk::default().ledger();
     let here = World::journaled(&backend, ledger, BOUNDS).await;
     here.store.hangs.store(true, Ordering::SeqCst);
     let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();

@@ -24,7 +24,7 @@ use crate::{
     idempotency::{self, DiskEntries, Entries, Idempotency, MemoryEntries, local_secret},
     journal::{Journal, Replayer},
     keyed::KeyedLocks,
-    keys::{KeyError, KeyFileError, StandbyError},
+    keys::{KeyError, KeyFileError},
     listen::{self, Bound, SocketError},
     platform::{Hardening, fleeting},
     report::{Observed, Report},
@@ -37,7 +37,7 @@ use crate::{
 
 mod open;
 
-pub use open::Opener;
+pub use open::{Copies, Opener};
 
 /// Why the sidecar did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum StartError {
     KeyFile(#[from] KeyFileError),
     /// What data keys are kept in for a restart.
     #[error("degrade.standby_key_file: {0}")]
-    Standby(#[from] StandbyError),
+    Standby(KeyFileError),
     /// The key file is gone and the store is not empty.
     #[error(
         "{store} holds data keys, and the key file {keys} that they are wrapped under is missing; restore it from a backup: without it no value can be read"

@@ -19,7 +19,7 @@ pub use kms::Kms;
 pub use local::{KeyFileError, LocalKeys};
 pub use measured::Measured;
 pub use retried::Retried;
-pub use standby::{Standby, StandbyError};
+pub use standby::Standby;
 
 /// Wraps data keys under a key that never leaves its keeper. KMS is one keeper, a local file another.
 #[async_trait]

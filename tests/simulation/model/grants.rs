@@ -61,7 +61,15 @@ impl Model {
         let clear = |revoke: &Op| {
             !unseen(revoke, grant) && revoke.settled().saturating_add(CLEAR) < grant.start
         };
-        // Of two grants of the same the later one stands, also where it is void.
+        // Of two grants of the same that did not know of each other the later one stands, also where it is void
+        // or ends sooner.
+        let sooner = |other: &Op| {
+            let Verb::Grant(.., its) = other.verb else { return false };
+            let unseen = grant.fate == Fate::Journaled && other.site != grant.site;
+            (unseen || other.fate != Fate::Stored)
+                && other.settled().saturating_add(DOUBT) > grant.start
+                && other.start + its < grant.start + time
+        };
         let rival = |other: &Op| {
             other.site != grant.site
                 && other.end > grant.start
@@ -70,7 +78,7 @@ impl Model {
         grant.acknowledged()
             && lasts
             && self.revokes(session, token).all(clear)
-            && !self.grants(session, token).any(rival)
+            && !self.grants(session, token).any(|other| rival(other) || sooner(other))
     }
 
     /// Whether something is granted that this sidecar must know of.
@@ -127,7 +135,8 @@ impl Model {
         answer: &Answer,
     ) {
         self.verified(asked, session, token, answer);
-        if answer.is_err() && *answer != Err(Code::NotFound) {
+        // Of an expired token [`Model::found`] judges.
+        if !matches!(answer, Ok(_) | Err(Code::NotFound | Code::Expired)) {
             self.violated(asked, format!("after healing, nobody knows: {answer:?}"));
         }
     }

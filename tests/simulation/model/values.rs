@@ -17,7 +17,7 @@ impl Model {
         fate: Fate,
     ) {
         let made = Op { end: asked.now, fate, ..self.ops[op].clone() };
-        let Verb::Tokenize { key, metadata, .. } = made.verb else { return };
+        let Verb::Tokenize { key, metadata, expires, .. } = made.verb else { return };
         if let Some(key) = key
             && let Some(first) = self.keyed.get(&(asked.site, key, place))
         {
@@ -33,15 +33,18 @@ impl Model {
             self.keyed.insert((asked.site, key, place), self.tokens.len());
         }
         let metadata = metadata.then(|| made.text.clone());
-        self.tokens.push(Given { token, value, metadata, made });
+        self.tokens.push(Given { token, value, metadata, made, expires });
     }
 
     fn deletes(&self, token: usize) -> impl Iterator<Item = &Op> {
         self.writes(move |verb| *verb == Verb::Delete(token))
     }
 
-    /// Whether this sidecar must know that it was deleted.
+    /// Whether this sidecar must know that it was deleted, or has expired.
     fn is_gone(&self, token: usize, asked: &Asked) -> bool {
+        if self.tokens[token].is_over(asked.start) {
+            return true;
+        }
         let (age, made) = (limits::CACHED_VALUE_AGE, &self.tokens[token].made);
         // What waits in a sidecar's own journal it gives for as long as that waits.
         let waits = made.site == asked.site
@@ -58,6 +61,7 @@ impl Model {
         let fresh = limits::CACHED_NOTHING_AGE * 2;
         let elsewhere = made.site != asked.site && made.fate == Fate::Journaled;
         self.deletes(token).next().is_some()
+            || self.tokens[token].may_be_over(asked.now)
             || elsewhere && self.stored_at(made).is_none_or(|at| asked.start < at + fresh)
     }
 
@@ -85,6 +89,9 @@ impl Model {
             Some(Code::NotFound) if !self.may_be_missing(token, asked) => {
                 self.violated(asked, format!("token {token} was acknowledged and is not found"));
             }
+            Some(Code::Expired) if !self.tokens[token].may_be_over(asked.now) => {
+                self.violated(asked, format!("token {token} has expired too early"));
+            }
             Some(Code::Corrupted | Code::Internal) => {
                 self.violated(asked, format!("token {token}: {failure:?}"));
             }
@@ -95,11 +102,13 @@ impl Model {
     /// All is well again: it is there or it is not.
     pub(crate) fn healed(&mut self, asked: &Asked, token: usize, answer: &Result<String, Code>) {
         self.revealed(asked, token, answer);
-        let attempted = self.deletes(token).next().is_some();
+        let over = self.tokens[token].may_be_over(asked.now);
+        let attempted = over || self.deletes(token).next().is_some();
         let deleted = self.deletes(token).any(Op::acknowledged);
         let admissible = match answer {
             Ok(_) => !deleted,
             Err(Code::NotFound) => attempted,
+            Err(Code::Expired) => over,
             Err(_) => false,
         };
         if !admissible {
@@ -107,11 +116,15 @@ impl Model {
         }
     }
 
-    /// How many values may lie in the bucket: at least, and at most.
-    pub(crate) fn live(&self) -> (usize, usize) {
-        let place = |token: &usize| self.deletes(*token).next().is_none();
+    /// How many values may lie in the bucket, once what had expired by then was swept: at least, and at most.
+    pub(crate) fn live(&self, swept: At) -> (usize, usize) {
+        let place = |token: &usize| {
+            !self.tokens[*token].may_be_over(swept) && self.deletes(*token).next().is_none()
+        };
         let least = (0..self.tokens.len()).filter(place).count();
-        let deleted = |token: &usize| self.deletes(*token).any(Op::acknowledged);
+        let deleted = |token: &usize| {
+            self.tokens[*token].is_over(swept) || self.deletes(*token).any(Op::acknowledged)
+        };
         let known = (0..self.tokens.len()).filter(|token| !deleted(token)).count();
         (least, known + self.ambiguous())
     }

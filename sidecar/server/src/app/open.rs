@@ -1,11 +1,6 @@
 //! Opens what the configuration names: the store and the keeper of keys, each with its decorators.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use lunasec_core::limits;
 use tokio::sync::OnceCell;
@@ -16,13 +11,16 @@ use crate::{
     aws::Aws,
     breaker::Breaker,
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
-    db::DbError,
+    db::{Db, DbError},
     env::{Clock, Entropy},
     journal::{self, Bounds, DiskLedger, Journal},
     keys::{self, KeyError, Keyring, Kms, LocalKeys, Standby, Wrapper},
     store::{self, Ages, Cached, Caches, Clocks, EmbeddedStore, MemoryStore, Name, S3Store, Store},
     telemetry::{Dependency, Remembered, Telemetry},
 };
+
+/// Opens a database that is only a copy.
+pub type Copies = Box<dyn Fn(&Path) -> Result<Db, StartError> + Send + Sync>;
 
 /// Opens the adapters of one configuration, for a sidecar and for the commands that work beside one.
 pub struct Opener {
@@ -32,6 +30,7 @@ pub struct Opener {
     telemetry: Arc<Telemetry>,
     /// Made when something of AWS is opened, and only then.
     aws: OnceCell<Aws>,
+    copies: Copies,
     storage_breaker: Arc<Breaker>,
     keys_breaker: Arc<Breaker>,
     /// What is remembered of the store; nothing, where that is in memory itself.
@@ -56,12 +55,28 @@ impl Opener {
             cache.grants.max,
             telemetry.cache(Remembered::Grants),
         ));
-        Self { config, clock, entropy, telemetry, aws, storage_breaker, keys_breaker, caches }
+        let copies: Copies = Box::new(copy_on_disk);
+        Self {
+            config,
+            clock,
+            entropy,
+            telemetry,
+            aws,
+            copies,
+            storage_breaker,
+            keys_breaker,
+            caches,
+        }
     }
 
     /// The same, where AWS is what the caller says it is.
     pub fn with_aws(self, aws: Aws) -> Self {
         Self { aws: OnceCell::from(aws), ..self }
+    }
+
+    /// The same, where databases that are only copies are opened so.
+    pub fn with_copies(self, copies: Copies) -> Self {
+        Self { copies, ..self }
     }
 
     /// Says whether storage is away, where it is one that can be.
@@ -112,11 +127,11 @@ impl Opener {
                 let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
                 let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
-                match self.kept_in("cache.redb", self.config.degrade.disk_cache)? {
-                    Some(path) => {
+                match self.copy("cache.redb", self.config.degrade.disk_cache)? {
+                    Some(db) => {
                         let (clock, most) =
                             (Arc::clone(&self.clock), self.config.degrade.disk_cache_bytes);
-                        let kept = store::Kept::open(guarded, &path, clock, self.ages(), most);
+                        let kept = store::Kept::open(guarded, db, clock, self.ages(), most);
                         self.remembering(kept.await?, Some(breaker))
                     }
                     None => self.remembering(guarded, Some(breaker)),
@@ -179,14 +194,13 @@ impl Opener {
         Ages { value: clocks(values), grant: clocks(grants), ..Ages::default() }
     }
 
-    /// A file of the state directory that is only a copy; one that is not wanted any more is removed. What was kept
-    /// before some time without it says nothing of what was deleted in that time.
-    fn kept_in(&self, file: &str, wanted: bool) -> Result<Option<PathBuf>, StartError> {
+    /// A database of the state directory that is only a copy; one that is not wanted any more is removed. What was
+    /// kept before some time without it says nothing of what was deleted in that time.
+    fn copy(&self, file: &str, wanted: bool) -> Result<Option<Db>, StartError> {
         let Some(directory) = &self.config.degrade.state_dir else { return Ok(None) };
         let path = directory.join(file);
         if wanted {
-            prepare_directory(&path)?;
-            return Ok(Some(path));
+            return (self.copies)(&path).map(Some);
         }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -199,12 +213,12 @@ impl Opener {
     /// What data keys are kept in for a restart.
     fn standby(&self) -> Result<Option<Arc<Standby>>, StartError> {
         let key = &self.config.degrade.standby_key_file;
-        let Some((path, key)) = self.kept_in("standby.redb", key.is_some())?.zip(key.as_ref())
-        else {
+        let Some((db, key)) = self.copy("standby.redb", key.is_some())?.zip(key.as_ref()) else {
             return Ok(None);
         };
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
-        Ok(Some(Arc::new(Standby::open(&path, key, clock, entropy)?)))
+        let standby = Standby::open(db, key, clock, entropy).map_err(StartError::Standby)?;
+        Ok(Some(Arc::new(standby)))
     }
 
     /// The keeper of keys. A key file is made only for a store without keys: a lost one must be
@@ -295,6 +309,11 @@ impl Opener {
     pub async fn aws(&self, region: &str) -> &Aws {
         self.aws.get_or_init(|| Aws::new(region)).await
     }
+}
+
+fn copy_on_disk(path: &Path) -> Result<Db, StartError> {
+    prepare_directory(path)?;
+    Ok(Db::open_copy(path)?)
 }
 
 /// A store is restored from a backup, and a journal has none.

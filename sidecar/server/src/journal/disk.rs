@@ -21,7 +21,12 @@ impl DiskLedger {
         if path.exists() {
             Db::prove(path)?;
         }
-        Ok(Self(Db::open(path)?))
+        Ok(Self::new(Db::open(path)?))
+    }
+
+    /// Keeps entries in an open database.
+    pub fn new(db: Db) -> Self {
+        Self(db)
     }
 }
 

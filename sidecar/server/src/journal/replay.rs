@@ -16,7 +16,7 @@ use lunasec_core::{
     grant::SessionState,
     ids::Locator,
     limits,
-    record::{Header, Malformed},
+    record::{Header, Kind, Malformed},
     replay::{self, Verdict},
 };
 
@@ -72,7 +72,7 @@ struct Stop {
 
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        let away = error.is_away() || matches!(error, StoreError::Throttled(_));
+        let away = error.may_pass();
         Self { away, failure: error.into() }
     }
 }
@@ -169,23 +169,19 @@ impl Replayer {
         round: &mut Round,
         held: &mut HashSet<Name>,
     ) -> bool {
-        let mut chains: HashMap<Name, Vec<Entry>> = HashMap::new();
-        let mut names = Vec::new();
-        for entry in page.into_iter().filter(|entry| !held.contains(&entry.name)) {
-            let chain = chains.entry(entry.name.clone()).or_default();
-            if chain.is_empty() {
-                names.push(entry.name.clone());
-            }
-            chain.push(entry);
-        }
         let away = &AtomicBool::new(false);
-        // In the order of the first of each: metadata before the value that it belongs to.
-        let chains: Vec<_> = names
+        let held_back = |entry: &Entry| held.contains(&entry.name);
+        let (first, then): (Vec<_>, Vec<_>) = page
             .into_iter()
-            .filter_map(|name| chains.remove(&name))
-            .map(|chain| self.chain(chain, away))
-            .collect();
-        let results: Vec<_> = stream::iter(chains).buffered(pace.0).collect().await;
+            .filter(|entry| !held_back(entry))
+            .partition(|entry| is_metadata(&entry.bytes));
+        let mut results = Vec::new();
+        // Nobody shall find a value without the metadata that was stored with it.
+        for entries in [first, then] {
+            let chains = chains(entries).into_iter().map(|chain| self.chain(chain, away));
+            let chains: Vec<_> = chains.collect();
+            results.extend(stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await);
+        }
         let mut done = Vec::new();
         for chained in results {
             round.stored += chained.done.len() - chained.superseded;
@@ -316,4 +312,22 @@ impl Replayer {
         }
         Ok(Decision::Write(merged.seal(&index, &namespace, &tag).into()))
     }
+}
+
+fn is_metadata(bytes: &[u8]) -> bool {
+    Header::parse(bytes).is_ok_and(|header| header.kind == Kind::Metadata)
+}
+
+/// The entries of each name, in the order of the first of each.
+fn chains(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut chains: Vec<Vec<Entry>> = Vec::new();
+    let mut places = HashMap::new();
+    for entry in entries {
+        let place = *places.entry(entry.name.clone()).or_insert(chains.len());
+        match chains.get_mut(place) {
+            Some(chain) => chain.push(entry),
+            None => chains.push(vec![entry]),
+        }
+    }
+    chains
 }

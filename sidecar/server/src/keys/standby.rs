@@ -19,7 +19,7 @@ use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
 use crate::{
-    db::{Db, DbError, see, seen, table},
+    db::{Db, see, seen, table},
     env::{Clock, Entropy},
     store::Name,
 };
@@ -41,27 +41,16 @@ pub(super) struct Kept {
     pub(super) at: Millis,
 }
 
-/// Why there is no standby.
-#[derive(Debug, thiserror::Error)]
-pub enum StandbyError {
-    /// The operator's key.
-    #[error("{0}")]
-    Key(#[from] KeyFileError),
-    /// The file of the state directory.
-    #[error("{0}")]
-    Db(#[from] DbError),
-}
-
 impl Standby {
-    /// Opens or creates the file; a damaged one is begun anew.
+    /// Keeps keys in a database that is only a copy.
     pub fn open(
-        path: &Path,
+        db: Db,
         key: &Path,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, StandbyError> {
+    ) -> Result<Self, KeyFileError> {
         let wrapper = LocalKeys::open(key, entropy)?;
-        Ok(Self { db: Db::open_copy(path)?, wrapper, clock })
+        Ok(Self { db, wrapper, clock })
     }
 
     /// Keeps a key that the keeper has just given. On the side: what cannot be kept is missed later, and not now.

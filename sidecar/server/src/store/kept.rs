@@ -15,10 +15,8 @@
 
 use std::{
     collections::HashMap,
-    fs,
     future::Future,
     hash::BuildHasher,
-    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -70,7 +68,6 @@ struct Asked {
 /// What is on the disk.
 struct Shelf {
     db: Db,
-    path: PathBuf,
     clock: Arc<dyn Clock>,
     ages: Ages,
     most: u64,
@@ -91,24 +88,24 @@ struct Replaced {
 }
 
 impl<S: Store> Kept<S> {
-    /// Opens or creates the file, and keeps up to `most` bytes; a damaged one is begun anew.
+    /// Keeps up to `most` bytes in a database that is only a copy.
     pub async fn open(
         inner: S,
-        path: &Path,
+        db: Db,
         clock: Arc<dyn Clock>,
         ages: Ages,
         most: usize,
     ) -> Result<Self, DbError> {
-        let (db, now) = (Db::open_copy(path)?, clock.now());
+        let now = clock.now();
         let rows = db.write(move |transaction| begin(transaction, now)).await?;
-        let (hasher, path) = (RandomState::default(), path.to_owned());
+        let hasher = RandomState::default();
         let known = rows.iter().map(|(name, asked, version)| {
             (hasher.hash_one(name.as_str()), (*asked, version_digest(&hasher, version)))
         });
         let known = Mutex::new(known.collect());
         let (off, most) = (AtomicBool::new(false), most as u64);
         let replaced = Mutex::default();
-        let shelf = Arc::new(Shelf { db, path, clock, ages, most, hasher, known, replaced, off });
+        let shelf = Arc::new(Shelf { db, clock, ages, most, hasher, known, replaced, off });
         let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
         tokio::spawn(keep(Arc::clone(&shelf), queue));
         Ok(Self { inner, shelf, news })
@@ -227,7 +224,7 @@ impl Shelf {
                 let cause =
                     failed.map_or_else(|| "no answer in time".into(), |it| format!("{it:?}"));
                 self.off.store(true, Ordering::Relaxed);
-                let removed = fs::remove_file(&self.path);
+                let removed = self.db.remove();
                 tracing::error!(
                     cause,
                     ?removed,

@@ -6,9 +6,9 @@ use tempfile::TempDir;
 
 use super::{tests::World, *};
 use crate::{
-    db::DbError,
+    db::{Db, DbError},
     env::SystemEntropy,
-    keys::{LocalKeys, StandbyError},
+    keys::LocalKeys,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -30,13 +30,18 @@ impl Directory {
 
     /// As the next process opens it.
     async fn open(&self, world: &World) -> Arc<Standby> {
+        let entropy = Arc::new(SystemEntropy::default());
+        let standby = Standby::open(self.db().await, &self.key(), world.clock.clone(), entropy);
+        Arc::new(standby.unwrap())
+    }
+
+    async fn db(&self) -> Db {
+        let path = self.0.path().join("standby.redb");
         loop {
-            let entropy = Arc::new(SystemEntropy::default());
-            let path = self.0.path().join("standby.redb");
-            match Standby::open(&path, &self.key(), world.clock.clone(), entropy) {
+            match Db::open_copy(&path) {
                 // The last one is not quite gone.
-                Err(StandbyError::Db(DbError::InUse(_))) => tokio::task::yield_now().await,
-                standby => return Arc::new(standby.unwrap()),
+                Err(DbError::InUse(_)) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
             }
         }
     }
@@ -140,8 +145,8 @@ async fn another_standby_key_opens_nothing_and_a_missing_one_says_what_to_do() {
     world.keeper.away();
     std::fs::remove_file(directory.key()).unwrap();
     let entropy = Arc::new(SystemEntropy::default());
-    let path = directory.0.path().join("standby.redb");
-    let missing = Standby::open(&path, &directory.key(), world.clock.clone(), entropy);
+    let db = directory.db().await;
+    let missing = Standby::open(db, &directory.key(), world.clock.clone(), entropy);
     assert!(missing.err().unwrap().to_string().contains("standby.key cannot be used"));
     LocalKeys::create(&directory.key(), &SystemEntropy::default()).unwrap();
     let keyring = keyring(&world, &directory.open(&world).await);

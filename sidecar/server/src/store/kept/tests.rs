@@ -1,6 +1,6 @@
 //! A store on a machine that starts again while the store is away.
 
-use std::sync::atomic::AtomicBool;
+use std::{fs, sync::atomic::AtomicBool};
 
 use lunasec_core::{
     derive::SessionTag,
@@ -97,14 +97,15 @@ impl Machine {
 
     async fn start(&self) -> Kept<Far> {
         let path = self.directory.path().join("cache.redb");
-        loop {
-            let (far, clock) = (self.far.clone(), Arc::clone(&self.clock) as _);
-            match Kept::open(far, &path, clock, Ages::default(), self.most).await {
+        let db = loop {
+            match Db::open_copy(&path) {
                 // The last one is not quite gone.
                 Err(DbError::InUse(_)) => tokio::task::yield_now().await,
-                kept => return kept.unwrap(),
+                opened => break opened.unwrap(),
             }
-        }
+        };
+        let (far, clock) = (self.far.clone(), Arc::clone(&self.clock) as _);
+        Kept::open(far, db, clock, Ages::default(), self.most).await.unwrap()
     }
 
     fn away(&self, away: bool) {

@@ -1,0 +1,130 @@
+//! Where a database lies: a file, unless a test has a disk of its own.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use futures_util::future::BoxFuture;
+
+use super::{Overlay, files};
+
+/// Page cache of one database.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// See the module.
+pub trait Place: Send + Sync + 'static {
+    /// As errors name it.
+    fn name(&self) -> String;
+    /// Opens it for the first time, creating it when it is not there, and reads it once from end to end.
+    fn begin(&self) -> Result<redb::Database, redb::Error>;
+    /// Opens it again. Never creates it: what has vanished is not empty.
+    fn reopen(&self) -> Result<redb::Database, redb::Error>;
+    /// Opens it to be read, where it cannot be written.
+    fn view(&self) -> Result<redb::Database, redb::Error>;
+    /// What was written to a file that has lost its name would be lost with the process.
+    fn is_still_there(&self) -> bool;
+    /// Removes it, whether it is open or not.
+    fn remove(&self) -> io::Result<()>;
+    /// Before and after each piece of work that is done without threads; it ends when there is time for that.
+    fn step(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A file.
+pub(super) struct File {
+    path: PathBuf,
+    /// Device and number of the file, which stay the same for as long as it is there.
+    identity: Mutex<Option<(u64, u64)>>,
+}
+
+impl File {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: Mutex::default() }
+    }
+
+    /// Reads it from end to end on a copy, and changes nothing in it.
+    pub(super) fn prove(&self) -> Result<(), redb::Error> {
+        let overlay = Overlay::open(&self.path)?;
+        drop(builder().set_check_integrity_on_open(true).create_with_backend(overlay)?);
+        Ok(())
+    }
+
+    /// Whether another process has it open.
+    pub(super) fn is_in_use(&self) -> bool {
+        let locked = fs::File::open(&self.path).map(|file| file.try_lock());
+        matches!(locked, Ok(Err(fs::TryLockError::WouldBlock)))
+    }
+}
+
+impl Place for File {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn begin(&self) -> Result<redb::Database, redb::Error> {
+        if !self.path.exists() {
+            create(&self.path)?;
+        }
+        let database = builder().set_check_integrity_on_open(true).open(&self.path)?;
+        let identity = identity(&self.path)?;
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+        Ok(database)
+    }
+
+    fn reopen(&self) -> Result<redb::Database, redb::Error> {
+        Ok(builder().open(&self.path)?)
+    }
+
+    fn view(&self) -> Result<redb::Database, redb::Error> {
+        Ok(builder().create_with_backend(Overlay::open(&self.path)?)?)
+    }
+
+    fn is_still_there(&self) -> bool {
+        let known = *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        identity(&self.path).is_ok_and(|now| Some(now) == known)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+
+    fn step(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Makes an empty database under its name at once: a file that is there and empty is a damaged one.
+fn create(path: &Path) -> Result<(), redb::Error> {
+    let draft = files::with_suffix(path, ".new");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    drop(builder().create(&draft)?);
+    restrict(&draft)?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        // Another process was first; which of the two may have it, its lock decides.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => Ok(linked.and_then(|()| files::sync_directory(path))?),
+    }
+}
+
+fn restrict(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+}
