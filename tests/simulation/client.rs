@@ -119,6 +119,9 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
     let up = scene.model().up(site, trouble);
     let born = sidecar.knows_since();
     let asked = Asked { site, start, now, up, answered, born };
+    if answered < sidecar.born && matches!(answer, Answer::Value(Ok(_)) | Answer::Verdict(Ok(_))) {
+        scene.count("answers out of what was kept over a restart");
+    }
     told(scene, &asked, op, &verb, &text, answer);
 }
 

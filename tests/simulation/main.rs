@@ -150,12 +150,17 @@ fn an_answer_before_the_sync_is_found() {
 
 #[test]
 fn a_memory_that_failures_prolong_is_found() {
-    found(Plant::Rearmed, 141);
+    found(Plant::Rearmed, 211);
 }
 
 #[test]
 fn a_broken_condition_that_counts_as_success_is_found() {
     found(Plant::Mistaken, 1);
+}
+
+#[test]
+fn a_disk_cache_that_does_not_forget_is_found() {
+    found(Plant::Remembers, 171);
 }
 
 #[test]

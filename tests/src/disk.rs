@@ -3,6 +3,7 @@
 
 use std::{
     io, mem,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -35,8 +36,21 @@ struct State {
 struct Bytes {
     written: Vec<u8>,
     synced: Vec<u8>,
+    /// What the two differ in, at most.
+    dirty: Vec<Range<usize>>,
     /// What was written at the last sync, on a disk that is behind.
     promised: Vec<u8>,
+}
+
+impl Bytes {
+    fn sync(&mut self) {
+        self.synced.resize(self.written.len(), 0);
+        for range in self.dirty.drain(..) {
+            // It may have been cut off since.
+            let range = range.start.min(self.written.len())..range.end.min(self.written.len());
+            self.synced[range.clone()].copy_from_slice(&self.written[range]);
+        }
+    }
 }
 
 impl Disk {
@@ -46,7 +60,7 @@ impl Disk {
         let synced = if removed { Vec::new() } else { self.bytes().synced.clone() };
         let state = State::default();
         *state.bytes.lock().unwrap() =
-            Bytes { written: synced.clone(), synced, promised: Vec::new() };
+            Bytes { written: synced.clone(), synced, ..Bytes::default() };
         Self(Arc::new(state))
     }
 
@@ -103,25 +117,31 @@ impl StorageBackend for Disk {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.check()?;
-        self.bytes().written.resize(usize::try_from(length).unwrap(), 0);
+        let (mut bytes, length) = (self.bytes(), usize::try_from(length).unwrap());
+        let range = bytes.written.len().min(length)..length;
+        bytes.written.resize(length, 0);
+        bytes.dirty.push(range);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.check()?;
         let mut bytes = self.bytes();
-        let written = bytes.written.clone();
-        bytes.synced = match self.0.behind.load(Ordering::SeqCst) {
-            true => mem::replace(&mut bytes.promised, written),
-            false => written,
-        };
+        if self.0.behind.load(Ordering::SeqCst) {
+            let written = bytes.written.clone();
+            bytes.synced = mem::replace(&mut bytes.promised, written);
+        } else {
+            bytes.sync();
+        }
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check()?;
         let from = usize::try_from(offset).unwrap();
-        self.bytes().written[from..from + data.len()].copy_from_slice(data);
+        let (mut bytes, range) = (self.bytes(), from..from + data.len());
+        bytes.written[range.clone()].copy_from_slice(data);
+        bytes.dirty.push(range);
         Ok(())
     }
 }

@@ -170,16 +170,10 @@ impl Replayer {
         held: &mut HashSet<Name>,
     ) -> bool {
         let away = &AtomicBool::new(false);
-        let held_back = |entry: &Entry| held.contains(&entry.name);
-        let (first, then): (Vec<_>, Vec<_>) = page
-            .into_iter()
-            .filter(|entry| !held_back(entry))
-            .partition(|entry| is_metadata(&entry.bytes));
+        let entries = page.into_iter().filter(|entry| !held.contains(&entry.name));
         let mut results = Vec::new();
-        // Nobody shall find a value without the metadata that was stored with it.
-        for entries in [first, then] {
-            let chains = chains(entries).into_iter().map(|chain| self.chain(chain, away));
-            let chains: Vec<_> = chains.collect();
+        for wave in waves(entries) {
+            let chains: Vec<_> = wave.into_iter().map(|chain| self.chain(chain, away)).collect();
             results.extend(stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await);
         }
         let mut done = Vec::new();
@@ -314,8 +308,14 @@ impl Replayer {
     }
 }
 
-fn is_metadata(bytes: &[u8]) -> bool {
-    Header::parse(bytes).is_ok_and(|header| header.kind == Kind::Metadata)
+/// The entries of each name, in two waves, one after the other: nobody shall find a value without the metadata that
+/// was stored with it.
+fn waves(entries: impl Iterator<Item = Entry>) -> [Vec<Vec<Entry>>; 2] {
+    let is_metadata = |entry: &Entry| {
+        Header::parse(&entry.bytes).is_ok_and(|header| header.kind == Kind::Metadata)
+    };
+    let (metadata, others): (Vec<_>, Vec<_>) = entries.partition(is_metadata);
+    [metadata, others].map(chains)
 }
 
 /// The entries of each name, in the order of the first of each.
@@ -330,4 +330,40 @@ fn chains(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
         }
     }
     chains
+}
+
+#[cfg(test)]
+mod tests {
+    use lunasec_core::{ids::Namespace, record::HEADER_LEN};
+
+    use super::*;
+
+    /// As headers say it.
+    const VALUE: u8 = 1;
+    const METADATA: u8 = 2;
+    const GRANT: u8 = 3;
+
+    fn entry(number: u64, kind: u8, locator: u8) -> Entry {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[..4].copy_from_slice(&[1, kind, 1, 0]);
+        let namespace = Namespace::parse("default").unwrap();
+        let name = Name::record(&namespace, &Locator([locator; Locator::LEN]));
+        Entry { number, at: 1, name, base: Base::Nothing, bytes: bytes.into() }
+    }
+
+    #[test]
+    fn metadata_goes_before_all_values_and_each_name_in_its_order() {
+        let page = [
+            entry(1, VALUE, 1),
+            entry(2, METADATA, 2),
+            entry(3, GRANT, 3),
+            entry(4, METADATA, 4),
+            entry(5, VALUE, 1),
+            entry(6, METADATA, 2),
+        ];
+        let numbers = |chain: Vec<Entry>| chain.iter().map(|it| it.number).collect::<Vec<_>>();
+        let waves =
+            waves(page.into_iter()).map(|wave| wave.into_iter().map(numbers).collect::<Vec<_>>());
+        assert_eq!(waves, [vec![vec![2, 6], vec![4]], vec![vec![1, 5], vec![3]]]);
+    }
 }
