@@ -99,7 +99,7 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
         },
         verb => verb,
     };
-    let op = scene.model().begin(verb.clone(), site, text.clone(), start);
+    let op = scene.model().begin(verb.clone(), (site, sidecar.born), text.clone(), start);
     scene.note(format_args!("ask  {site} #{op} {verb:?}"));
     scene.count("verbs");
     let answer = {
@@ -117,8 +117,8 @@ pub(crate) async fn ask(scene: &Scene, sidecar: &Sidecar, verb: Verb, tag: u64) 
     let (trouble, answered) = (network.trouble[site], network.answered[site]);
     drop(network);
     let up = scene.model().up(site, trouble);
-    let born = sidecar.knows_since();
-    let asked = Asked { site, start, now, up, answered, born };
+    let (born, keeps) = (sidecar.born, sidecar.keeps);
+    let asked = Asked { site, start, now, up, answered, born, keeps };
     if answered < sidecar.born && matches!(answer, Answer::Value(Ok(_)) | Answer::Verdict(Ok(_))) {
         scene.count("answers out of what was kept over a restart");
     }

@@ -55,6 +55,8 @@ impl From<Durability> for Fate {
 pub(crate) struct Op {
     pub(crate) verb: Verb,
     pub(crate) site: usize,
+    /// When the process that was asked began.
+    pub(crate) born: At,
     pub(crate) start: At,
     /// When it was answered, or given up; the end of time until then.
     pub(crate) end: At,
@@ -113,6 +115,8 @@ pub(crate) struct Asked {
     pub(crate) answered: At,
     /// When its process began.
     pub(crate) born: At,
+    /// Whether it has a disk cache, and so may know what a process before it has heard.
+    pub(crate) keeps: bool,
 }
 
 /// A write that got no answer takes effect by then, if ever: on its way for so long.
@@ -138,8 +142,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn begin(&mut self, verb: Verb, site: usize, text: String, start: At) -> usize {
-        self.ops.push(Op { verb, site, start, end: At::MAX, fate: Fate::Unknown, text });
+    pub(crate) fn begin(
+        &mut self,
+        verb: Verb,
+        (site, born): (usize, At),
+        text: String,
+        start: At,
+    ) -> usize {
+        self.ops.push(Op { verb, site, born, start, end: At::MAX, fate: Fate::Unknown, text });
         self.ops.len() - 1
     }
 

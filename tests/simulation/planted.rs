@@ -113,8 +113,8 @@ impl Store for Planted {
         self.inner.get_now(name).await
     }
 
-    fn remembered(&self, name: &Name) -> Option<Object> {
-        self.inner.remembered(name)
+    async fn remembered(&self, name: &Name) -> Option<Object> {
+        self.inner.remembered(name).await
     }
 
     async fn list(

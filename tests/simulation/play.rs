@@ -140,7 +140,8 @@ async fn judge(scene: &Scene, sidecar: &Sidecar, verb: &Verb) -> (Asked, Answer)
     let network = scene.network();
     let (up, answered) = (network.trouble[sidecar.site], network.answered[sidecar.site]);
     let now: At = scene.at();
-    (Asked { site: sidecar.site, start, now, up, answered, born: sidecar.knows_since() }, answer)
+    let Sidecar { site, born, keeps, .. } = *sidecar;
+    (Asked { site, start, now, up, answered, born, keeps }, answer)
 }
 
 /// What lies in the bucket is what was acknowledged, and at most what may have happened without an answer.

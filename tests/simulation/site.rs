@@ -98,11 +98,6 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
-    /// What storage said before that it knows nothing of.
-    pub(crate) fn knows_since(&self) -> At {
-        if self.keeps { At::ZERO } else { self.born }
-    }
-
     /// Until it is killed.
     pub(crate) async fn gone(&self) {
         let gone = self.gone.notified();

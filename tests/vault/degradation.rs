@@ -18,7 +18,7 @@ use lunasec_sidecar::{
     failure::Failure,
     journal::Bounds,
     keys::{Context, KeyError, Wrapper},
-    vault::{Age, Terms},
+    vault::{Age, Terms, Verdict},
 };
 use lunasec_tests::{
     Backend, World,
@@ -320,4 +320,15 @@ async fn what_works_when_with_a_journal_is_what_is_documented() {
 #[tokio::test]
 async fn what_works_when_without_a_journal_is_what_is_documented() {
     compare("Without a journal", false).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_a_grant_is_made_beside_those_that_the_disk_cache_knows() {
+    let Scene { here, seen, .. } = Scene::new(RestartedWithBoth, true).await;
+    let alice = session("alice");
+    here.grant(&alice, &seen, &[Action::Delete], DAY).await.unwrap();
+    for action in [Action::Detokenize, Action::Delete] {
+        let verdict = here.verdict(&alice, &seen, action).await;
+        assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{action:?}: {verdict:?}");
+    }
 }

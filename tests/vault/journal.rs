@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use lunasec_api::{Code, Durability};
 use lunasec_core::{
     envelope::Subject,
@@ -290,6 +291,33 @@ async fn a_grant_made_meanwhile_is_valid_here_at_once_and_elsewhere_after_also_b
         for action in [Action::Detokenize, Action::Delete] {
             assert!(valid(world.verdict(&alice, &token, action).await), "{action:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn grants_that_begin_a_session_at_once_all_count() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let mut tokens = Vec::new();
+    for value in ["one", "two", "three", "four"] {
+        tokens.push(there.tokenize(value).await);
+        here.detokenize(&tokens[tokens.len() - 1]).await.unwrap();
+    }
+    // The namespace's keys are known, this session is not.
+    here.grant(&session("somebody"), &tokens[0], &[Action::Detokenize], HOUR).await.unwrap();
+    bridge.outage().await;
+    let alice = session("alice");
+    let grants = tokens.iter().map(|token| here.grant(&alice, token, &[Action::Detokenize], HOUR));
+    for granted in join_all(grants).await {
+        granted.unwrap();
+    }
+    let valid = |verdict| matches!(verdict, Ok(Verdict::Valid(_)));
+    for token in &tokens {
+        assert!(valid(here.verdict(&alice, token, Action::Detokenize).await));
+    }
+    bridge.heal().await;
+    for token in &tokens {
+        assert!(valid(there.verdict(&alice, token, Action::Detokenize).await));
     }
 }
 

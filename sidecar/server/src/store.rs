@@ -68,7 +68,7 @@ pub trait Store: Send + Sync {
     }
 
     /// What a store in front of this one remembers, for as long as it may be believed while nobody can be asked.
-    fn remembered(&self, _name: &Name) -> Option<Object> {
+    async fn remembered(&self, _name: &Name) -> Option<Object> {
         None
     }
 
@@ -88,7 +88,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Replaces whatever lies there, which nobody could be asked about ([`StoreError::Unknown`]). Only a journal
-    /// takes that.
+    /// takes that, and only as the first that waits for this name: what waits already has to be looked at.
     async fn put_over(&self, _name: &Name, _bytes: Bytes) -> Result<Version, StoreError> {
         Err(StoreError::Unavailable("it cannot be asked what lies there".into()))
     }

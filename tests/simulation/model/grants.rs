@@ -56,7 +56,9 @@ impl Model {
         let unseen = |revoke: &Op, grant: &Op| {
             let all = matches!(revoke.verb, Verb::RevokeAll(_));
             let waits = grant.fate == Fate::Journaled || revoke.fate != Fate::Stored;
-            all && waits && revoke.site != grant.site
+            // A process does not know what one before it has heard, unless it has a disk cache.
+            let elsewhere = revoke.site != grant.site || revoke.end < grant.born;
+            all && waits && elsewhere
         };
         let clear = |revoke: &Op| {
             !unseen(revoke, grant) && revoke.settled().saturating_add(CLEAR) < grant.start
@@ -123,7 +125,7 @@ impl Model {
     /// Whether a process has had no answer of storage since it began, and nothing of its own in its journal.
     fn was_never_seen(&self, asked: &Asked, touched: impl Fn(&Verb) -> bool) -> bool {
         let own = |op: &Op| op.site == asked.site && op.verb.writes() && touched(&op.verb);
-        asked.answered < asked.born && !self.ops.iter().any(own)
+        !asked.keeps && asked.answered < asked.born && !self.ops.iter().any(own)
     }
 
     /// All is well again.

@@ -128,6 +128,14 @@ impl<S: Store> Drop for Forget<'_, S> {
 }
 
 impl<S: Store> Common<S> {
+    /// What may be believed while nobody can be asked.
+    fn remembered(&self, name: &Name) -> Option<Object> {
+        let remembered = self.caches.get(name)?;
+        let age = self.clock.monotonic().saturating_sub(remembered.asked());
+        let believed = age < self.ages.of(remembered.what()).hard;
+        believed.then(|| remembered.give(Some(age)))?
+    }
+
     fn is_away(&self) -> bool {
         self.breaker.as_ref().is_some_and(|breaker| breaker.is_open())
     }
@@ -359,12 +367,11 @@ impl<S: Store + 'static> Store for Cached<S> {
         Ok(object)
     }
 
-    fn remembered(&self, name: &Name) -> Option<Object> {
-        let shared = &self.shared;
-        let remembered = shared.caches.get(name)?;
-        let age = shared.clock.monotonic().saturating_sub(remembered.asked());
-        let believed = age < shared.ages.of(remembered.what()).hard;
-        believed.then(|| remembered.give(Some(age)))?
+    async fn remembered(&self, name: &Name) -> Option<Object> {
+        match self.shared.remembered(name) {
+            Some(object) => Some(object),
+            None => self.shared.inner.remembered(name).await,
+        }
     }
 
     async fn list(

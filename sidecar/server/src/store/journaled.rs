@@ -175,7 +175,7 @@ impl Store for Journaled {
             Some(entry) if is_same_put(&bytes, &entry) => Ok(Version(Mark::Entry(entry.number))),
             Some(_) => Err(StoreError::Precondition),
             None => {
-                let there = self.inner.remembered(name);
+                let there = self.inner.remembered(name).await;
                 match self.ask(self.inner.put_new(name, bytes.clone())).await {
                     Some(written) => written,
                     // A retry must not hide what is known to have become of the first attempt.
@@ -188,12 +188,16 @@ impl Store for Journaled {
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
         // Names of new tokens, which need no turns, unless a retry finds its own first attempt.
-        let is_known = |(name, _): &(Name, Bytes)| {
+        let is_known = async |name: &Name| {
             !is_journaled(name)
                 || self.journal.may_hold(name)
-                || self.inner.remembered(name).is_some()
+                || self.inner.remembered(name).await.is_some()
         };
-        if objects.iter().any(is_known) {
+        let mut known = false;
+        for (name, _) in &objects {
+            known |= is_known(name).await;
+        }
+        if known {
             let puts =
                 objects.into_iter().map(async |(name, bytes)| self.put_new(&name, bytes).await);
             return join_all(puts).await;
@@ -273,24 +277,24 @@ impl Store for Journaled {
         match found {
             Err(error) if self.takes && error.may_pass() => {
                 let unknown = || StoreError::Unknown(error.to_string());
-                self.inner.remembered(name).map(Some).ok_or_else(unknown)
+                self.inner.remembered(name).await.map(Some).ok_or_else(unknown)
             }
             found => found,
         }
     }
 
-    fn remembered(&self, name: &Name) -> Option<Object> {
-        self.inner.remembered(name)
+    async fn remembered(&self, name: &Name) -> Option<Object> {
+        self.inner.remembered(name).await
     }
 
     async fn put_over(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         let _turn = self.writes.lock(name.clone()).await;
-        let draft = match self.journal.last(name).await? {
-            Some(entry) => behind(&entry, bytes),
-            None if !self.takes => return Err(not_asked()),
-            None => first(name, Base::Unknown, bytes),
-        };
-        self.append(draft).await
+        match self.journal.last(name).await? {
+            // Somebody else was faster, and may have written what must not be lost.
+            Some(_) => Err(StoreError::Precondition),
+            None if !self.takes => Err(not_asked()),
+            None => self.append(first(name, Base::Unknown, bytes)).await,
+        }
     }
 
     async fn list(

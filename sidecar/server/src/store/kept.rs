@@ -430,6 +430,13 @@ impl<S: Store> Store for Kept<S> {
         }
     }
 
+    async fn remembered(&self, name: &Name) -> Option<Object> {
+        match self.inner.remembered(name).await {
+            Some(object) => Some(object),
+            None => self.shelf.find(name).await,
+        }
+    }
+
     /// What is kept is not what lies there now.
     async fn get_now(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         let asked = self.shelf.ask();

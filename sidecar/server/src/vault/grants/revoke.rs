@@ -119,7 +119,11 @@ impl Vault {
             let Some(found) = self.read_for_writing(subject).await? else {
                 let stamp = Stamp { tombstone: true, created_at: now, expires_at: None };
                 let record = self.seal(subject, stamp, self.put_id()?, &[]).await?;
-                return Ok((true, self.write_over(subject, record).await?));
+                match self.write_over(subject, record).await {
+                    Ok(durability) => return Ok((true, durability)),
+                    Err(StoreError::Precondition) => continue,
+                    Err(error) => return Err(error.into()),
+                }
             };
             // A grant may wait in another sidecar's journal, and must find that it was taken back.
             if found.version.is_none() && !self.store.is_journaled() {
