@@ -18,7 +18,7 @@ import type { Status } from './results.js';
 import { Budget, Reachability, type RetryOptions } from './retry.js';
 import { SYSTEM } from './runtime.js';
 import { LunaSecSession } from './session.js';
-import { NO_TELEMETRY } from './telemetry.js';
+import { type OpenTelemetry, OpenTelemetryOrNone } from './telemetry.js';
 import { type CallOptions, Tokenizer, type View } from './tokenizer.js';
 import { Transport } from './transport.js';
 
@@ -50,6 +50,11 @@ export interface ClientOptions<P extends OnUnavailable = 'fail'> extends ViewOpt
   readonly connections?: number;
   /** Calls under way in this process; more are refused as `overloaded`: 10,000. */
   readonly pendingCalls?: number;
+  /**
+   * Where spans and `traceparent` come from: the module `@opentelemetry/api`. Unless given, it is found by itself where
+   * it is installed; `false`: nothing is traced.
+   */
+  readonly telemetry?: OpenTelemetry | false;
   /** Items of the requests that calls of one turn share: 1,000, which is also the most. 1: each call is a request. */
   readonly batchItems?: number;
 }
@@ -158,7 +163,7 @@ function engineOf(options: ClientOptions<OnUnavailable>): Engine {
   return new Engine({
     runtime: SYSTEM,
     exchanges: new Transport(socket, options.connections ?? CONNECTIONS),
-    telemetry: NO_TELEMETRY,
+    telemetry: new OpenTelemetryOrNone(options.telemetry),
     pauses: { first: retry.pauseMs ?? PAUSE_MS, most: retry.pauseMostMs ?? PAUSE_MOST_MS },
     budget: new Budget(retry.budget ?? RETRY_BUDGET, RETRY_REFUND),
     reachability: new Reachability(

@@ -90,6 +90,11 @@ export class LunaSecError extends Error {
     Object.defineProperty(this, LINEAGE, { value: lineageOf(new.target.prototype) });
   }
 
+  /** What an application may show of it: neither its cause nor its stack. */
+  toJSON(): { name: string; code: string; detail: string; retryable: boolean } {
+    return { name: this.name, code: this.code, detail: this.detail, retryable: this.retryable };
+  }
+
   /** By name, so that errors of another copy of this package (ESM beside CommonJS) are known too. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     const lineage: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, LINEAGE) : undefined;

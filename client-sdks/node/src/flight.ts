@@ -114,7 +114,8 @@ export class Flight<T> {
   #route(seats: readonly Seat<T>[]): ReturnType<typeof batchRoute<T>> {
     const { operation, asBatch } = this.#common;
     const [first] = this.#seats;
-    const alone = asBatch || this.#seats.length > 1 || first === undefined ? undefined : aloneRoute(operation, first.unit);
+    const alone =
+      asBatch || this.#seats.length > 1 || first === undefined ? undefined : aloneRoute(operation, first.unit);
     const units = seats.map(({ unit }) => unit);
     return alone ?? batchRoute(operation, units);
   }

@@ -12,11 +12,12 @@ export { Plaintext, type PlaintextLike, Token, type TokenLike } from './redacted
 export type * from './results.js';
 export type { RetryOptions } from './retry.js';
 export { type GrantOptions, LunaSecSession, type VerifyOptions } from './session.js';
+export type { OpenTelemetry } from './telemetry.js';
 export {
   type CallOptions,
   type MetadataSetOptions,
   type ReadOptions,
   type TokenizeBatchOptions,
-  Tokenizer,
   type TokenizeOptions,
+  Tokenizer,
 } from './tokenizer.js';

@@ -1,5 +1,4 @@
 import { type LunaSecError, PayloadTooLarge } from './errors.js';
-import { BATCH_BYTES } from './limits.js';
 import type { Repeatable } from './retry.js';
 import { about, counted, itemError, list, object, type Said, type Wire } from './wire.js';
 
@@ -126,6 +125,3 @@ function outcome<T>(operation: ListOperation<T>, unit: Unit, wire: Wire, said: S
 export function foundNoRoom<T>(operation: ListOperation<T>, outcome: Outcome<T>): boolean {
   return operation.operation === 'detokenize' && 'error' in outcome && outcome.error instanceof PayloadTooLarge;
 }
-
-/** @internal */
-export const WHOLE_BATCH = BATCH_BYTES;

@@ -48,7 +48,9 @@ function wireValue({ value, encoding }: TokenizeItem): { value: string; encoding
     throw new InvalidRequest('a value is a string, a Buffer or a Uint8Array; convert it, or serialize it first');
   }
   if (!plain.isWellFormed()) {
-    throw new InvalidRequest('the text has half of a surrogate pair, which UTF-8 cannot say; tokenize its bytes instead');
+    throw new InvalidRequest(
+      'the text has half of a surrogate pair, which UTF-8 cannot say; tokenize its bytes instead',
+    );
   }
   return encoding === undefined ? { value: plain } : { value: plain, encoding };
 }

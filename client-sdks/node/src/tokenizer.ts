@@ -14,9 +14,19 @@ import {
   tokenizeUnit,
   tokenUnit,
 } from './operations.js';
-import { type OnUnavailable, type Revealed, stands, standIn } from './policy.js';
+import { type OnUnavailable, type Revealed, standIn, stands } from './policy.js';
 import { type PlaintextLike, Token, type TokenLike } from './redacted.js';
-import type { Deleted, Failed, Fallback, JsonObject, Masked, Metadata, MetadataWritten, Tokenized, Value } from './results.js';
+import type {
+  Deleted,
+  Failed,
+  Fallback,
+  JsonObject,
+  Masked,
+  Metadata,
+  MetadataWritten,
+  Tokenized,
+  Value,
+} from './results.js';
 
 /** What any call may say of itself. */
 export interface CallOptions {
