@@ -9,7 +9,6 @@ import {
   PENDING_CALLS,
   RESTART_GRACE_MS,
   RETRY_BUDGET,
-  RETRY_REFUND,
   START_DEADLINE_MS,
 } from './limits.js';
 import { STATUS } from './operations.js';
@@ -165,7 +164,7 @@ function engineOf(options: ClientOptions<OnUnavailable>): Engine {
     exchanges: new Transport(socket, options.connections ?? CONNECTIONS),
     telemetry: new OpenTelemetryOrNone(options.telemetry),
     pauses: { first: retry.pauseMs ?? PAUSE_MS, most: retry.pauseMostMs ?? PAUSE_MOST_MS },
-    budget: new Budget(retry.budget ?? RETRY_BUDGET, RETRY_REFUND),
+    budget: new Budget(retry.budget ?? RETRY_BUDGET),
     reachability: new Reachability(
       options.startDeadlineMs ?? START_DEADLINE_MS,
       options.restartGraceMs ?? RESTART_GRACE_MS,

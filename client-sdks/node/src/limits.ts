@@ -42,8 +42,8 @@ export const PAUSE_MS = 50;
 export const PAUSE_MOST_MS = 1_000;
 /** Retries that may have been saved up. */
 export const RETRY_BUDGET = 100;
-/** What each success gives back of it. */
-export const RETRY_REFUND = 0.1;
+/** So many successes save up another retry. */
+export const SUCCESSES_FOR_A_RETRY = 10;
 
 /** Where the socket is when nothing says otherwise. */
 export const DEFAULT_SOCKET = '/run/lunasec/lunasec.sock';

@@ -1,5 +1,5 @@
 import { LunaSecError, Overloaded, RateLimited, SidecarUnreachable } from './errors.js';
-import { CONNECTION_ATTEMPTS } from './limits.js';
+import { CONNECTION_ATTEMPTS, SUCCESSES_FOR_A_RETRY } from './limits.js';
 import { type Runtime, sleep } from './runtime.js';
 
 /** How a call is tried again. All are optional; see each for its default. */
@@ -27,25 +27,25 @@ export type Repeatable = 'always' | 'undone';
  * @internal
  */
 export class Budget {
+  /** Counted in successes: tenths of a retry are not what ten of them sum up to. */
   #left: number;
+  readonly #most: number;
 
-  constructor(
-    readonly most: number,
-    readonly refund: number,
-  ) {
-    this.#left = most;
+  constructor(retries: number) {
+    this.#most = retries * SUCCESSES_FOR_A_RETRY;
+    this.#left = this.#most;
   }
 
   take(): boolean {
-    if (this.#left < 1) {
+    if (this.#left < SUCCESSES_FOR_A_RETRY) {
       return false;
     }
-    this.#left -= 1;
+    this.#left -= SUCCESSES_FOR_A_RETRY;
     return true;
   }
 
   succeeded(): void {
-    this.#left = Math.min(this.most, this.#left + this.refund);
+    this.#left = Math.min(this.#most, this.#left + 1);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Batcher } from './batcher.js';
 import { type Context, contextOf, headerValue, type Said } from './context.js';
 import type { Engine, Limits } from './engine.js';
-import { LunaSecError } from './errors.js';
+import { type LunaSecError, Unavailable } from './errors.js';
 import { ATTEMPTS, DEADLINE_MS, DISPLAY_DEADLINE_MS } from './limits.js';
 import type { ListOperation, Outcome, Route, Unit } from './operation.js';
 import {
@@ -158,7 +158,8 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     try {
       outcomes = await this.apart(DETOKENIZE, units, options, true, undefined, policy);
     } catch (error) {
-      outcomes = units.map(() => ({ error: standing(policy, error) }));
+      const stood = standing(policy, error);
+      outcomes = units.map(() => ({ error: stood }));
     }
     const revealed = outcomes.map((outcome, index) => revealOr(policy, outcome, tokens[index] ?? ''));
     return (await Promise.all(revealed)) as (Revealed<C> | Failed)[];
@@ -269,8 +270,8 @@ function valueOrFailed<T>(outcome: Outcome<T>, token: TokenLike): T | Failed {
 }
 
 /** The error of a whole batch, where the policy stands in for each of its items. */
-function standing(policy: OnUnavailable, error: unknown): LunaSecError {
-  if (!stands(policy) || !(error instanceof LunaSecError)) {
+function standing(policy: OnUnavailable, error: unknown): Unavailable {
+  if (!stands(policy) || !(error instanceof Unavailable)) {
     throw error;
   }
   return error;

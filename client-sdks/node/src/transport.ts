@@ -20,6 +20,16 @@ export interface Answer {
 
 /** What no connection was made for: nothing was sent. */
 const NOBODY: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED', 'EAGAIN', 'UND_ERR_CONNECT_TIMEOUT']);
+/** What happened to a connection that there was. */
+const BROKEN: ReadonlySet<string> = new Set([
+  'UND_ERR_SOCKET',
+  'ECONNRESET',
+  'EPIPE',
+  'ECONNABORTED',
+  'ENOTCONN',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+]);
+const CLOSED: ReadonlySet<string> = new Set(['UND_ERR_DESTROYED', 'UND_ERR_CLOSED']);
 /** What no waiting helps against. */
 const HOPELESS: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'ENOTSOCK', 'EPROTOTYPE', 'ENAMETOOLONG', 'EINVAL']);
 
@@ -54,7 +64,9 @@ export class Transport {
         reject(signal.reason as Error);
         return;
       }
-      const exchange = new Exchange(signal, resolve, (error) => reject(this.#translated(error, exchange.sent)));
+      const exchange = new Exchange(signal, resolve, (error) => {
+        reject(error === signal.reason ? error : this.#translated(error, exchange.sent));
+      });
       this.#pool.dispatch(
         {
           origin: 'http://localhost',
@@ -82,33 +94,22 @@ export class Transport {
       const why = `the socket ${this.#socket} cannot be used (${code}): check its path, mode and group`;
       return new SidecarUnreachable(why, { cause: error, retryable: false });
     }
-    if (code.startsWith('HPE_')) {
-      return new ProtocolError('the answer is not HTTP: does something else listen at the socket?');
+    if (CLOSED.has(code)) {
+      return new SidecarUnreachable('this client was closed', { retryable: false });
+    }
+    if (BROKEN.has(code)) {
+      return new SidecarUnreachable('the connection to the sidecar broke', { cause: error, sent });
     }
     if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') {
       return new ProtocolError('the answer is larger than the contract allows');
     }
-    if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') {
-      return new SidecarUnreachable('this client was closed', { retryable: false });
+    if (error.name === 'HTTPParserError') {
+      // Its own words quote what came.
+      return new ProtocolError('the answer is not HTTP: does something else listen at the socket?');
     }
-    if (code === 'UND_ERR_INVALID_ARG' || error === undefined) {
-      return new ProtocolError('the request could not be sent', { cause: error });
-    }
-    if (CONNECTION.has(code)) {
-      return new SidecarUnreachable('the connection to the sidecar broke', { cause: error, sent });
-    }
-    return error;
+    return new ProtocolError('the request could not be made', { cause: error });
   }
 }
-
-const CONNECTION: ReadonlySet<string> = new Set([
-  'UND_ERR_SOCKET',
-  'ECONNRESET',
-  'EPIPE',
-  'ECONNABORTED',
-  'ENOTCONN',
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-]);
 
 /** One request's side of the pool. */
 class Exchange implements Dispatcher.DispatchHandler {
