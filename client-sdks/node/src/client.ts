@@ -1,5 +1,5 @@
 import { Batcher } from './batcher.js';
-import { Engine } from './engine.js';
+import { Engine, type Exchanges } from './engine.js';
 import {
   BATCH_ITEMS,
   CONNECTIONS,
@@ -15,7 +15,7 @@ import { STATUS } from './operations.js';
 import type { OnUnavailable } from './policy.js';
 import type { Status } from './results.js';
 import { Budget, Reachability, type RetryOptions } from './retry.js';
-import { SYSTEM } from './runtime.js';
+import { type Runtime, SYSTEM } from './runtime.js';
 import { LunaSecSession } from './session.js';
 import { type OpenTelemetry, OpenTelemetryOrNone } from './telemetry.js';
 import { type CallOptions, Tokenizer, type View } from './tokenizer.js';
@@ -56,6 +56,10 @@ export interface ClientOptions<P extends OnUnavailable = 'fail'> extends ViewOpt
   readonly telemetry?: OpenTelemetry | false;
   /** Items of the requests that calls of one turn share: 1,000, which is also the most. 1: each call is a request. */
   readonly batchItems?: number;
+  /** @internal For tests: another clock, other dice. */
+  readonly runtime?: Runtime;
+  /** @internal For tests: another way to the sidecar. */
+  readonly exchanges?: Exchanges;
 }
 
 /** What {@link LunaSec.forSession} may be told. */
@@ -160,8 +164,8 @@ function engineOf(options: ClientOptions<OnUnavailable>): Engine {
   const retry = options.retry ?? {};
   const socket = options.socket ?? process.env['LUNASEC_SOCKET'] ?? DEFAULT_SOCKET;
   return new Engine({
-    runtime: SYSTEM,
-    exchanges: new Transport(socket, options.connections ?? CONNECTIONS),
+    runtime: options.runtime ?? SYSTEM,
+    exchanges: options.exchanges ?? new Transport(socket, options.connections ?? CONNECTIONS),
     telemetry: new OpenTelemetryOrNone(options.telemetry),
     pauses: { first: retry.pauseMs ?? PAUSE_MS, most: retry.pauseMostMs ?? PAUSE_MOST_MS },
     budget: new Budget(retry.budget ?? RETRY_BUDGET),
