@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { InvalidRequest, NotFound, Overloaded, PayloadTooLarge, StorageUnavailable } from '../src/index.js';
-import { failed, revealed, scene, token, tokens, turn } from './fake.js';
+import { type Came, failed, revealed, scene, token, tokens, turn } from './fake.js';
 
 test('a call that is alone in its turn is sent as it is', async () => {
   const { client, sidecar } = scene();
@@ -79,7 +79,7 @@ test('who says something else of itself does not go along', async () => {
     client.detokenize(token(6), { onUnavailable: 'mask' }),
     client.forSession('alice').detokenize(token(7)),
   ];
-  const requests = [];
+  const requests: Came[] = [];
   for (let count = 0; count < 6; count += 1) {
     const came = await sidecar.next();
     requests.push(came);

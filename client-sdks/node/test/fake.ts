@@ -112,7 +112,7 @@ interface Timer {
 export class FakeRuntime implements Runtime {
   time = 1_000;
   dice = 1;
-  readonly pauses: number[] = [];
+  readonly #pauses: number[] = [];
   #keys = 0;
   readonly #timers = new Set<Timer>();
   readonly #events = new EventEmitter();
@@ -129,15 +129,21 @@ export class FakeRuntime implements Runtime {
   after = (ms: number, then: () => void): (() => void) => {
     const timer = { at: this.time + ms, then };
     this.#timers.add(timer);
-    this.pauses.push(ms);
+    this.#pauses.push(ms);
     this.#events.emit('timer');
     return () => this.#timers.delete(timer);
   };
 
-  /** Waits until something waits for that long. */
+  /** Waits until something waits for that long, that was not asked for before. */
   async waitedFor(ms: number): Promise<void> {
-    while (!this.pauses.includes(ms)) {
-      await once(this.#events, 'timer');
+    for (;;) {
+      const next = this.#pauses.shift();
+      if (next === ms) {
+        return;
+      }
+      if (next === undefined) {
+        await once(this.#events, 'timer');
+      }
     }
   }
 
