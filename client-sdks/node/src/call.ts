@@ -42,9 +42,12 @@ export class Call<T> {
     return this.#over;
   }
 
-  /** Is called if the caller leaves before there is a result. */
+  /** Is called if the caller leaves before there is a result, or has left already. */
   whenLeft(then: () => void): void {
     this.#left = then;
+    if (this.#over) {
+      then();
+    }
   }
 
   resolve(value: T): void {

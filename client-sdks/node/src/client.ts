@@ -1,4 +1,5 @@
 import { Batcher } from './batcher.js';
+import { headerValue } from './context.js';
 import { Engine, type Exchanges } from './engine.js';
 import {
   BATCH_ITEMS,
@@ -116,6 +117,8 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
    */
   forSession(session: string, options: SessionOptions = {}): LunaSecSession<P> {
     const { view } = this;
+    // Also where the type was not looked at: a session that is missing by mistake would be nobody's.
+    headerValue('session', session);
     const said = { ...view.said, session, jwt: options.jwt ?? view.said.jwt };
     return new LunaSecSession<P>({ ...view, said }, session);
   }

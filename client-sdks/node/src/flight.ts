@@ -51,6 +51,7 @@ export class Flight<T> {
   #seats: Seat<T>[];
   readonly #stop = new AbortController();
   readonly #retries: Retries;
+  readonly #known: [Entry<T>, Outcome<T>[]][] = [];
 
   constructor(engine: Engine, common: Common<T>, entries: readonly Entry<T>[]) {
     this.#engine = engine;
@@ -68,6 +69,7 @@ export class Flight<T> {
     try {
       await this.#attempts(span);
       span.end(undefined);
+      this.#tell();
     } catch (error) {
       span.end(error);
       this.#failed(error);
@@ -140,12 +142,20 @@ export class Flight<T> {
       } else if (this.#isCrowded(outcomes)) {
         crowded.push(entry);
       } else {
-        entry.call.resolve(outcomes);
+        this.#known.push([entry, outcomes]);
       }
     }
     this.#makeRoom(crowded);
     if (trouble !== undefined) {
+      this.#tell();
       throw trouble;
+    }
+  }
+
+  /** At the end, after the span's. */
+  #tell(): void {
+    for (const [entry, outcomes] of this.#known.splice(0)) {
+      entry.call.resolve(outcomes);
     }
   }
 

@@ -19,7 +19,14 @@ export interface Answer {
 }
 
 /** What no connection was made for: nothing was sent. */
-const NOBODY: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED', 'EAGAIN', 'UND_ERR_CONNECT_TIMEOUT']);
+const NOBODY: ReadonlySet<string> = new Set([
+  'ENOENT',
+  'ECONNREFUSED',
+  'EAGAIN',
+  'EMFILE',
+  'ENFILE',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
 /** What happened to a connection that there was. */
 const BROKEN: ReadonlySet<string> = new Set([
   'UND_ERR_SOCKET',
@@ -30,9 +37,6 @@ const BROKEN: ReadonlySet<string> = new Set([
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
 ]);
 const CLOSED: ReadonlySet<string> = new Set(['UND_ERR_DESTROYED', 'UND_ERR_CLOSED']);
-/** What no waiting helps against. */
-const HOPELESS: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'ENOTSOCK', 'EPROTOTYPE', 'ENAMETOOLONG', 'EINVAL']);
-
 /**
  * HTTP/1.1 over the Unix socket, on a few connections that are kept alive. It tries nothing twice.
  *
@@ -85,20 +89,21 @@ export class Transport {
   }
 
   #translated(error: Error, sent: boolean): Error {
-    const code = (error as NodeJS.ErrnoException).code ?? '';
+    const { code = '', syscall } = error as NodeJS.ErrnoException;
     if (NOBODY.has(code)) {
       const why = `no sidecar answers at ${this.#socket} (${code}): start one, or set LUNASEC_SOCKET`;
       return new SidecarUnreachable(why, { cause: error });
-    }
-    if (HOPELESS.has(code)) {
-      const why = `the socket ${this.#socket} cannot be used (${code}): check its path, mode and group`;
-      return new SidecarUnreachable(why, { cause: error, retryable: false });
     }
     if (CLOSED.has(code)) {
       return new SidecarUnreachable('this client was closed', { retryable: false });
     }
     if (BROKEN.has(code)) {
       return new SidecarUnreachable('the connection to the sidecar broke', { cause: error, sent });
+    }
+    if (syscall === 'connect') {
+      // No waiting helps against it.
+      const why = `the socket ${this.#socket} cannot be used (${code}): check its path, mode and group`;
+      return new SidecarUnreachable(why, { cause: error, retryable: false });
     }
     if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') {
       return new ProtocolError('the answer is larger than the contract allows');
