@@ -4,13 +4,14 @@ import { type LunaSecError, Overloaded } from './errors.js';
 import type { Route } from './operation.js';
 import { type Budget, type Pauses, persist, type Reachability, type Repeatable, Retries } from './retry.js';
 import type { Runtime } from './runtime.js';
+import { Stop } from './stop.js';
 import type { Span, Telemetry } from './telemetry.js';
 import type { Answer, Wanted } from './transport.js';
 import { read } from './wire.js';
 
 /** @internal */
 export interface Exchanges {
-  exchange(wanted: Wanted, signal: AbortSignal): Promise<Answer>;
+  exchange(wanted: Wanted, stop: Stop): Promise<Answer>;
   close(): Promise<void>;
 }
 
@@ -73,9 +74,9 @@ export class Engine {
   }
 
   /** One attempt. */
-  async attempt<T>(route: Route<T>, headers: Wanted['headers'], signal: AbortSignal): Promise<T> {
+  async attempt<T>(route: Route<T>, headers: Wanted['headers'], stop: Stop): Promise<T> {
     const wanted = { method: route.method, path: route.path, headers, body: route.body };
-    return route.read(read(await this.#options.exchanges.exchange(wanted, signal)));
+    return route.read(read(await this.#options.exchanges.exchange(wanted, stop)));
   }
 
   /** The headers of all attempts of a request. */
@@ -96,19 +97,19 @@ export class Engine {
   send<T>(route: Route<T>, context: Context, limits: Limits): Promise<T> {
     const call = this.call<T>(limits);
     const span = this.telemetry.start(route.operation, 1, [this.telemetry.here()]);
-    const stop = new AbortController();
-    call.whenLeft(() => stop.abort(new Error('the caller left')));
+    const stop = new Stop();
+    call.whenLeft(() => stop.stop(new Error('the caller left')));
     const headers = this.headers(route, context, undefined, span);
     const journey = {
       retries: this.retries(limits.attempts, route.repeatable),
-      signal: stop.signal,
+      stop,
       until: () => call.until,
       again: (error: LunaSecError) => {
         call.trouble = error;
         span.retried();
       },
     };
-    persist(journey, () => this.attempt(route, headers, stop.signal)).then(
+    persist(journey, () => this.attempt(route, headers, stop)).then(
       (value) => {
         span.end(undefined);
         call.resolve(value);

@@ -4,6 +4,7 @@ import type { Engine } from './engine.js';
 import { InvalidRequest, type LunaSecError, PayloadTooLarge } from './errors.js';
 import { aloneRoute, batchRoute, foundNoRoom, type ListOperation, type Outcome, type Unit } from './operation.js';
 import { persist, type Retries } from './retry.js';
+import { Stop } from './stop.js';
 import type { Span } from './telemetry.js';
 import type { Wanted } from './transport.js';
 
@@ -49,7 +50,7 @@ export class Flight<T> {
   readonly #common: Common<T>;
   #entries: readonly Entry<T>[];
   #seats: Seat<T>[];
-  readonly #stop = new AbortController();
+  readonly #stop = new Stop();
   readonly #retries: Retries;
   readonly #known: [Entry<T>, Outcome<T>[]][] = [];
 
@@ -78,7 +79,7 @@ export class Flight<T> {
 
   #left(): void {
     if (this.#entries.every(({ call }) => call.over)) {
-      this.#stop.abort(new Error('all callers left'));
+      this.#stop.stop(new Error('all callers left'));
     }
   }
 
@@ -87,7 +88,7 @@ export class Flight<T> {
     let headers: Wanted['headers'] | undefined;
     const journey = {
       retries: this.#retries,
-      signal: this.#stop.signal,
+      stop: this.#stop,
       until: () => Math.max(...this.#entries.map(({ call }) => (call.over ? 0 : call.until))),
       again: (error: LunaSecError) => this.#again(error, span),
     };
@@ -95,7 +96,7 @@ export class Flight<T> {
       const seats = this.#toSend();
       const route = this.#route(seats);
       headers ??= this.#engine.headers(route, context, idempotencyKey, span);
-      this.#take(seats, await this.#engine.attempt(route, headers, this.#stop.signal));
+      this.#take(seats, await this.#engine.attempt(route, headers, this.#stop));
       this.#settle();
     });
   }

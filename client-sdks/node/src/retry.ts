@@ -1,6 +1,7 @@
 import { LunaSecError, Overloaded, RateLimited, SidecarUnreachable } from './errors.js';
 import { CONNECTION_ATTEMPTS, SUCCESSES_FOR_A_RETRY } from './limits.js';
 import { type Runtime, sleep } from './runtime.js';
+import type { Stop } from './stop.js';
 
 /** How a call is tried again. All are optional; see each for its default. */
 export interface RetryOptions {
@@ -166,7 +167,7 @@ export class Retries {
  */
 export interface Journey {
   readonly retries: Retries;
-  readonly signal: AbortSignal;
+  readonly stop: Stop;
   /** When the last who waits is gone. */
   until(): number;
   /** It did not work, and will be tried again. */
@@ -179,19 +180,19 @@ export interface Journey {
  * @internal
  */
 export async function persist<T>(journey: Journey, attempt: () => Promise<T>): Promise<T> {
-  const { retries, signal } = journey;
+  const { retries, stop } = journey;
   for (;;) {
     try {
       const result = await attempt();
       retries.succeeded();
       return result;
     } catch (error) {
-      const pause = signal.aborted ? undefined : retries.after(error);
+      const pause = stop.reason !== undefined ? undefined : retries.after(error);
       if (pause === undefined || retries.runtime.now() + pause >= journey.until()) {
         throw error;
       }
       journey.again(error as LunaSecError);
-      await sleep(retries.runtime, pause, signal);
+      await sleep(retries.runtime, pause, stop);
     }
   }
 }

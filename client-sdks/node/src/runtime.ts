@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
+import type { Stop } from './stop.js';
+
 /**
  * Time, randomness and turns of the event loop: the only ambient access, so that tests bring their own.
  *
@@ -31,24 +33,19 @@ export const SYSTEM: Runtime = {
 };
 
 /**
- * Resolves after that time; rejects as soon as the signal says so.
+ * Resolves after that time; rejects as soon as it is told to stop.
  *
  * @internal
  */
-export function sleep(runtime: Runtime, ms: number, signal: AbortSignal): Promise<void> {
+export function sleep(runtime: Runtime, ms: number, stop: Stop): Promise<void> {
   return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      cancel();
-      reject(signal.reason as Error);
-    };
     const cancel = runtime.after(ms, () => {
-      signal.removeEventListener('abort', stop);
+      stop.listen(undefined);
       resolve();
     });
-    if (signal.aborted) {
-      stop();
-    } else {
-      signal.addEventListener('abort', stop, { once: true });
-    }
+    stop.listen(() => {
+      cancel();
+      reject(stop.reason);
+    });
   });
 }

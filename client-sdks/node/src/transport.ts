@@ -2,6 +2,7 @@ import { type Dispatcher, Pool } from 'undici';
 
 import { ProtocolError, SidecarUnreachable } from './errors.js';
 import { ANSWER_BYTES, CONNECT_MS, KEEP_ALIVE_MS } from './limits.js';
+import type { Stop } from './stop.js';
 
 /** @internal */
 export interface Wanted {
@@ -61,15 +62,15 @@ export class Transport {
     });
   }
 
-  /** One exchange. Rejects with the signal's reason, {@link SidecarUnreachable} or {@link ProtocolError}. */
-  exchange(wanted: Wanted, signal: AbortSignal): Promise<Answer> {
+  /** One exchange. Rejects with why it was told to stop, {@link SidecarUnreachable} or {@link ProtocolError}. */
+  exchange(wanted: Wanted, stop: Stop): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) {
-        reject(signal.reason as Error);
+      if (stop.reason !== undefined) {
+        reject(stop.reason);
         return;
       }
-      const exchange = new Exchange(signal, resolve, (error) => {
-        reject(error === signal.reason ? error : this.#translated(error, exchange.sent));
+      const exchange = new Exchange(stop, resolve, (error) => {
+        reject(error === stop.reason ? error : this.#translated(error, exchange.sent));
       });
       this.#pool.dispatch(
         {
@@ -119,40 +120,39 @@ export class Transport {
 /** One request's side of the pool. */
 class Exchange implements Dispatcher.DispatchHandler {
   sent = false;
-  readonly #signal: AbortSignal;
+  readonly #stop: Stop;
   readonly #resolve: (answer: Answer) => void;
   readonly #reject: (error: Error) => void;
   readonly #chunks: Buffer[] = [];
   #status = 0;
   #headers: Answer['headers'] = {};
   #controller: Dispatcher.DispatchController | undefined;
-  readonly #stop = (): void => this.#abort();
 
-  constructor(signal: AbortSignal, resolve: (answer: Answer) => void, reject: (error: Error) => void) {
-    this.#signal = signal;
+  constructor(stop: Stop, resolve: (answer: Answer) => void, reject: (error: Error) => void) {
+    this.#stop = stop;
     this.#resolve = resolve;
     this.#reject = reject;
-    signal.addEventListener('abort', this.#stop, { once: true });
+    stop.listen(() => this.#stopped());
   }
 
-  #abort(): void {
-    const reason = this.#signal.reason as Error;
+  #stopped(): void {
+    const reason = this.#stop.reason as Error;
     // One that waits for a connection has no controller yet: it is stopped when its turn comes.
     this.#controller?.abort(reason);
     this.#reject(reason);
   }
 
   #end(): void {
-    this.#signal.removeEventListener('abort', this.#stop);
+    this.#stop.listen(undefined);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#signal.aborted) {
-      controller.abort(this.#signal.reason as Error);
-      return;
+    if (this.#stop.reason === undefined) {
+      this.sent = true;
+    } else {
+      controller.abort(this.#stop.reason);
     }
-    this.sent = true;
   }
 
   onResponseStart(

@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events';
 import { LunaSec } from '../src/client.js';
 import type { ClientOptions, OnUnavailable } from '../src/index.js';
 import type { Runtime } from '../src/runtime.js';
+import type { Stop } from '../src/stop.js';
 import type { Answer, Wanted } from '../src/transport.js';
 
 type Body = Record<string, unknown>;
@@ -20,7 +21,7 @@ export class Came {
 
   constructor(
     wanted: Wanted,
-    readonly signal: AbortSignal,
+    readonly stop: Stop,
     resolve: (answer: Answer) => void,
     reject: (error: Error) => void,
   ) {
@@ -81,10 +82,10 @@ export class FakeSidecar {
   readonly #events = new EventEmitter();
   #taken = 0;
 
-  exchange(wanted: Wanted, signal: AbortSignal): Promise<Answer> {
+  exchange(wanted: Wanted, stop: Stop): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-      this.came.push(new Came(wanted, signal, resolve, reject));
+      stop.listen(() => reject(stop.reason));
+      this.came.push(new Came(wanted, stop, resolve, reject));
       this.#events.emit('came');
     });
   }
