@@ -1,6 +1,6 @@
 import type { Engine, Limits } from './engine.js';
 import { type Common, type Entry, Flight } from './flight.js';
-import { BATCH_ITEMS, TOKEN_LENGTH } from './limits.js';
+import { BATCH_ITEMS } from './limits.js';
 import type { ListOperation, Outcome, Unit } from './operation.js';
 
 /** Calls of this turn that go together, whatever they are of. */
@@ -32,7 +32,7 @@ export class Batcher {
     units: readonly Unit[],
     limits: Limits,
   ): Promise<readonly Outcome<T>[]> {
-    if (!this.#fits(units)) {
+    if (units.length > this.#items) {
       return this.alone({ ...common, asBatch: false, idempotencyKey: undefined }, units, limits);
     }
     const call = this.#engine.call<readonly Outcome<T>[]>(limits);
@@ -47,11 +47,6 @@ export class Batcher {
     const call = this.#engine.call<readonly Outcome<T>[]>(limits);
     this.#fly(common as Common<unknown>, [{ units, call } as Entry<unknown>], [this.#engine.telemetry.here()]);
     return call.promise;
-  }
-
-  /** What no batch could take, or what could make a batch too large, goes alone: it must not fail others. */
-  #fits(units: readonly Unit[]): boolean {
-    return units.length <= this.#items && units.every(({ token }) => (token?.length ?? 0) <= TOKEN_LENGTH);
   }
 
   #group(common: Common<unknown>): Group {

@@ -8,12 +8,8 @@ export const BATCH_BYTES = 16 * 1024 * 1024;
 export const TOKEN_LIST_BYTES = 1024 * 1024;
 /** Bytes of one answer that are read: a batch's, and its head. */
 export const ANSWER_BYTES = BATCH_BYTES + 64 * 1024;
-/** A token's length is 44; what is longer than this is not put beside the tokens of others. */
-export const TOKEN_LENGTH = 64;
 /** Bytes of all that a request says beside its body; the sidecar takes heads of 16 KiB. */
 export const HEAD_BYTES = 14 * 1024;
-/** Levels of arrays and objects inside metadata, by the contract. */
-export const METADATA_DEPTH = 32;
 
 /** For a call that fails where nobody answers: a little more than the sidecar gives itself. */
 export const DEADLINE_MS = 15_000;
