@@ -1,5 +1,6 @@
 import { DeadlineExceeded, type LunaSecError } from './errors.js';
 import type { Runtime } from './runtime.js';
+import { onAbort } from './signals.js';
 
 /**
  * A promise to one caller: it ends with its result, its deadline or its caller's signal, whichever is first.
@@ -16,8 +17,7 @@ export class Call<T> {
   #reject!: (error: unknown) => void;
   #over = false;
   readonly #cancel: () => void;
-  readonly #signal: AbortSignal | undefined;
-  readonly #aborted = (): void => this.#leave(this.#signal?.reason);
+  #forget: (() => void) | undefined;
   #left: (() => void) | undefined;
   readonly #ended: () => void;
 
@@ -28,12 +28,11 @@ export class Call<T> {
     });
     this.until = runtime.now() + deadlineMs;
     this.#ended = ended;
-    this.#signal = signal;
     this.#cancel = runtime.after(deadlineMs, () => this.#late(deadlineMs));
     if (signal?.aborted) {
-      this.#aborted();
-    } else {
-      signal?.addEventListener('abort', this.#aborted, { once: true });
+      this.#leave(signal.reason);
+    } else if (signal !== undefined) {
+      this.#forget = onAbort(signal, () => this.#leave(signal.reason));
     }
   }
 
@@ -80,7 +79,7 @@ export class Call<T> {
     }
     this.#over = true;
     this.#cancel();
-    this.#signal?.removeEventListener('abort', this.#aborted);
+    this.#forget?.();
     this.#ended();
     return true;
   }

@@ -25,48 +25,48 @@ import { Transport } from './transport.js';
 /** What a view of a client can have otherwise. */
 export interface ViewOptions<P extends OnUnavailable> {
   /** Instead of the caller's default. */
-  readonly namespace?: string;
+  readonly namespace?: string | undefined;
   /** What values are for, for the audit record; the policy may ask for it. */
-  readonly purpose?: string;
+  readonly purpose?: string | undefined;
   /** What reads resolve to when nobody can answer: `fail` unless given. */
   readonly onUnavailable?: P;
   /** For each whole call: 15,000, and 2,000 where a policy stands in for an answer. */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
 }
 
 /** How a client is made. All of it has a default. */
 export interface ClientOptions<P extends OnUnavailable = 'fail'> extends ViewOptions<P> {
   /** The socket: `LUNASEC_SOCKET`, else `/run/lunasec/lunasec.sock`. */
-  readonly socket?: string;
+  readonly socket?: string | undefined;
   /** Speaks for whom this JWT proves; see also {@link LunaSec.forSession}. */
-  readonly jwt?: string;
+  readonly jwt?: string | undefined;
   /** How calls are tried again. */
-  readonly retry?: RetryOptions;
+  readonly retry?: RetryOptions | undefined;
   /** How long the first calls wait for the socket to be there, within their deadlines: 10,000. */
-  readonly startDeadlineMs?: number;
+  readonly startDeadlineMs?: number | undefined;
   /** How long calls wait for the socket to come back, within their deadlines: 2,000. */
-  readonly restartGraceMs?: number;
+  readonly restartGraceMs?: number | undefined;
   /** Connections to the socket: 16. */
-  readonly connections?: number;
+  readonly connections?: number | undefined;
   /** Calls under way in this process; more are refused as `overloaded`: 10,000. */
-  readonly pendingCalls?: number;
+  readonly pendingCalls?: number | undefined;
   /**
    * Where spans and `traceparent` come from: the module `@opentelemetry/api`. Unless given, it is found by itself where
    * it is installed; `false`: nothing is traced.
    */
-  readonly telemetry?: OpenTelemetry | false;
+  readonly telemetry?: OpenTelemetry | false | undefined;
   /** Items of the requests that calls of one turn share: 1,000, which is also the most. 1: each call is a request. */
-  readonly batchItems?: number;
+  readonly batchItems?: number | undefined;
   /** @internal For tests: another clock, other dice. */
-  readonly runtime?: Runtime;
+  readonly runtime?: Runtime | undefined;
   /** @internal For tests: another way to the sidecar. */
-  readonly exchanges?: Exchanges;
+  readonly exchanges?: Exchanges | undefined;
 }
 
 /** What {@link LunaSec.forSession} may be told. */
 export interface SessionOptions {
   /** The user's JWT, which proves the session where the sidecar has issuers. */
-  readonly jwt?: string;
+  readonly jwt?: string | undefined;
 }
 
 /**

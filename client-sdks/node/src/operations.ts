@@ -25,11 +25,11 @@ export interface TokenizeItem {
   /** Text, bytes, or a {@link Plaintext}. */
   readonly value: PlaintextLike;
   /** `base64`: the value is bytes, and is given as their base64 text. */
-  readonly encoding?: 'base64';
+  readonly encoding?: 'base64' | undefined;
   /** A JSON object of at most 16 KiB, kept in the clear beside the value, encrypted at rest. */
-  readonly metadata?: JsonObject;
+  readonly metadata?: JsonObject | undefined;
   /** For how long, such as `720h` or `15m`; for ever unless given. */
-  readonly expiresIn?: string;
+  readonly expiresIn?: string | undefined;
 }
 
 /** @internal */

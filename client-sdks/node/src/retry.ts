@@ -6,13 +6,13 @@ import type { Stop } from './stop.js';
 /** How a call is tried again. All are optional; see each for its default. */
 export interface RetryOptions {
   /** Attempts of a call, the first included: 3; where a policy stands in for an answer, 1. */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
   /** The longest pause before the second attempt, in milliseconds: 50. Each next one may be twice as long. */
-  readonly pauseMs?: number;
+  readonly pauseMs?: number | undefined;
   /** The longest pause of all, in milliseconds: 1,000. The sidecar's own `retry_after_ms` comes on top. */
-  readonly pauseMostMs?: number;
+  readonly pauseMostMs?: number | undefined;
   /** Retries that may have been saved up, for all calls of a client together: 100. Ten successes save up one more. */
-  readonly budget?: number;
+  readonly budget?: number | undefined;
 }
 
 /**

@@ -7,15 +7,15 @@ import { type CallOptions, Tokenizer, type View } from './tokenizer.js';
 /** What a grant may say of itself. */
 export interface GrantOptions extends CallOptions {
   /** For how long, such as `15m`, which is the default; the operator sets the most. */
-  readonly expiresIn?: string;
+  readonly expiresIn?: string | undefined;
   /** What is allowed: `detokenize` and `metadata` unless given. */
-  readonly actions?: readonly Action[];
+  readonly actions?: readonly Action[] | undefined;
 }
 
 /** What a verify may say of itself. */
 export interface VerifyOptions extends CallOptions {
   /** What for; `detokenize` unless given. */
-  readonly action?: Action;
+  readonly action?: Action | undefined;
 }
 
 /**

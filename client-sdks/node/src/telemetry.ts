@@ -64,7 +64,15 @@ export class OpenTelemetryOrNone implements Telemetry {
 
   start(operation: OperationName, items: number, from: readonly unknown[]): Span {
     const [api, tracer] = [this.#api, this.#tracer];
-    return api === undefined || tracer === undefined ? NOTHING : started(api, tracer, operation, items, from);
+    if (api === undefined || tracer === undefined) {
+      return NOTHING;
+    }
+    try {
+      return started(api, tracer, operation, items, from);
+    } catch {
+      // Whoever traces may fail: the call must not.
+      return NOTHING;
+    }
   }
 }
 
@@ -113,7 +121,11 @@ class Traced implements Span {
   ) {}
 
   propagate(headers: Record<string, string>): void {
-    this.api.propagation.inject(this.context, headers);
+    try {
+      this.api.propagation.inject(this.context, headers);
+    } catch {
+      // It goes on without.
+    }
   }
 
   retried(): void {

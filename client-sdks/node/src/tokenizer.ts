@@ -31,13 +31,13 @@ import type {
 /** What any call may say of itself. */
 export interface CallOptions {
   /** Gives the call up: it rejects with the signal's reason. Others that share its request are not touched. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** For the whole call, its retries included: 15,000, and 2,000 where a policy stands in for an answer. */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
   /** Instead of the client's: another namespace. */
-  readonly namespace?: string;
+  readonly namespace?: string | undefined;
   /** Instead of the client's: what it is for, for the audit record. */
-  readonly purpose?: string;
+  readonly purpose?: string | undefined;
 }
 
 /** What a call that reveals values may say of itself. */
@@ -53,19 +53,19 @@ export interface TokenizeOptions extends CallOptions, Omit<TokenizeItem, 'value'
    * token, also from another process beside the same sidecar. Unless given, the client makes one for each call, so that
    * its own retries give one token.
    */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 /** What a batch of tokenizes may say of itself. */
 export interface TokenizeBatchOptions extends CallOptions {
   /** As for a single one; the values and their order belong to it. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 /** What a metadata/set may say of itself. */
 export interface MetadataSetOptions extends CallOptions {
   /** Only if this is still the version; {@link Conflict} otherwise. Not tried again where it may have been done. */
-  readonly ifVersion?: number;
+  readonly ifVersion?: number | undefined;
 }
 
 /**

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 
 import { InvalidRequest, NotFound, Overloaded, PayloadTooLarge, StorageUnavailable } from '../src/index.js';
@@ -171,6 +172,18 @@ test('when all have left, the request is given up', async () => {
   assert.ok(came.stop.reason);
 });
 
+test('many calls that share a signal are one listener of it, and all leave', async () => {
+  const { client, sidecar } = scene();
+  const leave = new AbortController();
+  const calls = tokens(100).map((each) => client.detokenize(each, { signal: leave.signal }));
+  const settled = Promise.allSettled(calls);
+  const came = await sidecar.next();
+  assert.equal(getEventListeners(leave.signal, 'abort').length, 1);
+  leave.abort(new Error('enough'));
+  assert.ok((await settled).every(({ status }) => status === 'rejected'));
+  assert.ok(came.stop.reason);
+});
+
 test('who leaves before the end of the turn is not sent', async () => {
   const { client, sidecar } = scene();
   const leave = new AbortController();
@@ -298,4 +311,5 @@ test('nothing is left behind: no timer, no listener, no call under way', async (
   }
   await turn();
   assert.equal(runtime.waiting, 0);
+  assert.ok(getEventListeners(signal, 'abort').length <= 1);
 });

@@ -41,7 +41,8 @@ test('with `fail`, the compiler gives the value at once; with another policy it 
     item?.value;
     // @ts-expect-error no policy stands in for a write
     await client.tokenize('v', { onUnavailable: 'mask' });
-    return [plain, text, strict, seven, awaited, never];
+    const own: Value = await client.detokenize(token(1), { signal: undefined });
+    return [own, plain, text, strict, seven, awaited, never];
   }
   assert.equal(typeof types, 'function');
 });

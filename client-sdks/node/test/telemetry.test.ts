@@ -130,3 +130,18 @@ test('nothing is traced where the application says so', async () => {
   await result;
   assert.deepEqual([ours().length, came.headers['traceparent']], [0, undefined]);
 });
+
+test('a tracer that fails fails no call', async () => {
+  const broken = (): never => {
+    throw new Error('the tracer');
+  };
+  for (const part of [
+    { trace: { ...api.trace, getTracer: () => ({ startSpan: broken }) } },
+    { propagation: { inject: broken } },
+  ]) {
+    const { client, sidecar } = scene({ telemetry: { ...api, ...part } as unknown as typeof api });
+    const call = client.detokenize(token(1));
+    (await sidecar.next()).reveal();
+    assert.equal((await call).kind, 'value');
+  }
+});
