@@ -17,7 +17,7 @@ export class Call<T> {
   #reject!: (error: unknown) => void;
   #over = false;
   readonly #cancel: () => void;
-  #forget: (() => void) | undefined;
+  readonly #forget: (() => void) | undefined;
   #left: (() => void) | undefined;
   readonly #ended: () => void;
 
