@@ -162,6 +162,9 @@ export class Flight<T> {
 
   /** Who found no room goes again, with fewer. */
   #makeRoom(crowded: readonly Entry<T>[]): void {
+    if (crowded.length === 0) {
+      return;
+    }
     const alone = crowded.length === this.#entries.length;
     this.#entries = this.#entries.filter((entry) => !crowded.includes(entry));
     this.#seats = this.#seats.filter(({ entry }) => !crowded.includes(entry));
@@ -208,12 +211,10 @@ export class Flight<T> {
   }
 
   #anew(entries: readonly Entry<T>[]): void {
-    if (entries.length > 0) {
-      const { operation } = this.#common;
-      const units = entries.reduce((sum, entry) => sum + entry.units.length, 0);
-      const span = this.#engine.telemetry.start(operation.operation, units, []);
-      void new Flight(this.#engine, this.#common, entries).run(span);
-    }
+    const { operation } = this.#common;
+    const units = entries.reduce((sum, entry) => sum + entry.units.length, 0);
+    const span = this.#engine.telemetry.start(operation.operation, units, []);
+    void new Flight(this.#engine, this.#common, entries).run(span);
   }
 }
 

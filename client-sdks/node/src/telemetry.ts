@@ -3,8 +3,14 @@ import type * as Otel from '@opentelemetry/api';
 import { LunaSecError } from './errors.js';
 import type { OperationName } from './operation.js';
 
-/** What the package `@opentelemetry/api` exports. */
-export type OpenTelemetry = typeof Otel;
+/** What the package `@opentelemetry/api` exports; named by what is used of it, so that nobody needs it for its types. */
+export interface OpenTelemetry {
+  readonly trace: object;
+  readonly context: object;
+  readonly propagation: object;
+}
+
+type Api = typeof Otel;
 
 /** @internal */
 export interface Span {
@@ -33,14 +39,14 @@ const NOTHING: Span = { propagate: () => undefined, retried: () => undefined, en
  */
 export class OpenTelemetryOrNone implements Telemetry {
   loading: Promise<void> | undefined;
-  #api: OpenTelemetry | undefined;
+  #api: Api | undefined;
   #tracer: Otel.Tracer | undefined;
 
   constructor(api: OpenTelemetry | false | undefined) {
     if (api === undefined) {
       this.loading = this.#load();
     } else if (api !== false) {
-      this.#use(api);
+      this.#use(api as Api);
     }
   }
 
@@ -53,7 +59,7 @@ export class OpenTelemetryOrNone implements Telemetry {
     this.loading = undefined;
   }
 
-  #use(api: OpenTelemetry): void {
+  #use(api: Api): void {
     this.#api = api;
     this.#tracer = api.trace.getTracer('@lunasec/node');
   }
@@ -77,7 +83,7 @@ export class OpenTelemetryOrNone implements Telemetry {
 }
 
 function started(
-  api: OpenTelemetry,
+  api: Api,
   tracer: Otel.Tracer,
   operation: OperationName,
   items: number,
@@ -98,7 +104,7 @@ function started(
 }
 
 /** Those who share the request, each of their spans once. */
-function linksTo(api: OpenTelemetry, parent: Otel.Context, others: readonly Otel.Context[]): Otel.Link[] {
+function linksTo(api: Api, parent: Otel.Context, others: readonly Otel.Context[]): Otel.Link[] {
   const seen = new Set([api.trace.getSpanContext(parent)?.spanId]);
   const links: Otel.Link[] = [];
   for (const other of others) {
@@ -115,7 +121,7 @@ class Traced implements Span {
   #retries = 0;
 
   constructor(
-    readonly api: OpenTelemetry,
+    readonly api: Api,
     readonly span: Otel.Span,
     readonly context: Otel.Context,
   ) {}

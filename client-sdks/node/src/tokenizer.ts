@@ -95,6 +95,14 @@ export abstract class Tokenizer<P extends OnUnavailable> {
   }
 
   /**
+   * What its reads resolve to when nobody can answer. It also tells types apart: who asks for a client that fails is not
+   * given one that masks; `LunaSec<OnUnavailable>` is any.
+   */
+  get onUnavailable(): P {
+    return this.view.onUnavailable as P;
+  }
+
+  /**
    * Tokenizes one value. Calls of the same turn of the event loop share one request.
    *
    * ```ts

@@ -29,6 +29,11 @@ test('the types that are published hold nothing internal', () => {
   for (const kind of ['esm', 'cjs']) {
     const files = readdirSync(new URL(`dist/${kind}/`, root));
     assert.ok(files.includes('index.d.ts') && files.includes('index.js'), kind);
+    const all = files
+      .filter((name) => name.endsWith('.d.ts'))
+      .map((name) => readFileSync(new URL(`dist/${kind}/${name}`, root)));
+    // An optional peer: who lacks it must be able to compile.
+    assert.doesNotMatch(Buffer.concat(all).toString(), /from '@opentelemetry/);
   }
 });
 
