@@ -12,6 +12,8 @@ from .scripted import Scripted
 
 # For what takes time to come about.
 EVENTUALLY_SECONDS = 10
+# Calls at once, where a case is about a time instead of a moment.
+CALLERS = 8
 # A value that is also what an error may say.
 ORDINARY = {"not base64"}
 
@@ -61,7 +63,9 @@ class Replay:
             threading.Timer(later / 1000, self.server.listen).start()
 
     def step(self, step):
-        if "sidecar" in step:
+        if "during" in step:
+            self.during(step)
+        elif "sidecar" in step:
             getattr(self.sidecar, step["sidecar"])()
         elif "together" in step:
             started = [(call, *self.start(call)) for call in step["together"]]
@@ -69,6 +73,16 @@ class Replay:
                 self.check(call, arguments, self.adapter.finish(box))
         else:
             self.eventually(step)
+
+    def during(self, step):
+        """Makes the call again and again, some at once, for as long as the sidecar is away and once more."""
+        away = threading.Thread(target=getattr(self.sidecar, step["during"]))
+        away.start()
+        last = False
+        while not last:
+            last = not away.is_alive()
+            for arguments, box in [self.start(step) for _ in range(CALLERS)]:
+                self.check(step, arguments, self.adapter.finish(box))
 
     def eventually(self, step):
         until = time.monotonic() + EVENTUALLY_SECONDS
