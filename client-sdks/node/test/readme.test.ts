@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -43,13 +45,14 @@ function program(): string {
 test("the README's examples compile as strictly as the client does, and run", async (context) => {
   mkdirSync(place, { recursive: true });
   writeFileSync(`${place}/examples.mts`, program());
-  const socket = `${place}/s`;
-  rmSync(socket, { force: true });
+  const directory = mkdtempSync(join(tmpdir(), 'lunasec-'));
+  const socket = join(directory, 's');
   const server = toySidecar().listen(socket);
   await once(server, 'listening');
   context.after(() => {
     server.closeAllConnections();
     server.close();
+    rmSync(directory, { recursive: true });
   });
   const tsc = `${root}node_modules/typescript/bin/tsc`;
   const flags = ['--strict', '--target', 'es2022', '--module', 'nodenext', '--skipLibCheck', '--types', 'node'];
