@@ -155,3 +155,17 @@ test('a signal ends a pause, too', async () => {
   await assert.rejects(call, /enough/);
   assert.equal(runtime.waiting, 0);
 });
+
+test('of a batch of tokenizes that is sent again, what was given stays given', async () => {
+  const { client, sidecar, runtime } = scene();
+  const call = client.tokenizeBatch(['a', 'b']);
+  const error = { code: 'storage_unavailable', detail: 'words', retryable: true };
+  (await sidecar.next()).answer({ items: [{ token: token(1), durability: 'stored' }, { error }] });
+  const again = await after(runtime, sidecar, 50);
+  again.answer({ items: [{ error }, { token: token(2), durability: 'journaled' }] });
+  const given = (await call).map((item) => item.kind === 'tokenized' && [item.token.expose(), item.durability]);
+  assert.deepEqual(given, [
+    [token(1), 'stored'],
+    [token(2), 'journaled'],
+  ]);
+});
