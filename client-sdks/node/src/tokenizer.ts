@@ -84,14 +84,19 @@ export interface View {
 
 /** What clients and sessions have in common: values, metadata, deletion. */
 export abstract class Tokenizer<P extends OnUnavailable> {
-  /** @internal */
-  protected readonly view: View;
+  /** Where nothing prints it: it knows the session and the JWT. */
+  readonly #view: View;
   readonly #context: Context;
 
   /** @internal */
   protected constructor(view: View) {
-    this.view = view;
+    this.#view = view;
     this.#context = contextOf(view.said);
+  }
+
+  /** @internal */
+  protected get view(): View {
+    return this.#view;
   }
 
   /**

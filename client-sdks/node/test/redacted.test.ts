@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { format, inspect } from 'node:util';
 
 import { InvalidToken, LunaSecError, NotFound, Plaintext, Token } from '../src/index.js';
-import { token } from './fake.js';
+import { scene, token } from './fake.js';
 
 const MARK = 'marker-4111';
 const others = createRequire(import.meta.url)('@lunasec/node') as typeof import('../src/index.js');
@@ -97,4 +97,16 @@ test('another copy of the package is known', () => {
   const error = new others.NotFound('words');
   assert.ok(error instanceof NotFound && error instanceof LunaSecError && error instanceof Error);
   assert.ok(!(error instanceof InvalidToken) && !(new Error('x') instanceof LunaSecError));
+});
+
+test('a client prints neither its session nor its JWT nor its purpose', () => {
+  const { client } = scene({ purpose: MARK });
+  for (const it of [client, client.forSession(MARK, { jwt: MARK }), client.with({ purpose: MARK })]) {
+    const print = [
+      inspect(it, { showHidden: true, depth: 20 }),
+      JSON.stringify(it),
+      `${it as unknown as string}`,
+    ].join();
+    assert.ok(!print.includes('4111'), print);
+  }
 });
