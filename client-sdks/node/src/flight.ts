@@ -1,0 +1,228 @@
+import type { Call } from './call.js';
+import type { Context } from './context.js';
+import type { Engine } from './engine.js';
+import { InvalidRequest, type LunaSecError, PayloadTooLarge } from './errors.js';
+import { aloneRoute, batchRoute, foundNoRoom, type ListOperation, type Outcome, type Unit } from './operation.js';
+import { persist, type Retries } from './retry.js';
+import { Stop } from './stop.js';
+import type { Span } from './telemetry.js';
+import type { Wanted } from './transport.js';
+
+/**
+ * One caller's items of a list, and the caller who waits for what they come to.
+ *
+ * @internal
+ */
+export interface Entry<T> {
+  readonly units: readonly Unit[];
+  readonly call: Call<readonly Outcome<T>[]>;
+}
+
+/**
+ * What all entries of a flight have in common.
+ *
+ * @internal
+ */
+export interface Common<T> {
+  readonly operation: ListOperation<T>;
+  readonly context: Context;
+  readonly attempts: number;
+  /** The caller asked for the batch route, also for a single item. */
+  readonly asBatch: boolean;
+  readonly idempotencyKey: string | undefined;
+}
+
+interface Seat<T> {
+  readonly entry: Entry<T>;
+  readonly unit: Unit;
+  outcome: Outcome<T> | undefined;
+}
+
+/**
+ * One request that carries the items of several callers, tried again as far as that helps. Each caller gets what its own
+ * items came to, as soon as that is known, and none can fail another: what the sidecar refuses as a whole is sent
+ * again in halves, until it is known whose fault it was.
+ *
+ * @internal
+ */
+export class Flight<T> {
+  readonly #engine: Engine;
+  readonly #common: Common<T>;
+  #entries: readonly Entry<T>[];
+  #seats: Seat<T>[];
+  readonly #stop = new Stop();
+  readonly #retries: Retries;
+  readonly #known: [Entry<T>, Outcome<T>[]][] = [];
+
+  constructor(engine: Engine, common: Common<T>, entries: readonly Entry<T>[]) {
+    this.#engine = engine;
+    this.#common = common;
+    this.#entries = entries;
+    this.#seats = entries.flatMap((entry) => entry.units.map((unit) => ({ entry, unit, outcome: undefined })));
+    this.#retries = engine.retries(common.attempts, 'always');
+    for (const { call } of entries) {
+      call.whenLeft(() => this.#left());
+    }
+  }
+
+  /** Ends when every caller has been answered. Never rejects. */
+  async run(span: Span): Promise<void> {
+    try {
+      await this.#attempts(span);
+      span.end(undefined);
+      this.#tell();
+    } catch (error) {
+      span.end(error);
+      this.#failed(error);
+    }
+  }
+
+  #left(): void {
+    if (this.#entries.every(({ call }) => call.over)) {
+      this.#stop.stop(new Error('all callers left'));
+    }
+  }
+
+  async #attempts(span: Span): Promise<void> {
+    const { context, idempotencyKey } = this.#common;
+    let headers: Wanted['headers'] | undefined;
+    const journey = {
+      retries: this.#retries,
+      stop: this.#stop,
+      until: () => Math.max(...this.#entries.map(({ call }) => (call.over ? 0 : call.until))),
+      again: (error: LunaSecError) => this.#again(error, span),
+    };
+    await persist(journey, async () => {
+      const seats = this.#toSend();
+      const route = this.#route(seats);
+      headers ??= this.#engine.headers(route, context, idempotencyKey, span);
+      this.#take(seats, await this.#engine.attempt(route, headers, this.#stop));
+      this.#settle();
+    });
+  }
+
+  #again(error: LunaSecError, span: Span): void {
+    span.retried();
+    for (const { call } of this.#entries) {
+      call.trouble = error;
+    }
+  }
+
+  /** All items where an item is known by its place, else those that came to nothing yet. */
+  #toSend(): Seat<T>[] {
+    const open = this.#seats.filter((seat) => !seat.entry.call.over && !final(seat.outcome));
+    return this.#common.operation.keyed && open.length > 0 ? this.#seats : open;
+  }
+
+  #route(seats: readonly Seat<T>[]): ReturnType<typeof batchRoute<T>> {
+    const { operation, asBatch } = this.#common;
+    const [first] = this.#seats;
+    const alone =
+      asBatch || this.#seats.length > 1 || first === undefined ? undefined : aloneRoute(operation, first.unit);
+    const units = seats.map(({ unit }) => unit);
+    return alone ?? batchRoute(operation, units);
+  }
+
+  #take(seats: readonly Seat<T>[], outcomes: readonly Outcome<T>[]): void {
+    for (const [index, seat] of seats.entries()) {
+      const outcome = outcomes[index];
+      if (!final(seat.outcome)) {
+        seat.outcome = outcome;
+      }
+    }
+  }
+
+  /** Answers whoever can be answered; throws what is wrong with the others. */
+  #settle(): void {
+    let trouble: LunaSecError | undefined;
+    const crowded: Entry<T>[] = [];
+    for (const [entry, outcomes] of this.#byEntry()) {
+      const open = outcomes.find((outcome) => !final(outcome));
+      if (open !== undefined && 'error' in open) {
+        trouble ??= open.error;
+      } else if (this.#isCrowded(outcomes)) {
+        crowded.push(entry);
+      } else {
+        this.#known.push([entry, outcomes]);
+      }
+    }
+    this.#makeRoom(crowded);
+    if (trouble !== undefined) {
+      this.#tell();
+      throw trouble;
+    }
+  }
+
+  /** At the end, after the span's. */
+  #tell(): void {
+    for (const [entry, outcomes] of this.#known.splice(0)) {
+      entry.call.resolve(outcomes);
+    }
+  }
+
+  /** Who found no room goes again, with fewer. */
+  #makeRoom(crowded: readonly Entry<T>[]): void {
+    if (crowded.length === 0) {
+      return;
+    }
+    const alone = crowded.length === this.#entries.length;
+    this.#entries = this.#entries.filter((entry) => !crowded.includes(entry));
+    this.#seats = this.#seats.filter(({ entry }) => !crowded.includes(entry));
+    for (const group of alone ? crowded.map((entry) => [entry]) : [crowded]) {
+      this.#anew(group);
+    }
+  }
+
+  /** Whether an item of a caller found no room only because of the items of others. */
+  #isCrowded(outcomes: readonly Outcome<T>[]): boolean {
+    return this.#entries.length > 1 && outcomes.some((outcome) => foundNoRoom(this.#common.operation, outcome));
+  }
+
+  #byEntry(): Map<Entry<T>, Outcome<T>[]> {
+    const found = new Map<Entry<T>, Outcome<T>[]>();
+    for (const { entry, outcome } of this.#seats) {
+      if (!entry.call.over && outcome !== undefined) {
+        const outcomes = found.get(entry) ?? [];
+        outcomes.push(outcome);
+        found.set(entry, outcomes);
+      }
+    }
+    return found;
+  }
+
+  /** The last word: what items came to counts; a refusal of the whole is sought in each half. */
+  #failed(error: unknown): void {
+    const waiting = this.#entries.filter(({ call }) => !call.over);
+    const known = this.#byEntry();
+    if (refusesWhole(error) && waiting.length > 1 && known.size === 0) {
+      const half = Math.ceil(waiting.length / 2);
+      this.#anew(waiting.slice(0, half));
+      this.#anew(waiting.slice(half));
+      return;
+    }
+    for (const entry of waiting) {
+      const outcomes = known.get(entry);
+      if (outcomes?.length === entry.units.length) {
+        entry.call.resolve(outcomes);
+      } else {
+        entry.call.reject(error);
+      }
+    }
+  }
+
+  #anew(entries: readonly Entry<T>[]): void {
+    const { operation } = this.#common;
+    const units = entries.reduce((sum, entry) => sum + entry.units.length, 0);
+    const span = this.#engine.telemetry.start(operation.operation, units, []);
+    void new Flight(this.#engine, this.#common, entries).run(span);
+  }
+}
+
+function final<T>(outcome: Outcome<T> | undefined): boolean {
+  return outcome !== undefined && !('error' in outcome && outcome.error.retryable);
+}
+
+/** What one item may have brought upon all. */
+function refusesWhole(error: unknown): boolean {
+  return error instanceof InvalidRequest || error instanceof PayloadTooLarge;
+}

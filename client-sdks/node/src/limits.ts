@@ -1,0 +1,47 @@
+/** Every bound and default of the client, named once. The contract's own bounds are the sidecar's to enforce. */
+
+/** Items of one batch, by the contract. */
+export const BATCH_ITEMS = 1_000;
+/** Bytes of a batch's body, by the contract. */
+export const BATCH_BYTES = 16 * 1024 * 1024;
+/** Bytes of a body that lists tokens, by the contract. */
+export const TOKEN_LIST_BYTES = 1024 * 1024;
+/** Bytes of one answer that are read: a batch's, and its head. */
+export const ANSWER_BYTES = BATCH_BYTES + 64 * 1024;
+/** Bytes of all that a request says beside its body; the sidecar takes heads of 16 KiB. */
+export const HEAD_BYTES = 14 * 1024;
+
+/** For a call that fails where nobody answers: a little more than the sidecar gives itself. */
+export const DEADLINE_MS = 15_000;
+/** For a call that shows something else instead: a page waits for it. */
+export const DISPLAY_DEADLINE_MS = 2_000;
+/** How long the first calls wait for the socket. */
+export const START_DEADLINE_MS = 10_000;
+/** How long calls wait for the socket to come back. */
+export const RESTART_GRACE_MS = 2_000;
+/** Connections to the socket. */
+export const CONNECTIONS = 16;
+/** Calls under way; more are refused as `overloaded`. */
+export const PENDING_CALLS = 10_000;
+/** How long a connection is kept without a request: less than the ten seconds of a crowded sidecar. */
+export const KEEP_ALIVE_MS = 8_000;
+/** For a connection to the socket. */
+export const CONNECT_MS = 1_000;
+
+/** Attempts of a call, the first included. */
+export const ATTEMPTS = 3;
+/** Attempts of a call whose connection broke, whatever is configured: a restart does not surface. */
+export const CONNECTION_ATTEMPTS = 3;
+/** The longest pause before the second attempt; each next one may be twice as long. */
+export const PAUSE_MS = 50;
+/** The longest pause of all. */
+export const PAUSE_MOST_MS = 1_000;
+/** Retries that may have been saved up. */
+export const RETRY_BUDGET = 100;
+/** So many successes save up another retry. */
+export const SUCCESSES_FOR_A_RETRY = 10;
+
+/** Where the socket is when nothing says otherwise. */
+export const DEFAULT_SOCKET = '/run/lunasec/lunasec.sock';
+/** What a masked value shows. */
+export const MASK = '••••';

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { InvalidRequest, InvalidToken, type JsonObject, LunaSec, Plaintext, Token } from '../src/index.js';
+import { scene, token } from './fake.js';
+
+/** A call that must be refused before anything is sent. */
+async function refused(call: (client: LunaSec) => Promise<unknown>, kind = InvalidRequest): Promise<void> {
+  const { client, sidecar, runtime } = scene();
+  await assert.rejects(
+    call(client),
+    (error: unknown) => error instanceof kind && !error.retryable && !/marker/.test(`${error.stack}`),
+  );
+  assert.deepEqual([sidecar.came.length, runtime.waiting], [0, 0]);
+}
+
+test('what is no value is refused, and not shown', async () => {
+  for (const value of [
+    undefined,
+    null,
+    4111,
+    { marker: 1 },
+    ['marker'],
+    new Date(),
+    Symbol('marker'),
+    () => 'marker',
+  ]) {
+    await refused((client) => client.tokenize(value as unknown as string));
+    await refused((client) => client.tokenizeBatch(['good', { value: value as unknown as string }]));
+  }
+});
+
+test('text that UTF-8 cannot say is refused: it would come back as another', async () => {
+  await refused((client) => client.tokenize('marker \ud800'));
+});
+
+test('metadata that JSON cannot say is refused', async () => {
+  const cycle: Record<string, unknown> = { marker: 1 };
+  cycle['self'] = cycle;
+  for (const metadata of [cycle, { marker: 1n }]) {
+    await refused((client) => client.tokenize('v', { metadata: metadata as unknown as JsonObject }));
+    await refused((client) => client.setMetadata(token(1), metadata as unknown as JsonObject));
+  }
+});
+
+test('what is no token is refused, and so is how a token prints', async () => {
+  for (const bad of [undefined, null, 7, {}, `${Token.from(token(1))}`]) {
+    await refused((client) => client.detokenize(bad as string), InvalidToken);
+    await refused((client) => client.delete([token(1), bad as string]), InvalidToken);
+    await refused((client) => client.forSession('alice').verify([bad as string]), InvalidToken);
+  }
+});
+
+test('a revoke without its list does not revoke everything', async () => {
+  const { client, sidecar } = scene();
+  await assert.rejects(client.forSession('alice').revoke(undefined as unknown as string[]), TypeError);
+  assert.equal(sidecar.came.length, 0);
+});
+
+test('what no header can hold is refused where it is said', () => {
+  const { client } = scene();
+  for (const bad of ['', ' alice', 'alice\n', 'ali\0ce', '\ud800', 'x'.repeat(15_000), undefined, 7]) {
+    assert.throws(() => client.forSession(bad as string), InvalidRequest, JSON.stringify(bad)?.slice(0, 20));
+  }
+  assert.throws(() => new LunaSec({ namespace: 'a\r\nb', telemetry: false }), InvalidRequest);
+  assert.throws(() => client.with({ purpose: '' }), InvalidRequest);
+});
+
+test('an idempotency key that no header can hold is refused', async () => {
+  await refused((client) => client.tokenize('v', { idempotencyKey: 'a\nb' }));
+});
+
+test('any Uint8Array is bytes, also a part of a larger buffer; a Plaintext is what it holds', async () => {
+  const { client, sidecar } = scene({ batchItems: 1 });
+  const values = [
+    new Uint8Array([9, 1, 2, 9]).subarray(1, 3),
+    Plaintext.from(Buffer.from([1, 2])),
+    Plaintext.from('text'),
+  ];
+  const expected = [{ value: 'AQI=', encoding: 'base64' }, { value: 'AQI=', encoding: 'base64' }, { value: 'text' }];
+  for (const [index, value] of values.entries()) {
+    const call = client.tokenize(value);
+    const came = await sidecar.next();
+    assert.deepEqual(came.body, expected[index]);
+    came.answer({ token: token(1), durability: 'stored' });
+    await call;
+  }
+});
+
+test('a session is bound once: what is granted, verified, revoked and revealed is the same', async () => {
+  const { client, sidecar } = scene();
+  const user = client.forSession('Zoë €');
+  const calls: Promise<unknown>[] = [
+    user.grant([token(1)]),
+    user.verify([token(1)]),
+    user.revoke([token(1)]),
+    user.revokeAll(),
+    user.detokenize(token(1)),
+    user.getMetadata(token(1)),
+  ];
+  const settled = Promise.allSettled(calls);
+  for (let count = 0; count < calls.length; count += 1) {
+    const came = await sidecar.next();
+    const said = Buffer.from(came.headers['lunasec-session'] ?? '', 'latin1').toString('utf8');
+    assert.equal(said, 'Zoë €');
+    assert.equal(came.path.startsWith('/v1/grants/') ? came.body['session'] : 'Zoë €', 'Zoë €');
+    came.problem('internal', 500, false);
+  }
+  await settled;
+});

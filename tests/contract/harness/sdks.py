@@ -1,0 +1,29 @@
+"""Which SDKs there are: `harness/sdks.json` names every directory of `client-sdks`."""
+
+import json
+
+from .cases import HERE
+
+ROOT = HERE.parent.parent
+LIST = json.loads((HERE / "harness/sdks.json").read_text())
+
+
+def load(only=None):
+    """Name and command of each that has an adapter."""
+    return {
+        name: str(ROOT / "client-sdks" / name / entry["adapter"])
+        for name, entry in LIST.items()
+        if "adapter" in entry and only in (None, name)
+    }
+
+
+def gaps():
+    """An SDK without an adapter is one that nobody checks."""
+    directories = {path.name for path in (ROOT / "client-sdks").iterdir() if path.is_dir()}
+    lacking = [f"client-sdks/{name}: sdks.json does not name it" for name in sorted(directories - set(LIST))]
+    empty = [
+        f"client-sdks/{name}: sdks.json has neither its adapter nor why it needs none"
+        for name, entry in LIST.items()
+        if not ({"adapter", "needs_none"} & set(entry))
+    ]
+    return lacking + empty
