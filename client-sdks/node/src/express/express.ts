@@ -2,7 +2,7 @@ import { LunaSec } from '../client.js';
 import type { LunaSecSession } from '../session.js';
 import { Noted } from './marks.js';
 import { RequestLunaSec } from './request.js';
-import type { Handler, RequestLike } from './types.js';
+import { type Handler, handler, type RequestLike } from './types.js';
 
 /** A session's id, with the user's JWT where the sidecar asks for one; nothing where the request has no session. */
 export type SessionOf = string | { readonly id: string; readonly jwt?: string | undefined } | undefined | null;
@@ -31,13 +31,13 @@ export function express(options: ExpressOptions): Handler {
     );
   }
   const client = options.client ?? new LunaSec();
-  return (req, res, next) => {
+  return handler((req, res, next) => {
     const noted = new Noted(res);
     const traced = tracing(client, req.headers['traceparent']);
     req.lunasec = new RequestLunaSec(traced, async () => bound(traced, await options.session(req)), res, noted);
     res.locals.lunasec = noted;
     next();
-  };
+  });
 }
 
 /** For who has no OpenTelemetry, which says its own. */

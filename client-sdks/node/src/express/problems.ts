@@ -92,7 +92,7 @@ export function problems(options: ProblemsOptions = {}): ErrorHandler {
       next(error);
       return;
     }
-    options.onError?.(error as LunaSecError, req);
+    options.onError?.(error as LunaSecError, req as RequestLike);
     res.statusCode = problem.status;
     res.setHeader('content-type', 'application/problem+json');
     res.setHeader('cache-control', 'no-store');

@@ -1,6 +1,6 @@
 import type { CallOptions } from '../tokenizer.js';
 import type { RequestLunaSec } from './request.js';
-import type { Handler, Next, RequestLike, ResponseLike } from './types.js';
+import { type Handler, handler, type Next, type RequestLike, type ResponseLike } from './types.js';
 
 /** What routes may say of the calls that they make: `namespace`, `purpose` and `deadlineMs`. */
 export type RouteOptions = Omit<CallOptions, 'signal'>;
@@ -13,10 +13,10 @@ export type RouteOptions = Omit<CallOptions, 'signal'>;
 export function route(
   run: (req: RequestLike, res: ResponseLike, here: RequestLunaSec, next: Next) => Promise<void> | void,
 ): Handler {
-  return (req, res, next) => {
+  return handler((req, res, next) => {
     const done = async (): Promise<void> => run(req, res, bindingOf(req), next);
     done().then(() => next(), next);
-  };
+  });
 }
 
 function bindingOf(req: { readonly lunasec?: RequestLunaSec }): RequestLunaSec {
