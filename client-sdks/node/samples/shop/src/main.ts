@@ -1,0 +1,9 @@
+// The shop alone, beside a sidecar that runs already: LUNASEC_SOCKET says where.
+import { settingsOf } from './settings.js';
+import { openShop, say } from './shop.js';
+
+const shop = await openShop(settingsOf(process.env));
+say(`the shop is open: ${shop.url}`);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void shop.close());
+}
