@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { LunaSec, SidecarUnreachable } from '@lunasec/node';
+import { LunaSec } from '@lunasec/node';
 
 import { settingsOf } from './settings.js';
 import { openShop, say } from './shop.js';
@@ -30,16 +30,22 @@ async function startSidecar(directory: string): Promise<ChildProcess> {
   const sidecar = spawn(binary(), ['serve', '--config', configured(directory)], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
+  const ended = once(sidecar, 'exit').then(
+    () => new Error('the sidecar ended; it says above why'),
+    () => new Error('no sidecar: build it (`cargo build --release --locked`), or say in LUNASEC_BIN where it is'),
+  );
   const client = new LunaSec();
-  const failed = once(sidecar, 'exit').then(() => {
-    throw new SidecarUnreachable('the sidecar ended; it says above why');
-  });
-  await Promise.race([client.ready(), failed]);
-  failed.catch(() => say('the sidecar ended: pages go on with masked fields'));
+  const trouble = await Promise.race([client.ready(), ended]);
   await client.close();
+  if (trouble !== undefined) {
+    say(trouble.message);
+    process.exit(1);
+  }
+  void ended.then(() => closing || say('the sidecar ended: pages go on with masked fields'));
   return sidecar;
 }
 
+let closing = false;
 const settings = settingsOf(process.env);
 process.env['LUNASEC_SOCKET'] = join(settings.directory, 'lunasec.sock');
 const sidecar = await startSidecar(settings.directory);
@@ -47,7 +53,6 @@ const shop = await openShop(settings);
 say(`\nthe shop is open: ${shop.url}`);
 say(`support@shop.example and admin@shop.example log in with ${settings.staffPassword}`);
 
-let closing = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, async () => {
     if (!closing) {
