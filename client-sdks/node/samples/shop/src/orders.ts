@@ -3,14 +3,20 @@ import type { Database } from './database.js';
 export interface Product {
   readonly id: string;
   readonly name: string;
+  /** The path of an SVG, 24 by 24. */
   readonly picture: string;
   readonly cents: number;
 }
 
 export const PRODUCTS: readonly Product[] = [
-  { id: 'telescope', name: 'Telescope', picture: '🔭', cents: 24900 },
-  { id: 'lantern', name: 'Lantern', picture: '🏮', cents: 3950 },
-  { id: 'compass', name: 'Compass', picture: '🧭', cents: 5900 },
+  {
+    id: 'telescope',
+    name: 'Telescope',
+    picture: 'M3 14l12-7 2 4-12 7zM15 6l3-2 3 5-3 2M10 15l-3 7M12 14l4 8',
+    cents: 24900,
+  },
+  { id: 'lantern', name: 'Lantern', picture: 'M9 3h6M8 6h8l2 4v8l-2 3H8l-2-3v-8zM12 11v6', cents: 3950 },
+  { id: 'compass', name: 'Compass', picture: 'M12 2a10 10 0 100 20 10 10 0 000-20zM16 8l-3 6-5 2 3-6z', cents: 5900 },
 ];
 
 /** An order: its address and card are tokens. */

@@ -45,7 +45,7 @@ export function shopping(people: People, orders: Orders): Router {
 function catalogue(): Html {
   const items = PRODUCTS.map(
     ({ id, name, picture, cents }) => html`<li class="card">
-      <span class="picture">${picture}</span><h2>${name}</h2><p>${price(cents)}</p>
+      <svg class="picture" viewBox="0 0 24 24"><path d="${picture}"/></svg><h2>${name}</h2><p>${price(cents)}</p>
       <a class="button" href="/checkout/${id}">Buy</a>
     </li>`,
   );

@@ -1,4 +1,4 @@
-/** Two customers, whose details are nowhere else: whatever has them in the clear had it from here. */
+/** Customers, whose details are nowhere else: whatever has them in the clear had it from here. */
 export const ANNA = {
   email: 'anna.lindqvist@example.org',
   name: 'Anna Lindqvist',
@@ -12,6 +12,13 @@ export const BRUNO = {
   address: 'Rua da Palma 7\n1100-390 Lisboa',
   card: '5555555555554444',
   password: 'two-lemons-and-salt',
+};
+export const CARLA = {
+  email: 'carla.moreau@example.org',
+  name: 'Carla Moreau',
+  address: '9 quai des Chartrons\n33000 Bordeaux',
+  card: '378282246310005',
+  password: 'three-blue-bottles',
 };
 
 type Customer = typeof ANNA;

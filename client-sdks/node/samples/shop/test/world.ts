@@ -11,6 +11,13 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const REPOSITORY = join(ROOT, '../../../..');
 export const STAFF_PASSWORD = 'the-password-of-the-staff';
 
+/** Where S3 and KMS answer, and whether writes wait in a journal while S3 does not. */
+export interface Cloud {
+  readonly storage: string;
+  readonly keys: string;
+  readonly journal: boolean;
+}
+
 /** The sidecar with the shop's own policy, on a store of its own or on S3 and KMS. */
 export class Sidecar {
   readonly directory: string;
@@ -19,7 +26,7 @@ export class Sidecar {
   #process: Process | undefined;
   #logs = '';
 
-  constructor(cleanup: Cleanup, cloud?: { endpoint: string; journal: boolean }) {
+  constructor(cleanup: Cleanup, cloud?: Cloud) {
     this.#cleanup = cleanup;
     this.directory = cleanup.directory();
     this.socket = join(this.directory, 'lunasec.sock');
@@ -61,12 +68,12 @@ function binary(): string {
   return chosen;
 }
 
-function onCloud(text: string, { endpoint, journal }: { endpoint: string; journal: boolean }): string {
-  const common = `region = "eu-central-1"\nendpoint = "${endpoint}"\n`;
-  const storage = `[storage]\nkind = "s3"\nbucket = "lunasec"\npath_style = true\n${common}\n`;
-  const keys = `[keys]\nkind = "kms"\nkey_id = "alias/lunasec"\n${common}\n`;
+function onCloud(text: string, { storage, keys, journal }: Cloud): string {
+  const at = (endpoint: string) => `region = "eu-central-1"\nendpoint = "${endpoint}"\n`;
+  const bucket = `[storage]\nkind = "s3"\nbucket = "lunasec"\npath_style = true\n${at(storage)}\n`;
+  const key = `[keys]\nkind = "kms"\nkey_id = "alias/lunasec"\n${at(keys)}\n`;
   const outage = journal ? 'on_storage_outage = "journal"\n' : '';
-  return text.replace(/\[storage\][^[]*\[keys\][^[]*\[degrade\]\n/, `${storage}${keys}[degrade]\n${outage}`);
+  return text.replace(/\[storage\][^[]*\[keys\][^[]*\[degrade\]\n/, `${bucket}${key}[degrade]\n${outage}`);
 }
 
 /** S3 and KMS on this machine; where they answer. */
@@ -217,7 +224,7 @@ export class Person {
         return;
       }
     } while (Date.now() < deadline);
-    throw new Error(`${path} has no ${selector} yet:\n${await this.page.innerText('main')}`);
+    throw new Error(`${path} has no ${selector} yet:\n${await this.page.textContent('main')}`);
   }
 
   async picture(name: string): Promise<void> {
