@@ -58,9 +58,12 @@ function hooked(res: ResponseLike): Plan {
 }
 
 async function send(plan: Plan, res: ResponseLike, body: unknown, json: ResponseLike['json']): Promise<void> {
+  // What was sent first counts, with what was said of it by then.
+  const status = res.statusCode;
   try {
     const ready = await plan.carriedOut(body);
     if (!res.headersSent) {
+      res.statusCode = status;
       Reflect.apply(json, res, [ready]);
     }
   } catch (error) {
