@@ -212,7 +212,7 @@ both(
       res.json(cycle);
     });
   },
-  async ({ ask, vault, errors }) => {
+  async ({ ask, vault }) => {
     const body = { card: vault.keep('v') };
     for (const path of ['/throws', '/next', '/cycle']) {
       const { status, json } = await ask('POST', path, { session: 'alice', body });
