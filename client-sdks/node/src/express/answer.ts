@@ -67,9 +67,11 @@ async function send(plan: Plan, res: ResponseLike, body: unknown, json: Response
       Reflect.apply(json, res, [ready]);
     }
   } catch (error) {
-    // From here on the answer is the error handlers' own.
+    // From here on the answer is the error handlers' own; unless the route has ended it otherwise meanwhile.
     res.json = json;
-    plan.next(error);
+    if (!res.headersSent) {
+      plan.next(error);
+    }
   }
 }
 

@@ -239,6 +239,10 @@ both(
     const { status, json } = await ask('POST', '/', { body });
     assert.deepEqual([status, json], [201, { card: 'v' }]);
     assert.equal((await ask('POST', '/ended', { body })).text, 'ended');
+    vault.itemTrouble = () => 'grant_denied';
+    assert.equal((await ask('POST', '/ended', { body })).text, 'ended');
+    assert.equal(vault.count('/v1/detokenize:batch'), 3);
+    await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(errors, []);
   },
 );
