@@ -58,15 +58,20 @@ function hooked(res: ResponseLike): Plan {
 }
 
 async function send(plan: Plan, res: ResponseLike, body: unknown, json: ResponseLike['json']): Promise<void> {
+  // What was sent first counts, with what was said of it by then.
+  const status = res.statusCode;
   try {
     const ready = await plan.carriedOut(body);
     if (!res.headersSent) {
+      res.statusCode = status;
       Reflect.apply(json, res, [ready]);
     }
   } catch (error) {
-    // From here on the answer is the error handlers' own.
+    // From here on the answer is the error handlers' own; unless the route has ended it otherwise meanwhile.
     res.json = json;
-    plan.next(error);
+    if (!res.headersSent) {
+      plan.next(error);
+    }
   }
 }
 

@@ -53,7 +53,7 @@ export async function place(
   routes: (app: App, express: Express) => void,
   session: lunasec.ExpressOptions['session'] = (req) => req.get('x-session'),
 ): Promise<Place> {
-  const app = express();
+  const app = express().set('env', 'test');
   app.use(express.json({ limit: '20mb' }));
   app.use(lunasec.express({ client, session }));
   routes(app, express);
