@@ -111,7 +111,7 @@ function checkUses(
   options: LunaSecDirectivesOptions<never>,
   problems: Problems,
 ): void {
-  if (uses.size === 0) {
+  if (uses.size === 0 && problems.none) {
     const lost = 'was it printed and built again, or made by code? Directives are read from the SDL';
     problems.at('schema', `no directive of LunaSec is in it; ${lost}, or from extensions.directives`);
   }

@@ -27,7 +27,21 @@ export class Sidecar {
     }
     const config = join(this.directory, 'lunasec.toml');
     this.#process = spawn(binary, ['serve', '--config', config], { stdio: 'ignore' });
-    await this.client.ready();
+    await this.#ready();
+  }
+
+  /** The client soon gives up on a sidecar that was there once. */
+  async #ready(): Promise<void> {
+    for (const until = Date.now() + 60_000; ; ) {
+      try {
+        await this.client.ready();
+        return;
+      } catch (error) {
+        if (Date.now() > until) {
+          throw error;
+        }
+      }
+    }
   }
 
   async kill(): Promise<void> {
