@@ -104,6 +104,24 @@ everywhere('all values that come in with a field are one call, and all tokens', 
   assert.deepEqual(sidecar.came, ['grants/verify 40', 'tokenize 120']);
 });
 
+everywhere('what is refused stores nothing, and its resolver does not run', async (server) => {
+  const [refused, good] = sidecar.tokens(2) as [string, string];
+  sidecar.failing.set(refused, 'grant_denied');
+  const source = `mutation ($t: ID!, $p: ID, $s: String!) {
+    use(token: $t, value: "1")
+    save(card: { number: "2", proof: $p, backup: { number: "3", proof: $t } })
+    both: save(card: { number: "2", note: "x", aliases: ["4", $s] })
+  }`;
+  made.ran.length = 0;
+  const { errors } = await server.ask(source, { variables: { t: refused, p: good, s: good }, session: 'alice' });
+  assert.deepEqual(
+    errors?.map(({ extensions }) => extensions['code']),
+    ['grant_denied', 'grant_denied', 'invalid_request'],
+  );
+  assert.deepEqual(sidecar.came, ['grants/verify 1', 'grants/verify 2']);
+  assert.deepEqual(made.ran, []);
+});
+
 everywhere('the fields of a query bring their tokens together; mutations one after the other', async (server) => {
   const [token] = sidecar.tokens(1);
   const query = '{ a: find(token: $t) b: find(token: $t, tokens: [[$t]]) }';

@@ -1,11 +1,29 @@
 // The binary, with a policy that asks for grants: what a session was not granted is not revealed to it.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { LunaSec } from '@lunasec/node';
+
+/** `LUNASEC_BIN`, or built by cargo, so that it is never an old one. */
+function binary(): string {
+  return process.env['LUNASEC_BIN'] ?? cargo();
+}
+
+function cargo(): string {
+  const flags = ['build', '--release', '--locked', '-p', 'lunasec-sidecar', '--message-format=json'];
+  const cwd = fileURLToPath(new URL('../../../../../', import.meta.url));
+  const lines = execFileSync('cargo', flags, { cwd, encoding: 'utf8', maxBuffer: 1 << 28 }).split('\n');
+  const said = lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as { executable?: string });
+  const { executable } = said.findLast((line) => line.executable) ?? {};
+  if (executable === undefined) {
+    throw new Error('cargo built no sidecar: build one, and say where it is in LUNASEC_BIN');
+  }
+  return executable;
+}
 
 export class Sidecar {
   readonly directory = mkdtempSync(join(tmpdir(), 'lunasec-graphql-'));
@@ -21,12 +39,8 @@ export class Sidecar {
   }
 
   async again(): Promise<void> {
-    const binary = process.env['LUNASEC_BIN'];
-    if (binary === undefined) {
-      throw new Error('these tests need a sidecar: set LUNASEC_BIN to the binary, built by cargo build');
-    }
     const config = join(this.directory, 'lunasec.toml');
-    this.#process = spawn(binary, ['serve', '--config', config], { stdio: 'ignore' });
+    this.#process = spawn(binary(), ['serve', '--config', config], { stdio: 'ignore' });
     await this.#ready();
   }
 
