@@ -1,4 +1,12 @@
-import { buildASTSchema, type GraphQLDirective, type GraphQLSchema, isEnumType, parse } from 'graphql';
+import {
+  type ASTNode,
+  buildASTSchema,
+  type GraphQLDirective,
+  type GraphQLSchema,
+  isEnumType,
+  parse,
+  print,
+} from 'graphql';
 
 import type { Problems } from './problems.js';
 import { lunasecTypeDefs } from './typeDefs.js';
@@ -59,13 +67,19 @@ export function checkDefinitions(schema: GraphQLSchema, problems: Problems): voi
 export const MEND = 'take the definitions from lunasecTypeDefs';
 
 function signature(directive: GraphQLDirective): string {
-  const args = directive.args.map(
-    ({ name, type, defaultValue }) =>
-      `${name}: ${String(type)}${defaultValue === undefined ? '' : ` = ${JSON.stringify(defaultValue)}`}`,
-  );
+  const args = directive.args.map((arg) => `${arg.name}: ${String(arg.type)}${defaultOf(arg)}`);
   const list = args.length === 0 ? '' : `(${args.sort().join(', ')})`;
   const repeatable = directive.isRepeatable ? ' repeatable' : '';
   return `@${directive.name}${list}${repeatable} on ${[...directive.locations].sort().join(' | ')}`;
+}
+
+/** graphql-js 17 has it as `default`, a value or what is written. */
+function defaultOf(arg: { readonly defaultValue?: unknown; readonly default?: unknown }): string {
+  const { value, literal } = (arg.default ?? { value: arg.defaultValue }) as { value?: unknown; literal?: ASTNode };
+  if (literal !== undefined) {
+    return ` = ${print(literal)}`;
+  }
+  return value === undefined ? '' : ` = ${JSON.stringify(value)}`;
 }
 
 function enumOf(schema: GraphQLSchema): string {

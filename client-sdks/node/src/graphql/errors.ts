@@ -14,7 +14,7 @@ import {
 
 type Kind = abstract new (...args: never[]) => LunaSecError;
 
-/** What a browser is told. The sidecar's own words are for whoever runs it: they are in `originalError`. */
+/** What a browser is told. The sidecar's own words are for whoever runs it: they are in `cause`, for logs. */
 const WORDS: readonly (readonly [Kind, string])[] = [
   [Unauthenticated, 'this needs a session'],
   [GrantExpired, 'this session may not use it any more'],
@@ -43,7 +43,9 @@ export function graphQLError(error: unknown, argument?: string): unknown {
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(requestId === undefined ? {} : { requestId }),
   };
-  return new GraphQLError(wordsOf(error), { extensions, originalError: error });
+  const told = new GraphQLError(wordsOf(error), { extensions });
+  // Not as `originalError`: servers mask an error that has another kind of error in it.
+  return Object.defineProperty(told, 'cause', { value: error });
 }
 
 function wordsOf(error: LunaSecError): string {

@@ -10,7 +10,7 @@ import {
 } from 'graphql';
 
 import { byCode, type Carrier } from './applied.js';
-import { type DirectiveName, isOurs, misplaced } from './definitions.js';
+import { isOurs, misplaced } from './definitions.js';
 import type { Problems } from './problems.js';
 
 /**
@@ -46,16 +46,19 @@ function checkNode(root: ASTNode, where: string, problems: Problems): void {
     Directive(node: DirectiveNode | ConstDirectiveNode, _key, _parent, _path, ancestors) {
       const owner = ancestors.filter((each): each is ASTNode => !Array.isArray(each)).at(-1);
       const name = node.name.value;
-      if (isOurs(name) && (owner === undefined || !fits(name, owner, root))) {
+      if (isOurs(name) && (owner === undefined || !isPlanned(owner, root))) {
         problems.at(placeOf(where, owner), misplaced(name));
       }
     },
   });
 }
 
-function fits(name: DirectiveName, owner: ASTNode, root: ASTNode): boolean {
-  const input = owner.kind === Kind.INPUT_VALUE_DEFINITION && root.kind !== Kind.DIRECTIVE_DEFINITION;
-  return name === 'tokenize' || name === 'verify' ? input : owner.kind === Kind.FIELD_DEFINITION;
+/** Fields, arguments and input fields have plans, which read what is written there. */
+function isPlanned(owner: ASTNode, root: ASTNode): boolean {
+  return (
+    owner.kind === Kind.FIELD_DEFINITION ||
+    (owner.kind === Kind.INPUT_VALUE_DEFINITION && root.kind !== Kind.DIRECTIVE_DEFINITION)
+  );
 }
 
 function placeOf(where: string, owner: ASTNode | undefined): string {

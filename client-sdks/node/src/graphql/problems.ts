@@ -22,6 +22,10 @@ export class Problems {
     this.#found.add(`${where}: ${what}`);
   }
 
+  get none(): boolean {
+    return this.#found.size === 0;
+  }
+
   throwAny(): void {
     if (this.#found.size > 0) {
       throw new LunaSecSchemaError([...this.#found]);

@@ -7,21 +7,21 @@ import {
   isAbstractType,
   isCompositeType,
   isObjectType,
-  isScalarType,
 } from 'graphql';
 
 import type { LunaSec } from '../client.js';
 import type { OnUnavailable } from '../policy.js';
-import { checkDefinitions, MEND } from './definitions.js';
+import { checkDefinitions } from './definitions.js';
 import { Gatherings } from './gather.js';
 import { Inputs } from './inputs.js';
 import { GATHER_MOST_MS, GATHER_MS } from './limits.js';
 import { Outputs } from './outputs.js';
 import { checkPlaces } from './places.js';
-import { type FieldPlan, type Plan, planOf, type Slot } from './plan.js';
+import { type FieldPlan, type Plan, planOf } from './plan.js';
 import { Problems } from './problems.js';
 import { leading } from './reach.js';
 import { type SessionFunction, Sessions } from './sessions.js';
+import { checkUses, scalarsOf } from './uses.js';
 import { Wrapper } from './wrapper.js';
 
 /** What the directives work with. */
@@ -76,72 +76,11 @@ export function lunasecDirectives<C = unknown>(
   checkDefinitions(schema, problems);
   checkPlaces(schema, problems);
   const plan = planOf(schema, scalarsOf(schema, options.scalars ?? [], problems), problems);
-  const uses = usesOf(plan);
-  checkUses(schema, plan, uses, options, problems);
+  checkUses(schema, plan, options.session !== undefined, problems);
   problems.throwAny();
   DONE.add(schema);
   wrap(schema, plan, options);
   return schema;
-}
-
-function scalarsOf(schema: GraphQLSchema, names: readonly string[], problems: Problems): ReadonlySet<string> {
-  for (const name of names) {
-    const type = schema.getType(name);
-    if (!isScalarType(type) || ['Int', 'Float', 'Boolean'].includes(name)) {
-      problems.at(`option scalars: ${name}`, 'is no scalar of this schema whose values are strings');
-    }
-  }
-  return new Set(names);
-}
-
-/** The directives that do something. */
-function usesOf({ fields, inputs }: Plan): ReadonlySet<string> {
-  const slots = [...fields.flatMap((field) => field.slots), ...[...inputs.values()].flat()];
-  return new Set(
-    [...fields.map(({ output }) => output), ...slots.map(({ directive }) => directive)].flatMap((each) =>
-      each === undefined ? [] : [each.name],
-    ),
-  );
-}
-
-function checkUses(
-  schema: GraphQLSchema,
-  plan: Plan,
-  uses: ReadonlySet<string>,
-  options: LunaSecDirectivesOptions<never>,
-  problems: Problems,
-): void {
-  if (uses.size === 0) {
-    const lost = 'was it printed and built again, or made by code? Directives are read from the SDL';
-    problems.at('schema', `no directive of LunaSec is in it; ${lost}, or from extensions.directives`);
-  }
-  for (const name of uses) {
-    if (!schema.getDirective(name)) {
-      problems.at(`@${name}`, `is not defined; ${MEND}`);
-    }
-    if (options.session === undefined && (name === 'grant' || name === 'verify')) {
-      problems.at(`@${name}`, 'needs the option session: (context) => the id of the session that a request is of');
-    }
-  }
-  for (const { type, field, slots } of plan.fields) {
-    if (type === schema.getSubscriptionType() && slots.some((slot) => tokenizes(slot, plan))) {
-      problems.at(
-        `${type.name}.${field.name}`,
-        '@tokenize has no use in the arguments of a subscription: each event would make another token',
-      );
-    }
-  }
-}
-
-function tokenizes(slot: Slot, { inputs }: Plan): boolean {
-  const direct = [...inputs.keys()].filter((type) => inputs.get(type)?.some(isTokenize));
-  const steps = (type: GraphQLNamedType) => (inputs.get(type as never) ?? []).map((each) => getNamedType(each.type));
-  const reaching = leading<GraphQLNamedType>(direct, [...inputs.keys()], steps);
-  return isTokenize(slot) || reaching.has(getNamedType(slot.type));
-}
-
-function isTokenize({ directive }: Slot): boolean {
-  return directive?.name === 'tokenize';
 }
 
 function wrap<C>(schema: GraphQLSchema, plan: Plan, options: LunaSecDirectivesOptions<C>): void {

@@ -164,10 +164,10 @@ async function healed({ anna, bruno, support }: People): Promise<void> {
 }
 
 test('storage is away, with a journal: who is known is readable, and signing up goes on', async (context) => {
-  const { relay, ...people } = await withStorage(context, true);
+  const { relay, shop, ...people } = await withStorage(context, true);
   await outage(people);
   const { carla } = people;
-  assert.equal(await carla.signUp(CARLA), 201);
+  assert.equal(await carla.signUp(CARLA), 201, shop.log);
   assert.ok(await carla.has('[data-durability=journaled]'));
   await carla.picture('journaled');
   await carla.go('/account');
