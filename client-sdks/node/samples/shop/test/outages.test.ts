@@ -20,24 +20,26 @@ interface People {
   readonly admin: Person;
 }
 
-/** Anna has ordered, Bruno too, the staff is at work, and Carla has not signed up. */
-async function aDayAtTheShop(shop: Shop, browser: Browser): Promise<People> {
+/** Anna has ordered, the staff is at work, and then Bruno has ordered, too. Carla has not signed up. */
+async function aDayAtTheShop(shop: Shop, browser: Browser, noon = async () => {}): Promise<People> {
   const at = () => Person.at(shop, browser);
   const people = { anna: await at(), bruno: await at(), carla: await at(), support: await at(), admin: await at() };
   const { anna, bruno, support, admin } = people;
-  for (const [person, customer] of [
-    [anna, ANNA],
-    [bruno, BRUNO],
-  ] as const) {
-    assert.equal(await person.signUp(customer), 201);
-    await person.go('/checkout/compass');
-    assert.equal(await person.send({}), 200);
-  }
+  await signsUpAndBuys(anna, ANNA);
   await support.logIn('support@shop.example');
   await admin.logIn('admin@shop.example');
-  await admin.send({}, 'tbody tr:last-child form');
+  await admin.send({}, 'tbody form');
   assert.match(await admin.sees('#address'), /Anna Lindqvist/);
+  await noon();
+  await signsUpAndBuys(bruno, BRUNO);
   return people;
+}
+
+async function signsUpAndBuys(person: Person, customer: typeof ANNA): Promise<void> {
+  assert.equal(await person.signUp(customer), 201);
+  await person.go('/checkout/compass');
+  assert.equal(await person.send({}), 200);
+  assert.equal(await orders(person), 1);
 }
 
 /** Loads a page, which is there, and has nothing of a customer on it. */
@@ -117,17 +119,13 @@ async function withStorage(context: TestContext, journal: boolean) {
   cleanup.add(() => relay.close());
   const sidecar = await new Sidecar(cleanup, { storage: relay.endpoint, keys, journal }).start();
   const shop = await new Shop(cleanup, sidecar, LONG).start();
-  const people = await aDayAtTheShop(shop, await openBrowser(cleanup));
-  // This sidecar has seen Bruno at his account and buying, and nobody else.
-  await sidecar.stop();
-  await sidecar.start();
-  const { bruno } = people;
-  await bruno.until('/account', '#card:text("4444")');
-  await bruno.go('/checkout/telescope');
-  assert.equal(await bruno.send({}), 200);
-  assert.equal(await orders(bruno), 2);
+  // The sidecar that there is in the end has seen Bruno, and of Anna nothing.
+  const people = await aDayAtTheShop(shop, await openBrowser(cleanup), async () => {
+    await sidecar.stop();
+    await sidecar.start();
+  });
   relay.cut();
-  return { relay, shop, ...people };
+  return { relay, ...people };
 }
 
 /** What is the same with and without a journal. */
@@ -147,13 +145,13 @@ async function outage({ anna, bruno, support, admin }: People): Promise<void> {
   assert.equal(await bruno.sees('#address'), BRUNO.address);
   assert.equal(await bruno.sees('#card'), `${MASK} 4444`);
   await bruno.picture('storage-away-account');
-  assert.equal(await orders(bruno), 2);
+  assert.equal(await orders(bruno), 1);
   assert.match(await bruno.sees('#orders tbody'), /Rua da Palma/);
   assert.ok(await bruno.has('[data-degraded=old]'));
   // Ordering needs no storage: what the form hands in is known to be his.
   await bruno.go('/checkout/lantern');
   assert.equal(await bruno.send({}), 200);
-  assert.equal(await orders(bruno), 3);
+  assert.equal(await orders(bruno), 2);
 }
 
 async function healed({ anna, bruno, support }: People): Promise<void> {
@@ -164,10 +162,10 @@ async function healed({ anna, bruno, support }: People): Promise<void> {
 }
 
 test('storage is away, with a journal: who is known is readable, and signing up goes on', async (context) => {
-  const { relay, shop, ...people } = await withStorage(context, true);
+  const { relay, ...people } = await withStorage(context, true);
   await outage(people);
   const { carla } = people;
-  assert.equal(await carla.signUp(CARLA), 201, shop.log);
+  assert.equal(await carla.signUp(CARLA), 201);
   assert.ok(await carla.has('[data-durability=journaled]'));
   await carla.picture('journaled');
   await carla.go('/account');
