@@ -5,6 +5,7 @@ import type { Request, RequestHandler } from 'express';
 import { buildSchema, GraphQLError } from 'graphql';
 import { createHandler } from 'graphql-http/lib/use/express';
 
+import { say } from './log.js';
 import { type Order, type Orders, productOf } from './orders.js';
 import type { Customer, People, Person } from './people.js';
 import { lastFour } from './private.js';
@@ -80,9 +81,20 @@ export function graphql(client: LunaSec, people: People, orders: Orders): Reques
       const { person, session = '' } = req.visitor;
       return { person: person as Person, session, lunasec: req.lunasec, req };
     },
+    formatError: (error) => (isForCustomers(error) ? error : failed(error)),
     onOperation: (_request, { contextValue }, result) => {
       const report = takeReport(contextValue);
       return report === undefined ? undefined : { ...result, extensions: { lunasec: report } };
     },
   });
+}
+
+/** What GraphQL itself says, and LunaSec's errors, which have a code and hold nothing; of others nobody is told. */
+function isForCustomers(error: Readonly<Error>): boolean {
+  return error instanceof GraphQLError && (error.originalError === undefined || error.extensions['code'] !== undefined);
+}
+
+function failed(error: Readonly<Error>): GraphQLError {
+  say(String(error.stack));
+  return new GraphQLError('something went wrong on our side');
 }

@@ -11,6 +11,7 @@ import { Refused } from './forms.js';
 import { graphql } from './graphql.js';
 import { html } from './html.js';
 import { page } from './layout.js';
+import { say } from './log.js';
 import { Orders } from './orders.js';
 import { People } from './people.js';
 import { grantOwn } from './private.js';
@@ -116,8 +117,4 @@ function wordsOf(error: unknown): { status: number; detail: string; retry_after_
   return typeof status === 'number' && status < 500
     ? { status, detail: 'This was not understood.' }
     : { status: 500, detail: 'Something went wrong on our side.' };
-}
-
-export function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

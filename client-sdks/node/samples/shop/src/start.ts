@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LunaSec } from '@lunasec/node';
 
+import { say } from './log.js';
 import { settingsOf } from './settings.js';
-import { openShop, say } from './shop.js';
+import { openShop } from './shop.js';
 
 const here = fileURLToPath(new URL('../..', import.meta.url));
 const repository = join(here, '../../../..');

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LunaSec } from '@lunasec/node';
 import pg from 'pg';
 
 import { ANNA, BRUNO, secretsOf } from './customers.js';
@@ -102,6 +101,5 @@ for (const kind of ['embedded', 'a server']) {
       assert.ok(!shop.log.includes(secret) && !sidecar.log.includes(secret), `a log has ${secret}`);
     }
     assert.match(sidecar.log, /serving/);
-    void LunaSec;
   });
 }

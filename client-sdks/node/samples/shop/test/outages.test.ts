@@ -1,6 +1,6 @@
 // The sidecar away, then its storage: pages stay, what cannot be known is masked, and all of it comes back by itself.
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import type { Browser } from 'playwright-core';
 
 import { ANNA, BRUNO, CARLA, secretsOf } from './customers.js';
@@ -111,10 +111,14 @@ test('the sidecar is stopped: every page is there with masked fields, and recove
   assert.equal(await carla.signUp(CARLA), 201);
 });
 
+const shared = new Cleanup();
+const cloud = startCloud(shared);
+after(() => shared.all());
+
 async function withStorage(context: TestContext, journal: boolean) {
   const cleanup = new Cleanup();
   context.after(() => cleanup.all());
-  const keys = await startCloud(cleanup);
+  const keys = await cloud;
   const relay = await Relay.to(keys);
   cleanup.add(() => relay.close());
   const sidecar = await new Sidecar(cleanup, { storage: relay.endpoint, keys, journal }).start();

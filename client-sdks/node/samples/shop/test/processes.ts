@@ -34,7 +34,7 @@ export class Process {
 
   constructor(command: string, args: readonly string[], options: SpawnOptions = {}) {
     this.child = spawn(command, args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] });
-    this.#exit = once(this.child, 'exit').finally(() => this.#news.emit('more'));
+    this.#exit = once(this.child, 'close').finally(() => this.#news.emit('more'));
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         this.output += chunk;

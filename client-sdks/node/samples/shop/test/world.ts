@@ -170,14 +170,14 @@ export async function openBrowser(cleanup: Cleanup): Promise<Browser> {
 /** A person with a browser of their own: nobody else's cookies. */
 export class Person {
   readonly page: Page;
-  readonly #shop: Shop;
+  readonly #shop: { readonly url: string };
 
-  private constructor(page: Page, shop: Shop) {
+  private constructor(page: Page, shop: { readonly url: string }) {
     this.page = page;
     this.#shop = shop;
   }
 
-  static async at(shop: Shop, browser: Browser): Promise<Person> {
+  static async at(shop: { readonly url: string }, browser: Browser): Promise<Person> {
     const context = await browser.newContext();
     return new Person(await context.newPage(), shop);
   }
