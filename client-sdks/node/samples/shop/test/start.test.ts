@@ -35,7 +35,7 @@ test('npm start starts a sidecar and the shop, ends both, and finds everything a
 test('the README shows lines that the shop is made of', () => {
   const sources = readdirSync(join(ROOT, 'src')).map((name) => readFileSync(join(ROOT, 'src', name), 'utf8'));
   const flat = sources.map((source) => source.replace(/\s+/g, ' '));
-  const examples = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/^```ts\n([\s\S]*?)^```/gm)];
+  const examples = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/^```(?:ts|graphql)\n([\s\S]*?)^```/gm)];
   assert.ok(examples.length >= 6);
   for (const [, example = ''] of examples) {
     // `…` stands for what is left out.
