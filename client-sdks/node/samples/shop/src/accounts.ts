@@ -68,10 +68,10 @@ export function accounts(people: People, visitors: Visitors): Router {
   });
 
   router.get('/account', customer, async (req, res) => {
-    const own = await people.customer(personOf(req).id);
-    const shown = own && (await revealed(req, own, ['name', 'email', 'address']));
-    const card = own && (await lastFour(req, own.card));
-    page(req, res, 'Your account', shown ? account({ ...shown, card: card ?? '' }) : unlockForm(req));
+    const own = (await people.customer(personOf(req).id)) as Customer;
+    const shown = revealed(req, own, ['name', 'email', 'address']);
+    const [details, card] = await Promise.all([shown, lastFour(req, own.card)]);
+    page(req, res, 'Your account', details ? account({ ...details, card }) : unlockForm(req));
   });
   return router;
 }

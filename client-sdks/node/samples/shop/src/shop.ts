@@ -105,7 +105,7 @@ const sorry: ErrorRequestHandler = (error: unknown, req, res, next) => {
     req,
     res.status(status),
     status === 503 ? 'Not just now' : 'Sorry',
-    html`<p class="card" id="sorry">${detail}</p>`,
+    html`<div class="card"><p id="sorry">${detail}</p><a href="/">Back to the shop</a></div>`,
   );
 };
 
