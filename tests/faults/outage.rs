@@ -133,7 +133,9 @@ fn what_an_outage_costs_is_set_by_its_probes_and_not_by_the_traffic() {
     cut.find_out();
     let unseen = cut.there.tokenize("unseen");
     let requests = || here.dependency_requests(&["\"storage\""]);
-    let (before, began) = (requests(), std::time::Instant::now());
+    let lines = || here.log().matches("request failed").count() as u64;
+    let (before, told, began) = (requests(), lines(), std::time::Instant::now());
+    assert!(told > 0, "{}", here.log());
     for _ in 0..2_000 {
         assert_eq!(here.detokenize(&seen).status, 200);
         assert_eq!(here.detokenize(&unseen).code(), "storage_unavailable");
@@ -142,6 +144,10 @@ fn what_an_outage_costs_is_set_by_its_probes_and_not_by_the_traffic() {
     let seconds = began.elapsed().as_secs() + 1;
     let most = seconds + u64::from(limits::BREAKER_FAILURES * limits::ATTEMPTS);
     assert!(requests() - before <= most, "{} requests in {seconds} s", requests() - before);
+    // Nor does the log grow with it.
+    let told = lines() - told;
+    let most = 1 + began.elapsed().as_secs() / limits::LOG_PAUSE.as_secs();
+    assert!(told <= most, "{told} lines in {seconds} s");
 }
 
 /// What is in memory goes on, and whatever is made with it says what is away.

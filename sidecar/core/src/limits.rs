@@ -113,6 +113,8 @@ pub const LINGER_TIME: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES: usize = 64 * MIB;
 /// For reading the configuration again.
 pub const CONFIG_READ_TIME: Duration = Duration::from_secs(5);
+/// Between two lines of the log that say of different requests that they fail alike.
+pub const LOG_PAUSE: Duration = Duration::from_secs(10);
 /// From SIGTERM to the last answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(25);
 

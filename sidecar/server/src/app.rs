@@ -211,7 +211,7 @@ impl App {
         let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));
         report.set_issuers(sessions.issuers());
         let http = Http {
-            access: Access::new(own_uid(), &config.clients, sessions, clock),
+            access: Access::new(own_uid(), &config.clients, sessions, Arc::clone(&clock)),
             vault,
             report: Arc::clone(&report),
             limits: config.limits.clone(),
@@ -219,7 +219,7 @@ impl App {
             graces: graces(&config),
             grants: config.grants,
         };
-        let stack = Arc::new(Stack::new(http, telemetry, first_id));
+        let stack = Arc::new(Stack::new(http, telemetry, &clock, first_id));
         let admin = bind_admin(config.listen.admin).await?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;

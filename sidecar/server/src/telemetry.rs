@@ -18,7 +18,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::env::Clock;
+use crate::{env::Clock, seldom::Seldom};
 
 /// Seconds; from a hot answer in memory to the request's deadline.
 const BUCKETS: [f64; 12] =
@@ -459,6 +459,8 @@ pub struct Dependency {
     seconds: Histograms<DependencyLabels>,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
+    /// What is logged of reads and writes that succeed again, and of those that fail.
+    lines: [[Seldom; 2]; 2],
 }
 
 /// What is known of a dependency.
@@ -479,6 +481,8 @@ struct Known {
     since: Millis,
     /// When one was last not answered.
     lost: Option<Duration>,
+    /// Whether the log has it that reads, and writes, fail.
+    told: [bool; 2],
 }
 
 impl Known {
@@ -513,7 +517,10 @@ impl Dependency {
         let name = name.into();
         let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name.clone() });
         up.set(1);
-        let known = Known { read: None, write: None, since: clock.now(), lost: None };
+        let since = clock.now();
+        let known = Known { read: None, write: None, since, lost: None, told: [false; 2] };
+        let lines = || Seldom::new(Arc::clone(&clock));
+        let lines = [[lines(), lines()], [lines(), lines()]];
         Self {
             name,
             up,
@@ -522,6 +529,7 @@ impl Dependency {
             seconds: families.seconds.clone(),
             clock,
             known: Mutex::new(known),
+            lines,
         }
     }
 
@@ -563,7 +571,7 @@ impl Dependency {
         }
     }
 
-    /// It did not. The cause goes to the log, once for each change of state.
+    /// It did not. The cause goes to the log, once for each change of state, as far as those are seldom.
     pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
         self.count(request.operation, result, started);
         if self.note(request, Some(result)) {
@@ -605,7 +613,7 @@ impl Dependency {
             .observe(elapsed.as_secs_f64());
     }
 
-    /// Whether that is news.
+    /// Whether to log that: what the log has last is the truth, or will be soon.
     fn note(&self, request: Request, failure: Option<&'static str>) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if failure == Some(UNAVAILABLE) {
@@ -618,6 +626,13 @@ impl Dependency {
             known.since = self.clock.now();
             self.up.set(i64::from(known.read.is_none() && known.write.is_none()));
         }
-        news
+        let (side, fails) = (usize::from(request.writes), failure.is_some());
+        let tells =
+            known.told[side] != fails && self.lines[side][usize::from(fails)].admit().is_some();
+        known.told[side] ^= tells;
+        tells
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
 use crate::{
     db::{Db, DbError, see, seen, table},
     env::{Clock, Entropy},
+    seldom::Seldom,
     store::Name,
 };
 
@@ -33,6 +34,8 @@ pub struct Standby {
     db: Db,
     wrapper: LocalKeys,
     clock: Arc<dyn Clock>,
+    /// What is logged of keys that cannot be used.
+    unusable: Seldom,
 }
 
 /// A key that was kept, and when the keeper last gave it.
@@ -61,7 +64,8 @@ impl Standby {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StandbyError> {
         let wrapper = LocalKeys::open(key, entropy)?;
-        Ok(Self { db: Db::open_copy(path)?, wrapper, clock })
+        let unusable = Seldom::new(Arc::clone(&clock));
+        Ok(Self { db: Db::open_copy(path)?, wrapper, clock, unusable })
     }
 
     /// Keeps a key that the keeper has just given. On the side: what cannot be kept is missed later, and not now.
@@ -107,27 +111,29 @@ impl Standby {
     pub(super) async fn find(&self, name: &Name, purpose: Purpose) -> Option<Kept> {
         let (wanted, now) = (name.clone(), self.clock.now());
         let read = move |transaction: &ReadTransaction| read(transaction, &wanted, now);
-        let row = self.db.read(read).await.inspect_err(unreadable).ok()??;
+        let row = self.db.read(read).await.inspect_err(|error| self.tell(error)).ok()??;
         let (at, wrapped) = row.split_first_chunk::<TIME_LEN>()?;
         let at = Millis::from_be_bytes(*at);
         let namespace = name.namespace()?;
         let told = told(name, at);
         let context = context(&namespace, &told, purpose);
         let key = self.wrapper.unwrap(&context, wrapped).await;
-        key.inspect_err(unreadable).ok().map(|key| Kept { key, at })
+        key.inspect_err(|error| self.tell(error)).ok().map(|key| Kept { key, at })
     }
 
     /// The newest key of a namespace that seals.
     pub(super) async fn newest(&self, namespace: &Namespace) -> Option<KeyId> {
         let prefix = format!("{}{}/", Name::KEYS, namespace.as_str());
         let names = self.db.read(move |transaction| names(transaction, &prefix)).await;
-        let names = names.inspect_err(unreadable).ok()?;
+        let names = names.inspect_err(|error| self.tell(error)).ok()?;
         names.iter().filter_map(|name| KeyId::parse(name.rsplit('/').next()?).ok()).max()
     }
-}
 
-fn unreadable(error: &impl std::fmt::Display) {
-    tracing::warn!(%error, "a data key that was kept for a restart cannot be used");
+    fn tell(&self, error: &impl std::fmt::Display) {
+        if let Some(left_out) = self.unusable.admit() {
+            tracing::warn!(%error, left_out, "a data key that was kept for a restart cannot be used");
+        }
+    }
 }
 
 /// What is bound to a key beside its namespace and purpose: nobody makes it younger.

@@ -37,6 +37,7 @@ use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind}
 use crate::{
     db::{Db, DbError, see, table},
     env::{Clock, millis},
+    seldom::Seldom,
     within::within,
 };
 
@@ -80,6 +81,8 @@ struct Shelf {
     replaced: Mutex<Replaced>,
     /// The disk has failed at what it must not fail at.
     off: AtomicBool,
+    /// What is logged of reads that fail, and of writes.
+    lines: [Seldom; 2],
 }
 
 /// What was replaced of late: what the store said before that is not written any more.
@@ -108,7 +111,9 @@ impl<S: Store> Kept<S> {
         let known = Mutex::new(known.collect());
         let (off, most) = (AtomicBool::new(false), most as u64);
         let replaced = Mutex::default();
-        let shelf = Arc::new(Shelf { db, path, clock, ages, most, hasher, known, replaced, off });
+        let lines = [(); 2].map(|()| Seldom::new(Arc::clone(&clock)));
+        let shelf = Shelf { db, path, clock, ages, most, hasher, known, replaced, off, lines };
+        let shelf = Arc::new(shelf);
         let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
         tokio::spawn(keep(Arc::clone(&shelf), queue));
         Ok(Self { inner, shelf, news })
@@ -247,7 +252,9 @@ impl Shelf {
         let row = match within(limits::JOURNAL_TIME, work).await {
             Some(Ok(row)) => row?,
             failed => {
-                tracing::warn!(?failed, "the disk cache cannot be read");
+                if let Some(left_out) = self.lines[0].admit() {
+                    tracing::warn!(?failed, left_out, "the disk cache cannot be read");
+                }
                 return None;
             }
         };
@@ -284,8 +291,10 @@ impl Shelf {
 async fn keep(shelf: Arc<Shelf>, mut queue: mpsc::Receiver<News>) {
     let mut news = Vec::new();
     while queue.recv_many(&mut news, limits::KEPT_QUEUE).await > 0 {
-        if let Err(error) = shelf.write(std::mem::take(&mut news)).await {
-            tracing::warn!(%error, "the disk cache cannot be written");
+        if let Err(error) = shelf.write(std::mem::take(&mut news)).await
+            && let Some(left_out) = shelf.lines[1].admit()
+        {
+            tracing::warn!(%error, left_out, "the disk cache cannot be written");
         }
     }
 }
