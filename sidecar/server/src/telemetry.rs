@@ -450,6 +450,65 @@ pub const THROTTLED: &str = "throttled";
 /// The result of a request that was not answered.
 pub const UNAVAILABLE: &str = "unavailable";
 
+/// The result of a request whose answer nobody waited for to the end. What became of it is not known.
+const ABANDONED: &str = "abandoned";
+
+/// One request to a dependency, counted once: by what came of it, or as abandoned if it is dropped before.
+pub struct Asked<'a> {
+    dependency: &'a Dependency,
+    request: Request,
+    started: Duration,
+    is_counted: bool,
+}
+
+impl Asked<'_> {
+    /// It was answered, whatever the answer.
+    pub fn answered(self, result: &'static str) {
+        let (dependency, request) = self.ends(result);
+        if dependency.note(request, None) {
+            let (dependency, operation) = (&*dependency.name, request.operation);
+            tracing::info!(dependency, operation, "a dependency does this again");
+        }
+    }
+
+    /// It was not. The cause goes to the log, once for each change of state, as far as those are seldom.
+    pub fn failed(self, result: &'static str, cause: &str) {
+        let (dependency, request) = self.ends(result);
+        if dependency.note(request, Some(result)) {
+            let (dependency, operation) = (&*dependency.name, request.operation);
+            tracing::error!(dependency, operation, cause, "a dependency fails");
+        }
+    }
+
+    /// It was not sent, because too many others wait.
+    pub fn shed(mut self) {
+        self.dependency.count(self.request, "shed", 1);
+        self.is_counted = true;
+    }
+
+    /// It was not sent, for nobody is asked just now.
+    pub fn spared(mut self) {
+        self.is_counted = true;
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn ends(mut self, result: &'static str) -> (&'a Dependency, Request) {
+        self.is_counted = true;
+        self.dependency.count(self.request, result, 1);
+        self.dependency.time(self.request, self.started);
+        (self.dependency, self.request)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.is_counted {
+            self.dependency.count(self.request, ABANDONED, 1);
+        }
+    }
+}
+
 /// One dependency: its metrics, and what `/status` says of it.
 pub struct Dependency {
     name: Cow<'static, str>,
@@ -533,18 +592,9 @@ impl Dependency {
         }
     }
 
-    /// The moment a request is made.
-    pub fn start(&self) -> Duration {
-        self.clock.monotonic()
-    }
-
-    /// It answered, whatever the answer.
-    pub fn answered(&self, request: Request, result: &'static str, started: Duration) {
-        self.count(request.operation, result, started);
-        if self.note(request, None) {
-            let (dependency, operation) = (&*self.name, request.operation);
-            tracing::info!(dependency, operation, "a dependency does this again");
-        }
+    /// A request that is made now.
+    pub fn begin(&self, request: Request) -> Asked<'_> {
+        Asked { dependency: self, request, started: self.clock.monotonic(), is_counted: false }
     }
 
     /// Waits for a request of which nothing is known but whether it was answered, and notes that.
@@ -553,11 +603,11 @@ impl Dependency {
         asked: Request,
         request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let started = self.start();
+        let asked = self.begin(asked);
         let result = request.await;
         match &result {
-            Ok(_) => self.answered(asked, "ok", started),
-            Err(error) => self.failed(asked, UNAVAILABLE, &error.to_string(), started),
+            Ok(_) => asked.answered("ok"),
+            Err(error) => asked.failed(UNAVAILABLE, &error.to_string()),
         }
         result
     }
@@ -565,26 +615,8 @@ impl Dependency {
     /// Requests beyond the first that one step took.
     pub fn counted(&self, request: Request, requests: u64) {
         if requests > 0 {
-            let (dependency, operation) = (self.name.clone(), request.operation);
-            let labels = DependencyResultLabels { dependency, operation, result: "ok" };
-            self.requests.get_or_create(&labels).inc_by(requests);
+            self.count(request, "ok", requests);
         }
-    }
-
-    /// It did not. The cause goes to the log, once for each change of state, as far as those are seldom.
-    pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
-        self.count(request.operation, result, started);
-        if self.note(request, Some(result)) {
-            let (dependency, operation) = (&*self.name, request.operation);
-            tracing::error!(dependency, operation, cause, "a dependency fails");
-        }
-    }
-
-    /// It was not asked, because too many others wait for it.
-    pub fn shed(&self, request: Request) {
-        let (dependency, operation) = (self.name.clone(), request.operation);
-        let labels = DependencyResultLabels { dependency, operation, result: "shed" };
-        self.requests.get_or_create(&labels).inc();
     }
 
     /// Whether a request was not answered within that time, up to now.
@@ -598,15 +630,14 @@ impl Dependency {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).health()
     }
 
-    fn count(&self, operation: &'static str, result: &'static str, started: Duration) {
-        let dependency = self.name.clone();
-        self.requests
-            .get_or_create(&DependencyResultLabels {
-                dependency: dependency.clone(),
-                operation,
-                result,
-            })
-            .inc();
+    fn count(&self, request: Request, result: &'static str, requests: u64) {
+        let (dependency, operation) = (self.name.clone(), request.operation);
+        let labels = DependencyResultLabels { dependency, operation, result };
+        self.requests.get_or_create(&labels).inc_by(requests);
+    }
+
+    fn time(&self, request: Request, started: Duration) {
+        let (dependency, operation) = (self.name.clone(), request.operation);
         let elapsed = self.clock.monotonic().saturating_sub(started);
         self.seconds
             .get_or_create(&DependencyLabels { dependency, operation })

@@ -1,5 +1,6 @@
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
+use futures_util::FutureExt;
 use lunasec_core::limits;
 
 use super::*;
@@ -22,4 +23,35 @@ fn a_dependency_that_comes_and_goes_is_logged_seldom_and_in_the_end_as_it_is() {
     assert_eq!((up(), up()), (true, false));
     // Reads and writes fail apart, and are logged apart.
     assert!(dependency.note(Request::write("put_new"), Some(UNAVAILABLE)));
+}
+
+#[tokio::test]
+async fn a_request_is_counted_once_whatever_becomes_of_it() {
+    let telemetry = Telemetry::new(Arc::new(FakeClock::default()));
+    let dependency = telemetry.dependency("storage");
+    let asked = || dependency.begin(Request::read("get"));
+    asked().answered("ok");
+    asked().failed(UNAVAILABLE, "as told");
+    asked().shed();
+    asked().spared();
+    drop(asked());
+    let hangs = dependency.watch(Request::read("list"), pending::<Result<(), String>>());
+    assert!(hangs.now_or_never().is_none());
+    let metrics = telemetry.render();
+    let mut counted: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("lunasec_dependency_requests_total"))
+        .map(|line| line.replace("dependency=\"storage\",", ""))
+        .collect();
+    counted.sort();
+    let expected = [
+        r#"{operation="get",result="abandoned"} 1"#,
+        r#"{operation="get",result="ok"} 1"#,
+        r#"{operation="get",result="shed"} 1"#,
+        r#"{operation="get",result="unavailable"} 1"#,
+        r#"{operation="list",result="abandoned"} 1"#,
+    ];
+    assert_eq!(counted, expected);
+    let timed = r#"duration_seconds_count{dependency="storage",operation="get"} 2"#;
+    assert!(metrics.contains(timed), "{metrics}");
 }
