@@ -32,6 +32,7 @@ use lunasec_sidecar::{
         Ages, Cached, Guarded, Heads, Journaled, Kept, Name, Object, Store, StoreError, Timed,
         Version,
     },
+    telemetry::Telemetry,
     vault::{Call, Memory, NewValue, Turns, Vault},
 };
 
@@ -239,6 +240,8 @@ pub struct World {
     below: Option<Arc<dyn Store>>,
     /// Where writes wait for the store, if they do.
     pub journal: Option<Arc<Journal>>,
+    /// Its metrics, as far as they are of the journal.
+    pub telemetry: Telemetry,
     /// Kept for as long as it is used, where nobody else has it.
     backend: Option<Backend>,
 }
@@ -320,7 +323,7 @@ impl World {
         world.vault.store = Arc::clone(&below);
         if let Some((ledger, bounds)) = bridges.journal {
             let journal = Journal::open(ledger, Arc::clone(&clock), bounds).await.unwrap();
-            let journal = Arc::new(journal);
+            let journal = Arc::new(journal.counted(world.telemetry.replayed()));
             let (inner, entries) = (Arc::clone(&below), Arc::clone(&journal));
             world.vault.store = Arc::new(Journaled::new(inner, entries, clock, breaker, true));
             world.journal = Some(journal);
@@ -376,7 +379,8 @@ impl World {
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
         };
-        Self { vault, clock, store, below: None, journal: None, backend: None }
+        let telemetry = Telemetry::new(clock.clone());
+        Self { vault, clock, store, below: None, journal: None, telemetry, backend: None }
     }
 
     /// A token for text.

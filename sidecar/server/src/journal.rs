@@ -26,6 +26,7 @@ use crate::{
     db::DbError,
     env::Clock,
     store::{Name, StoreError, Version},
+    telemetry::ReplaySeries,
     within::within,
 };
 
@@ -121,6 +122,8 @@ pub struct Journal {
     count: watch::Sender<u64>,
     /// How often they could not be replayed.
     failures: watch::Sender<u64>,
+    /// What became of entries.
+    replayed: ReplaySeries,
 }
 
 #[derive(Default)]
@@ -169,6 +172,7 @@ impl Journal {
             waiting: Mutex::default(),
             count: watch::Sender::new(0),
             failures: watch::Sender::new(0),
+            replayed: ReplaySeries::default(),
         };
         for (number, since, name, bytes) in journal.ledger.contents().await? {
             let name = journal.digest(&name);
@@ -179,6 +183,11 @@ impl Journal {
         }
         journal.tell();
         Ok(journal)
+    }
+
+    /// The same, where what becomes of its entries is counted.
+    pub fn counted(self, replayed: ReplaySeries) -> Self {
+        Self { replayed, ..self }
     }
 
     /// Makes entries durable, all of them or none: their numbers, or none for one whose `last` is another.

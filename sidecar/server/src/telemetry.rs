@@ -105,6 +105,11 @@ struct CacheLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -193,6 +198,58 @@ impl CacheSeries {
     }
 }
 
+/// What became of a journaled write; the label `result`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replayed {
+    /// It lies in storage as it was journaled.
+    Written,
+    /// It lay there already: its answer was lost, and not it.
+    Present,
+    /// Of a session: what it says, and what lay there.
+    Merged,
+    /// Something else stands.
+    Superseded,
+    /// It waits on for a reason of its own, counted each time that it is tried.
+    Refused,
+}
+
+impl Replayed {
+    const ALL: [Self; 5] =
+        [Self::Written, Self::Present, Self::Merged, Self::Superseded, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Present => "present",
+            Self::Merged => "merged",
+            Self::Superseded => "superseded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Journaled writes by what became of them.
+#[derive(Clone, Default)]
+pub struct ReplaySeries([Counter; Replayed::ALL.len()]);
+
+impl ReplaySeries {
+    fn register(registry: &mut Registry) -> Self {
+        let family = Family::<ResultLabel, Counter>::default();
+        registry.register(
+            "lunasec_journal_replayed",
+            "Journaled writes, by what became of them when storage was asked",
+            family.clone(),
+        );
+        let label = |it: Replayed| ResultLabel { result: it.as_str() };
+        Self(Replayed::ALL.map(|it| family.get_or_create_owned(&label(it))))
+    }
+
+    /// One more.
+    pub fn count(&self, became: Replayed) {
+        self.0[became as usize].inc();
+    }
+}
+
 /// What makes an answer a degraded one; the label `reason`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
@@ -227,6 +284,7 @@ pub struct Telemetry {
     data_key_age: Gauge,
     journal_pending: Gauge,
     journal_oldest: Gauge,
+    replayed: ReplaySeries,
     caches: [CacheSeries; Remembered::ALL.len()],
     cache_bytes: [Gauge; Remembered::ALL.len()],
     degraded: [Counter; Reason::ALL.len()],
@@ -271,6 +329,7 @@ impl Telemetry {
             "How long the oldest of them has waited",
             journal_oldest.clone(),
         );
+        let replayed = ReplaySeries::register(&mut registry);
         let (caches, cache_bytes) = register_caches(&mut registry);
         let degraded = Family::<ReasonLabel, Counter>::default();
         registry.register(
@@ -299,6 +358,7 @@ impl Telemetry {
             data_key_age,
             journal_pending,
             journal_oldest,
+            replayed,
             caches,
             cache_bytes,
             degraded: Reason::ALL
@@ -310,6 +370,11 @@ impl Telemetry {
     /// The counters of a cache.
     pub fn cache(&self, cache: Remembered) -> CacheSeries {
         self.caches[cache as usize].clone()
+    }
+
+    /// The counters of what becomes of journaled writes.
+    pub fn replayed(&self) -> ReplaySeries {
+        self.replayed.clone()
     }
 
     /// Notes how much memory a cache takes.

@@ -148,7 +148,7 @@ impl Opener {
         let bounds = Bounds { bytes: degrade.journal_bytes, age };
         let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock), bounds);
         let journal = journal.await.map_err(of_the_journal)?;
-        let journal = Arc::new(journal);
+        let journal = Arc::new(journal.counted(self.telemetry.replayed()));
         let store = store::Journaled::new(
             Arc::clone(store),
             Arc::clone(&journal),

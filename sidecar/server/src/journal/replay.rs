@@ -27,6 +27,7 @@ use crate::{
     failure::Failure,
     keys::Keyring,
     store::{Name, Object, Store, StoreError},
+    telemetry::Replayed,
 };
 
 /// How many entries are replayed at once.
@@ -57,12 +58,6 @@ pub struct Replayer {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// What became of an entry that need not wait any more.
-enum Replayed {
-    Stored,
-    Superseded,
-}
-
 /// Why an entry waits on.
 struct Stop {
     /// Whether the others would as well.
@@ -85,7 +80,7 @@ impl From<Failure> for Stop {
 
 /// What to write in the place of what is there.
 enum Decision {
-    Write(Bytes),
+    Write(Bytes, Replayed),
     Leave(Replayed),
 }
 
@@ -93,8 +88,7 @@ enum Decision {
 struct Chained {
     name: Name,
     /// Those that need not wait any more.
-    done: Vec<u64>,
-    superseded: usize,
+    done: Vec<(u64, Replayed)>,
     /// Why the next one does.
     failure: Option<Failure>,
 }
@@ -188,8 +182,6 @@ impl Replayer {
         let results: Vec<_> = stream::iter(chains).buffered(pace.0).collect().await;
         let mut done = Vec::new();
         for chained in results {
-            round.stored += chained.done.len() - chained.superseded;
-            round.superseded += chained.superseded;
             done.extend(chained.done);
             if let Some(failure) = chained.failure {
                 round.failure = Some(failure);
@@ -197,11 +189,19 @@ impl Replayer {
                 held.insert(chained.name);
             }
         }
-        if !done.is_empty()
-            && let Err(error) = self.journal.remove(done).await
+        let (numbers, became): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        if !numbers.is_empty()
+            && let Err(error) = self.journal.remove(numbers).await
         {
             round.failure = Some(StoreError::from(error).into());
             return true;
+        }
+        for became in became {
+            self.journal.replayed.count(became);
+            match became {
+                Replayed::Superseded => round.superseded += 1,
+                _ => round.stored += 1,
+            }
         }
         away.load(Ordering::Relaxed)
     }
@@ -209,7 +209,7 @@ impl Replayer {
     /// Entries of one name, in order, up to the first that has to wait on.
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
-        let mut chained = Chained { name, done: Vec::new(), superseded: 0, failure: None };
+        let mut chained = Chained { name, done: Vec::new(), failure: None };
         for entry in chain {
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
@@ -217,15 +217,16 @@ impl Replayer {
                 break;
             }
             match self.replay(&entry).await {
-                Ok(Replayed::Stored) => {}
-                Ok(Replayed::Superseded) => chained.superseded += 1,
+                Ok(became) => chained.done.push((entry.number, became)),
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
+                    if !stop.away {
+                        self.journal.replayed.count(Replayed::Refused);
+                    }
                     chained.failure = Some(stop.failure);
                     break;
                 }
             }
-            chained.done.push(entry.number);
         }
         chained
     }
@@ -239,14 +240,14 @@ impl Replayer {
             Base::Put(_) | Base::Unknown => Err(StoreError::Precondition),
         };
         match written {
-            Ok(_) => return Ok(Replayed::Stored),
+            Ok(_) => return Ok(Replayed::Written),
             Err(StoreError::Precondition) => {}
             Err(error) => return Err(error.into()),
         }
         for _ in 0..limits::WRITE_ATTEMPTS {
             let there = self.store.get_now(name).await?;
-            let bytes = match self.decide(entry, there.as_ref()).await? {
-                Decision::Write(bytes) => bytes,
+            let (bytes, became) = match self.decide(entry, there.as_ref()).await? {
+                Decision::Write(bytes, became) => (bytes, became),
                 Decision::Leave(replayed) => return Ok(replayed),
             };
             let written = match there {
@@ -254,7 +255,7 @@ impl Replayer {
                 None => self.store.put_new(name, bytes).await,
             };
             match written {
-                Ok(_) => return Ok(Replayed::Stored),
+                Ok(_) => return Ok(became),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -267,7 +268,7 @@ impl Replayer {
             return self.merge(entry, there).await;
         }
         let ours = Header::parse(&entry.bytes).map_err(Failure::corrupted)?;
-        let write = || Decision::Write(entry.bytes.clone());
+        let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
         let Some(there) = there else {
             // What it was made from is gone for good: a sweep has removed it.
             let gone = matches!(entry.base, Base::Version(_) | Base::Put(_)) && !ours.tombstone;
@@ -286,7 +287,7 @@ impl Replayer {
             return Ok(write());
         }
         Ok(match replay::judge(&ours, &there) {
-            Verdict::Done => Decision::Leave(Replayed::Stored),
+            Verdict::Done => Decision::Leave(Replayed::Present),
             Verdict::Write => write(),
             Verdict::Superseded => Decision::Leave(Replayed::Superseded),
         })
@@ -294,10 +295,11 @@ impl Replayer {
 
     /// Of two states of a session, what both say.
     async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
-        let Some(there) = there else { return Ok(Decision::Write(entry.bytes.clone())) };
+        let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
+        let Some(there) = there else { return Ok(write()) };
         // It was made from what lies there, and knows of all that this knows of.
         if SessionState::peek_put(&there.bytes).is_some_and(|put| entry.base == Base::Put(put)) {
-            return Ok(Decision::Write(entry.bytes.clone()));
+            return Ok(write());
         }
         let malformed = || Failure::corrupted("the journal holds a name that is no session's");
         let namespace = entry.name.namespace().ok_or_else(malformed)?;
@@ -307,13 +309,12 @@ impl Replayer {
         let open = |bytes: &[u8]| SessionState::open(&index, &namespace, &tag, bytes);
         let ours = open(&entry.bytes).map_err(Failure::corrupted)?;
         // What does not open takes no grant back and gives none.
-        let Ok(theirs) = open(&there.bytes) else {
-            return Ok(Decision::Write(entry.bytes.clone()));
-        };
+        let Ok(theirs) = open(&there.bytes) else { return Ok(write()) };
         let merged = ours.merge(&theirs);
         if merged == theirs {
-            return Ok(Decision::Leave(Replayed::Stored));
+            return Ok(Decision::Leave(Replayed::Present));
         }
-        Ok(Decision::Write(merged.seal(&index, &namespace, &tag).into()))
+        let bytes = merged.seal(&index, &namespace, &tag).into();
+        Ok(Decision::Write(bytes, Replayed::Merged))
     }
 }
