@@ -1,6 +1,7 @@
 //! Writes while storage does not answer: what is taken, what it says of itself, and what becomes of it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use lunasec_core::{
 };
 use lunasec_sidecar::{
     db::DbError,
-    journal::{Bounds, Draft, Entry, Ledger},
+    journal::{Bounds, Draft, Entry, Ledger, Refused},
     store::Name,
     vault::{Age, Verdict},
 };
@@ -441,11 +442,15 @@ async fn what_storage_refuses_waits_alone() {
     }
     *here.store.refuses.lock().unwrap() = Some(record(&tokens[0]));
     replayed_to(here, 1).await;
+    let refused = Refused { kind: "value", code: Code::StorageUnavailable };
+    let journal = here.journal.as_ref().unwrap();
+    assert_eq!(journal.refused(), BTreeMap::from([(1, refused)]));
     for (number, token) in tokens.iter().enumerate().skip(1) {
         assert_eq!(there.detokenize(token).await, Ok(number.to_string()));
     }
     *here.store.refuses.lock().unwrap() = None;
     bridge.heal().await;
+    assert_eq!(journal.refused(), BTreeMap::new());
     assert_eq!(there.detokenize(&tokens[0]).await, Ok("0".into()));
 }
 

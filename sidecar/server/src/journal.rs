@@ -15,10 +15,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use lunasec_api::Code;
 use lunasec_core::{
     ids::{Millis, PutId},
     limits,
-    record::Header,
+    record::{Header, Kind},
 };
 use tokio::sync::watch;
 
@@ -52,6 +53,25 @@ pub struct Entry {
     pub base: Base,
     /// What is written there.
     pub bytes: Bytes,
+}
+
+impl Entry {
+    /// What it holds, in words for people.
+    pub fn kind(&self) -> &'static str {
+        if self.name.is_session() {
+            return "session";
+        }
+        let header = Header::parse(&self.bytes).map(|header| (header.kind, header.tombstone));
+        match header {
+            Ok((Kind::Value, false)) => "value",
+            Ok((Kind::Metadata, false)) => "metadata",
+            Ok((Kind::Grant, false)) => "grant",
+            Ok((Kind::Value, true)) => "value's tombstone",
+            Ok((Kind::Metadata, true)) => "metadata's tombstone",
+            Ok((Kind::Grant, true)) => "grant's tombstone",
+            Ok((Kind::Audit, _)) | Err(_) => "record of an unknown kind",
+        }
+    }
 }
 
 /// What an entry was made from.
@@ -131,6 +151,8 @@ struct Waiting {
     /// How many entries each name has or is about to have, by a digest of the name.
     names: HashMap<u64, u32>,
     entries: BTreeMap<u64, Waits>,
+    /// The first of those that wait for a reason of their own.
+    refused: BTreeMap<u64, Refused>,
     /// Of the entries, and of those that are being written.
     bytes: usize,
 }
@@ -139,6 +161,15 @@ struct Waits {
     since: Millis,
     bytes: usize,
     name: u64,
+}
+
+/// Why an entry waits, and not just because storage is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// What it holds.
+    pub kind: &'static str,
+    /// As an answer would say it.
+    pub code: Code,
 }
 
 /// What waits.
@@ -274,6 +305,23 @@ impl Journal {
         }
     }
 
+    /// Entries that wait for a reason of their own, by their numbers; the first of them, where they are many.
+    pub fn refused(&self) -> BTreeMap<u64, Refused> {
+        self.waiting().refused.clone()
+    }
+
+    /// Notes why an entry waits; whether that is news that the log should have.
+    fn refuse(&self, number: u64, why: Refused) -> bool {
+        let mut waiting = self.waiting();
+        let is_room = waiting.refused.len() < limits::REFUSED_NAMED;
+        let known = waiting.refused.get(&number);
+        let is_news = known.map_or(is_room, |known| *known != why);
+        if is_news {
+            waiting.refused.insert(number, why);
+        }
+        is_news
+    }
+
     fn stuck(&self) {
         self.failures.send_modify(|failures| *failures += 1);
     }
@@ -292,7 +340,8 @@ impl Journal {
     fn forget(&self, last: u64) {
         let mut waiting = self.waiting();
         while let Some(entry) = waiting.entries.first_entry().filter(|entry| *entry.key() <= last) {
-            let Waits { bytes, name, .. } = entry.remove();
+            let (number, Waits { bytes, name, .. }) = entry.remove_entry();
+            waiting.refused.remove(&number);
             waiting.release(name, bytes);
         }
         drop(waiting);
@@ -303,6 +352,7 @@ impl Journal {
         self.ledger.remove(numbers.clone()).await?;
         let mut waiting = self.waiting();
         for number in numbers {
+            waiting.refused.remove(&number);
             if let Some(Waits { bytes, name, .. }) = waiting.entries.remove(&number) {
                 waiting.release(name, bytes);
             }
@@ -378,3 +428,6 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::{
     mem,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use lunasec_core::{
@@ -14,11 +15,10 @@ use lunasec_core::{
 
 use crate::env::Clock;
 
-const RATE: Rate = Rate { count: NonZeroU32::MIN, period: limits::LOG_PAUSE };
-
 /// The lines of one kind.
 pub struct Seldom {
     clock: Arc<dyn Clock>,
+    rate: Rate,
     state: Mutex<State>,
 }
 
@@ -29,9 +29,15 @@ struct State {
 }
 
 impl Seldom {
-    /// None was written yet.
+    /// As seldom as a line is that requests bring about.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self::each(limits::LOG_PAUSE, clock)
+    }
+
+    /// One in this time.
+    pub fn each(period: Duration, clock: Arc<dyn Clock>) -> Self {
+        let rate = Rate { count: NonZeroU32::MIN, period };
+        Self { clock, rate, state: Mutex::default() }
     }
 
     /// For a line that may be written now, how many were left out since the last one; none for one that is left
@@ -39,7 +45,7 @@ impl Seldom {
     pub fn admit(&self) -> Option<u64> {
         let now = self.clock.monotonic();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.bucket.take(RATE, now).is_err() {
+        if state.bucket.take(self.rate, now).is_err() {
             state.left_out += 1;
             return None;
         }
@@ -60,7 +66,7 @@ mod tests {
         // A minute of 1,000 a second.
         for _ in 0..60_000 {
             written.extend(lines.admit());
-            clock.pass(std::time::Duration::from_millis(1));
+            clock.pass(Duration::from_millis(1));
         }
         assert_eq!(written, [0, 9_999, 9_999, 9_999, 9_999, 9_999]);
         clock.pass(10 * limits::LOG_PAUSE);

@@ -20,12 +20,14 @@ use lunasec_core::{
     replay::{self, Verdict},
 };
 
-use super::{Base, Entry, Journal};
+use super::{Base, Entry, Journal, Refused};
 use crate::{
     attempts::draw,
+    db::DbError,
     env::Entropy,
     failure::Failure,
     keys::Keyring,
+    seldom::Seldom,
     store::{Name, Object, Store, StoreError},
     telemetry::Replayed,
 };
@@ -65,9 +67,16 @@ struct Stop {
     failure: Failure,
 }
 
+impl Stop {
+    fn of_the_disk(error: DbError) -> Self {
+        Self { away: true, failure: StoreError::from(error).into() }
+    }
+}
+
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        let away = error.is_away() || matches!(error, StoreError::Throttled(_));
+        let away =
+            error.is_away() || matches!(error, StoreError::Throttled(_) | StoreError::Overloaded);
         Self { away, failure: error.into() }
     }
 }
@@ -90,7 +99,7 @@ struct Chained {
     /// Those that need not wait any more.
     done: Vec<(u64, Replayed)>,
     /// Why the next one does.
-    failure: Option<Failure>,
+    stop: Option<Stop>,
 }
 
 #[derive(Default)]
@@ -98,9 +107,7 @@ struct Round {
     stored: usize,
     superseded: usize,
     /// Why something waits on.
-    failure: Option<Failure>,
-    /// What that is, where it is not all of it.
-    waits: Option<Name>,
+    stop: Option<Stop>,
 }
 
 impl Replayer {
@@ -108,25 +115,29 @@ impl Replayer {
     pub async fn run(self) {
         let mut waiting = self.journal.watch();
         let (mut pace, mut told) = (Pace::default(), None);
+        let clock = Arc::clone(&self.journal.clock);
+        let reminders = Seldom::each(limits::REPLAY_STALE_REMINDER, clock);
         while waiting.wait_for(|count| *count > 0).await.is_ok() {
             if self.journal.is_stale() {
-                tracing::error!(
-                    "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
-                );
+                if reminders.admit().is_some() {
+                    tracing::error!(
+                        "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
+                    );
+                }
                 self.journal.stuck();
                 tokio::time::sleep(limits::REPLAY_STALE_PAUSE).await;
                 continue;
             }
-            let Round { stored, superseded, failure, waits } = self.round(&mut pace).await;
+            let Round { stored, superseded, stop } = self.round(&mut pace).await;
             let pending = self.journal.pending().count;
             if stored + superseded > 0 {
                 tracing::info!(stored, superseded, pending, "journaled writes were replayed");
                 told = None;
             }
-            if let Some(failure) = failure {
+            if let Some(Stop { away, failure }) = stop {
                 // Once for each reason: that they wait is in the status all the time.
-                if told.replace(failure.code) != Some(failure.code) {
-                    tracing::warn!(?failure, ?waits, pending, "journaled writes wait on");
+                if away && told.replace(failure.code) != Some(failure.code) {
+                    tracing::warn!(?failure, pending, "journaled writes wait on");
                 }
                 self.journal.stuck();
                 tokio::time::sleep(draw(&*self.entropy, limits::REPLAY_PAUSE)).await;
@@ -141,7 +152,7 @@ impl Replayer {
             let page = match self.journal.page(after).await {
                 Ok(page) => page,
                 Err(error) => {
-                    round.failure = Some(StoreError::from(error).into());
+                    round.stop = Some(Stop::of_the_disk(error));
                     return round;
                 }
             };
@@ -183,9 +194,11 @@ impl Replayer {
         let mut done = Vec::new();
         for chained in results {
             done.extend(chained.done);
-            if let Some(failure) = chained.failure {
-                round.failure = Some(failure);
-                round.waits = Some(chained.name.clone());
+            if let Some(stop) = chained.stop {
+                // That all of them wait is said rather than that one does.
+                if !round.stop.as_ref().is_some_and(|stop| stop.away) {
+                    round.stop = Some(stop);
+                }
                 held.insert(chained.name);
             }
         }
@@ -193,7 +206,7 @@ impl Replayer {
         if !numbers.is_empty()
             && let Err(error) = self.journal.remove(numbers).await
         {
-            round.failure = Some(StoreError::from(error).into());
+            round.stop = Some(Stop::of_the_disk(error));
             return true;
         }
         for became in became {
@@ -209,11 +222,11 @@ impl Replayer {
     /// Entries of one name, in order, up to the first that has to wait on.
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
-        let mut chained = Chained { name, done: Vec::new(), failure: None };
+        let mut chained = Chained { name, done: Vec::new(), stop: None };
         for entry in chain {
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
-                chained.failure = Some(error.into());
+                chained.stop = Some(error.into());
                 break;
             }
             match self.replay(&entry).await {
@@ -221,14 +234,28 @@ impl Replayer {
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
                     if !stop.away {
-                        self.journal.replayed.count(Replayed::Refused);
+                        self.refused(&entry, &stop.failure);
                     }
-                    chained.failure = Some(stop.failure);
+                    chained.stop = Some(stop);
                     break;
                 }
             }
         }
         chained
+    }
+
+    /// Names what waits for a reason of its own, once for each reason.
+    fn refused(&self, entry: &Entry, failure: &Failure) {
+        self.journal.replayed.count(Replayed::Refused);
+        let (number, kind, code) = (entry.number, entry.kind(), failure.code);
+        if self.journal.refuse(number, Refused { kind, code }) {
+            tracing::warn!(
+                number,
+                kind,
+                ?failure,
+                "a journaled write is refused and waits, and nothing else waits for it; where that cannot be mended, `lunasec journal set-aside` takes it out"
+            );
+        }
     }
 
     async fn replay(&self, entry: &Entry) -> Result<Replayed, Stop> {
