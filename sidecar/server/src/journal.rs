@@ -31,14 +31,21 @@ use crate::{
     within::within,
 };
 
+mod aside;
 mod disk;
 mod measured;
 mod replay;
 pub mod table;
 
+pub use aside::{NotSetAside, choose, set_aside};
 pub use disk::DiskLedger;
 pub use measured::Measured;
 pub use replay::Replayer;
+
+/// Its file in the state directory.
+pub const JOURNAL_FILE: &str = "journal.redb";
+/// What was taken out of it.
+pub const ASIDE_FILE: &str = "journal-aside.redb";
 
 /// What is written.
 #[derive(Clone, Debug)]

@@ -137,7 +137,7 @@ impl Opener {
         let Some((directory, state)) = degrade.state_dir.as_ref().zip(state) else {
             return Ok(None);
         };
-        let path = directory.join("journal.redb");
+        let path = directory.join(journal::JOURNAL_FILE);
         let takes = degrade.on_storage_outage == OnOutage::Journal;
         if !takes && !path.exists() {
             return Ok(None);
