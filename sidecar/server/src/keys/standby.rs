@@ -2,7 +2,8 @@
 //!
 //! Whoever has both the directory and that key has the data keys, without KMS and without its log: that is the
 //! price, and why there is no standby key unless the operator gives one. It serves only while storage or the
-//! keeper give no answer; a keeper that refuses makes it forget the key.
+//! keeper give no answer; a keeper that refuses makes it forget the key, and so does time: what would not serve any
+//! more is removed when the file is opened and when something is written to it.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -11,8 +12,10 @@
 
 use std::{path::Path, sync::Arc};
 
+use futures_util::FutureExt;
 use lunasec_core::{
     ids::{KeyId, Millis, Namespace},
+    limits,
     secret::DataKey,
 };
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};
@@ -20,7 +23,7 @@ use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
 use crate::{
     db::{Db, DbError, see, seen, table},
-    env::{Clock, Entropy},
+    env::{Clock, Entropy, millis},
     seldom::Seldom,
     store::Name,
 };
@@ -64,8 +67,11 @@ impl Standby {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StandbyError> {
         let wrapper = LocalKeys::open(key, entropy)?;
+        let (db, now) = (Db::open_copy(path)?, clock.now());
+        // On the side: it is sent once it is looked at, and done whether or not somebody waits.
+        let _ = db.write(move |transaction| forget_old(transaction, now)).now_or_never();
         let unusable = Seldom::new(Arc::clone(&clock));
-        Ok(Self { db: Db::open_copy(path)?, wrapper, clock, unusable })
+        Ok(Self { db, wrapper, clock, unusable })
     }
 
     /// Keeps a key that the keeper has just given. On the side: what cannot be kept is missed later, and not now.
@@ -88,7 +94,7 @@ impl Standby {
         let write = move |transaction: &WriteTransaction| {
             transaction.open_table(KEYS)?.insert(name.as_str(), row.as_slice())?;
             see(transaction, CLOCK, at)?;
-            Ok(())
+            forget_old(transaction, at)
         };
         self.db.write(write).await.map_err(|error| error.to_string())
     }
@@ -143,6 +149,15 @@ fn told(name: &Name, at: Millis) -> String {
 
 fn context<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Context<'a> {
     Context { namespace, key, purpose }
+}
+
+/// Keys that were given so long ago that they serve no more.
+fn forget_old(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
+    let serves = |row: &[u8]| {
+        let at = row.first_chunk::<TIME_LEN>().map_or(0, |at| Millis::from_be_bytes(*at));
+        now.saturating_sub(at) < millis(limits::KEY_EXTENSION)
+    };
+    Ok(transaction.open_table(KEYS)?.retain(|_, row| serves(row))?)
 }
 
 fn read(
