@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::{
     db::DbError,
-    env::Clock,
+    env::{Clock, Forward},
     store::{Name, StoreError, Version},
     telemetry::ReplaySeries,
     within::within,
@@ -127,6 +127,10 @@ pub trait Ledger: Send + Sync {
     async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError>;
     /// Of each entry its number, when it was acknowledged, its name, and its size.
     async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError>;
+    /// The highest time that an entry was ever acknowledged at; none is known where that is not kept.
+    async fn seen(&self) -> Result<Millis, DbError> {
+        Ok(0)
+    }
 }
 
 /// How much may wait, and for how long.
@@ -142,6 +146,8 @@ pub struct Bounds {
 pub struct Journal {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
+    /// By which ages go: a clock that is set back makes nothing younger.
+    forward: Forward,
     bounds: Bounds,
     hasher: RandomState,
     waiting: Mutex<Waiting>,
@@ -202,8 +208,11 @@ impl Journal {
         clock: Arc<dyn Clock>,
         bounds: Bounds,
     ) -> Result<Self, DbError> {
+        let (contents, seen) = (ledger.contents().await?, ledger.seen().await?);
+        let seen = contents.iter().fold(seen, |seen, (_, at, ..)| seen.max(*at));
         let journal = Self {
             ledger,
+            forward: Forward::from(seen, Arc::clone(&clock)),
             clock,
             bounds,
             hasher: RandomState::default(),
@@ -212,7 +221,7 @@ impl Journal {
             failures: watch::Sender::new(0),
             replayed: ReplaySeries::default(),
         };
-        for (number, since, name, bytes) in journal.ledger.contents().await? {
+        for (number, since, name, bytes) in contents {
             let name = journal.digest(&name);
             let mut waiting = journal.waiting();
             waiting.bytes += bytes;
@@ -245,7 +254,7 @@ impl Journal {
         let journal = Arc::clone(self);
         // To its end, also when nobody waits for it any more: what is on the disk has to be known here.
         let written = tokio::spawn(async move {
-            let at = journal.clock.now();
+            let at = journal.forward.now();
             let numbers = journal.ledger.append(at, drafts).await;
             journal.settle(at, &sizes, numbers.as_deref().unwrap_or_default());
             numbers
@@ -371,8 +380,12 @@ impl Journal {
 
     fn age(&self, waiting: &Waiting) -> Duration {
         let oldest = waiting.entries.first_key_value().map(|(_, waits)| waits.since);
-        let now = self.clock.now();
-        Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest)))
+        oldest.map_or(Duration::ZERO, |oldest| self.waited(oldest))
+    }
+
+    /// How long ago that was.
+    pub fn waited(&self, since: Millis) -> Duration {
+        Duration::from_millis(self.forward.now().saturating_sub(since))
     }
 
     fn reserve(&self, sizes: &[(u64, usize)], share: usize) -> Result<(), StoreError> {

@@ -80,6 +80,10 @@ impl Ledger for Quick {
     async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError> {
         Ok(self.read(|transaction| table::contents(transaction).unwrap()))
     }
+
+    async fn seen(&self) -> Result<Millis, DbError> {
+        Ok(self.read(|transaction| table::seen(transaction).unwrap()))
+    }
 }
 
 struct Machine {
@@ -96,9 +100,13 @@ impl Machine {
 
     async fn journal(&self) -> Arc<Journal> {
         let memory = redb::backends::InMemoryBackend::new();
-        let ledger = Quick(redb::Database::builder().create_with_backend(memory).unwrap());
+        let database = redb::Database::builder().create_with_backend(memory).unwrap();
+        self.open(Arc::new(Quick(database))).await
+    }
+
+    async fn open(&self, ledger: Arc<dyn Ledger>) -> Arc<Journal> {
         let bounds = Bounds { bytes: limits::JOURNAL_BYTES, age: limits::JOURNAL_AGE };
-        let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock) as _, bounds).await;
+        let journal = Journal::open(ledger, Arc::clone(&self.clock) as _, bounds).await;
         Arc::new(journal.unwrap())
     }
 
@@ -173,4 +181,24 @@ async fn that_a_journal_is_too_old_is_said_at_once_and_then_each_hour() {
     std::fs::remove_file(machine.directory.path().join("local.key")).unwrap();
     machine.replay(&journal, 3 * limits::REPLAY_STALE_REMINDER).await;
     assert_eq!(lines.with("older than degrade.journal_age").len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_makes_no_entry_younger() {
+    let (machine, day) = (Machine::new(), Duration::from_secs(24 * 3600));
+    let journal = machine.journal().await;
+    let then = machine.clock.now();
+    journal.append(vec![draft(1)]).await.unwrap();
+    machine.clock.pass(4 * day);
+    machine.clock.set(then);
+    assert_eq!(journal.pending().age, 4 * day);
+    machine.clock.pass(day);
+    assert_eq!(journal.pending().age, 5 * day, "nor does it stand still");
+    // What was acknowledged later says how late it was, also after it is gone and after a restart.
+    journal.append(vec![draft(2)]).await.unwrap();
+    journal.remove(vec![2]).await.unwrap();
+    let again = machine.open(Arc::clone(&journal.ledger)).await;
+    assert_eq!(again.pending().age, 5 * day);
+    machine.clock.pass(2 * day + Duration::from_millis(1));
+    assert!(again.is_stale());
 }

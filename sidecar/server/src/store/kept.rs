@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -78,6 +78,8 @@ struct Shelf {
     hasher: RandomState,
     /// By a digest of each name: when the store was asked for what is kept of it, and a digest of its version.
     known: Mutex<HashMap<u64, (Millis, u64)>>,
+    /// The highest time of the wall clock that was seen since the start.
+    seen: AtomicU64,
     replaced: Mutex<Replaced>,
     /// The disk has failed at what it must not fail at.
     off: AtomicBool,
@@ -112,7 +114,9 @@ impl<S: Store> Kept<S> {
         let (off, most) = (AtomicBool::new(false), most as u64);
         let replaced = Mutex::default();
         let lines = [(); 2].map(|()| Seldom::new(Arc::clone(&clock)));
-        let shelf = Shelf { db, path, clock, ages, most, hasher, known, replaced, off, lines };
+        let seen = AtomicU64::new(now);
+        let shelf =
+            Shelf { db, path, clock, ages, most, hasher, known, replaced, off, lines, seen };
         let shelf = Arc::new(shelf);
         let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
         tokio::spawn(keep(Arc::clone(&shelf), queue));
@@ -172,7 +176,15 @@ impl Shelf {
     }
 
     fn ask(&self) -> Asked {
-        Asked { at: self.clock.now(), after: self.replaced().count }
+        let at = self.clock.now();
+        self.seen.fetch_max(at, Ordering::Relaxed);
+        Asked { at, after: self.replaced().count }
+    }
+
+    /// What time it is; none where the clock was set back, so that nobody knows how old anything is.
+    fn now(&self) -> Option<Millis> {
+        let now = self.clock.now();
+        (self.seen.fetch_max(now, Ordering::Relaxed) <= now).then_some(now)
     }
 
     /// From now on nothing is written that the store said before.
@@ -260,7 +272,7 @@ impl Shelf {
         };
         let (asked, version, bytes) = split(&row)?;
         let object = Object::new(Bytes::copy_from_slice(bytes), version);
-        let age = Duration::from_millis(self.clock.now().checked_sub(asked)?);
+        let age = Duration::from_millis(self.now()?.checked_sub(asked)?);
         let hard = self.hard(name, &object)?;
         (age < hard).then(|| Object { age: Some(age), ..object })
     }
