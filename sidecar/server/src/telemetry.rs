@@ -282,6 +282,7 @@ pub struct Telemetry {
     seconds: Histograms<OperationLabel>,
     series: Vec<Series>,
     data_key_age: Gauge,
+    clock_skew: Gauge,
     journal_pending: Gauge,
     journal_oldest: Gauge,
     replayed: ReplaySeries,
@@ -316,6 +317,12 @@ impl Telemetry {
             "lunasec_data_key_age_seconds",
             "Since the epoch of the data key last sealed with began",
             data_key_age.clone(),
+        );
+        let clock_skew = Gauge::default();
+        registry.register(
+            "lunasec_clock_skew_seconds",
+            "By how much this machine's clock is ahead of storage's, by its last answer",
+            clock_skew.clone(),
         );
         let journal_pending = Gauge::default();
         registry.register(
@@ -356,6 +363,7 @@ impl Telemetry {
             seconds,
             series: Operation::ALL.iter().map(|_| series()).collect(),
             data_key_age,
+            clock_skew,
             journal_pending,
             journal_oldest,
             replayed,
@@ -418,6 +426,11 @@ impl Telemetry {
     /// Notes the age of the key that seals.
     pub fn data_key_age(&self, age: Duration) {
         self.data_key_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// How far this machine's clock is ahead of storage's.
+    pub fn clock_skew(&self) -> Gauge {
+        self.clock_skew.clone()
     }
 
     /// Notes what waits in the journal.

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::{StartError, prepare_directory};
 use crate::{
     attempts::Attempts,
-    aws::Aws,
+    aws::{Aws, ClockSkew},
     breaker::Breaker,
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
     db::{Db, DbError},
@@ -120,7 +120,8 @@ impl Opener {
                 self.remembering(store::Measured::new(store, dependency()), None)
             }
             Storage::S3(place) => {
-                let s3 = S3Store::new(self.aws(&place.region).await, place);
+                let skew = ClockSkew::new(Arc::clone(&self.clock), self.telemetry.clock_skew());
+                let s3 = S3Store::new(self.aws(&place.region).await, place).watching(skew);
                 let (gate, breaker) = (Arc::clone(s3.gate()), Arc::clone(&self.storage_breaker));
                 let measured = store::Measured::new(s3, dependency());
                 let clock = Arc::clone(&self.clock);
