@@ -711,3 +711,42 @@ async fn wrapped_keys_are_never_journaled() {
     assert!(here.vault.store.put_new(&name, b"x".as_slice().into()).await.is_err());
     assert_eq!(here.journal.as_ref().unwrap().pending().count, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_and_cannot_be_removed_from_a_full_disk_is_looked_past() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, disk, .. } = &bridge;
+    bridge.outage().await;
+    let (deleted, kept) = (journaled(here, "deleted").await, journaled(here, "kept").await);
+    disk.fill(true);
+    let replayer = tokio::spawn(here.replayer().run());
+    here.store.hangs.store(false, Ordering::SeqCst);
+    while there.detokenize(&kept).await.is_err() {
+        here.clock.pass(limits::BREAKER_PAUSE);
+        there.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    assert_eq!(bridge.pending(), 2, "the disk cannot forget them");
+    there.delete(&deleted).await.unwrap();
+    there.vault.metadata_set(&call(), &kept, "{\"v\":1}", None).await.unwrap();
+    let writes = here.store.writes.load(Ordering::SeqCst);
+    for _ in 0..100 {
+        here.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    assert_eq!(here.store.writes.load(Ordering::SeqCst), writes, "and nothing is written again");
+    assert_eq!(here.detokenize(&deleted).await, Err(Code::NotFound));
+    // Also not by the next outage: what is written then comes behind it, once there is room.
+    disk.fill(false);
+    here.store.hangs.store(true, Ordering::SeqCst);
+    here.delete(&kept).await.unwrap();
+    assert_eq!(here.detokenize(&kept).await, Err(Code::NotFound));
+    here.store.hangs.store(false, Ordering::SeqCst);
+    while bridge.pending() > 0 {
+        here.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    replayer.abort();
+    there.clock.pass(limits::CACHED_VALUE_AGE);
+    assert_eq!(there.detokenize(&kept).await, Err(Code::NotFound));
+}

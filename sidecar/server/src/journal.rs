@@ -174,6 +174,8 @@ struct Waits {
     since: Millis,
     bytes: usize,
     name: u64,
+    /// Whether it need not wait any more and could not be removed: it is looked past, and only its room is taken.
+    spent: bool,
 }
 
 /// Why an entry waits, and not just because storage is away.
@@ -226,7 +228,7 @@ impl Journal {
             let mut waiting = journal.waiting();
             waiting.bytes += bytes;
             *waiting.names.entry(name).or_default() += 1;
-            waiting.entries.insert(number, Waits { since, bytes, name });
+            waiting.entries.insert(number, Waits { since, bytes, name, spent: false });
         }
         journal.tell();
         Ok(journal)
@@ -241,8 +243,11 @@ impl Journal {
     /// What is not written in time may be all the same.
     pub async fn append(
         self: &Arc<Self>,
-        drafts: Vec<Draft>,
+        mut drafts: Vec<Draft>,
     ) -> Result<Vec<Option<u64>>, StoreError> {
+        for draft in &mut drafts {
+            draft.last = draft.last.or_else(|| self.waiting().last_spent(self.digest(&draft.name)));
+        }
         let weigh = |draft: &Draft| (self.digest(&draft.name), size(&draft.name, &draft.bytes));
         let sizes: Vec<(u64, usize)> = drafts.iter().map(weigh).collect();
         // However much is tokenized, there is room to take something back.
@@ -276,7 +281,7 @@ impl Journal {
             return Ok(None);
         }
         match within(limits::JOURNAL_TIME, self.ledger.last(name)).await {
-            Some(entry) => Ok(entry?),
+            Some(entry) => Ok(entry?.filter(|entry| !self.is_spent(entry.number))),
             None => Err(StoreError::Unavailable("the journal's disk does not answer".into())),
         }
     }
@@ -355,31 +360,36 @@ impl Journal {
     /// Of all entries up to this one nothing is on the disk.
     fn forget(&self, last: u64) {
         let mut waiting = self.waiting();
-        while let Some(entry) = waiting.entries.first_entry().filter(|entry| *entry.key() <= last) {
-            let (number, Waits { bytes, name, .. }) = entry.remove_entry();
-            waiting.refused.remove(&number);
-            waiting.release(name, bytes);
+        while let Some(number) = waiting.entries.first_key_value().map(|(number, _)| *number)
+            && number <= last
+        {
+            waiting.forget(number);
         }
         drop(waiting);
         self.tell();
     }
 
-    async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {
-        self.ledger.remove(numbers.clone()).await?;
+    /// Looks past entries that need not wait any more, and could not be removed.
+    fn spend(&self, numbers: &[u64]) {
         let mut waiting = self.waiting();
-        for number in numbers {
-            waiting.refused.remove(&number);
-            if let Some(Waits { bytes, name, .. }) = waiting.entries.remove(&number) {
-                waiting.release(name, bytes);
-            }
-        }
+        numbers.iter().for_each(|number| waiting.spend(*number));
+    }
+
+    fn is_spent(&self, number: u64) -> bool {
+        self.waiting().entries.get(&number).is_some_and(|waits| waits.spent)
+    }
+
+    async fn remove(&self, numbers: &[u64]) -> Result<(), DbError> {
+        self.ledger.remove(numbers.to_vec()).await?;
+        let mut waiting = self.waiting();
+        numbers.iter().for_each(|number| waiting.forget(*number));
         drop(waiting);
         self.tell();
         Ok(())
     }
 
     fn age(&self, waiting: &Waiting) -> Duration {
-        let oldest = waiting.entries.first_key_value().map(|(_, waits)| waits.since);
+        let oldest = waiting.entries.values().find(|waits| !waits.spent).map(|waits| waits.since);
         oldest.map_or(Duration::ZERO, |oldest| self.waited(oldest))
     }
 
@@ -413,10 +423,10 @@ impl Journal {
         for (place, (name, bytes)) in sizes.iter().enumerate() {
             match numbers.get(place).copied().flatten() {
                 Some(number) => {
-                    let waits = Waits { since: at, bytes: *bytes, name: *name };
+                    let waits = Waits { since: at, bytes: *bytes, name: *name, spent: false };
                     waiting.entries.insert(number, waits);
                 }
-                None => waiting.release(*name, *bytes),
+                None => waiting.release(Some(*name), *bytes),
             }
         }
         drop(waiting);
@@ -438,9 +448,34 @@ impl Journal {
 }
 
 impl Waiting {
-    fn release(&mut self, name: u64, bytes: usize) {
+    /// Of an entry that is not on the disk any more.
+    fn forget(&mut self, number: u64) {
+        self.refused.remove(&number);
+        if let Some(Waits { bytes, name, spent, .. }) = self.entries.remove(&number) {
+            self.release((!spent).then_some(name), bytes);
+        }
+    }
+
+    fn spend(&mut self, number: u64) {
+        self.refused.remove(&number);
+        if let Some(waits) = self.entries.get_mut(&number).filter(|waits| !waits.spent) {
+            waits.spent = true;
+            let name = waits.name;
+            self.release(Some(name), 0);
+        }
+    }
+
+    /// The last entry of a name that is only still on the disk: what is written next comes behind it.
+    fn last_spent(&self, name: u64) -> Option<u64> {
+        let is = |(_, waits): &(&u64, &Waits)| waits.spent && waits.name == name;
+        self.entries.iter().rev().find(is).map(|(number, _)| *number)
+    }
+
+    fn release(&mut self, name: Option<u64>, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
-        if let Some(count) = self.names.get_mut(&name) {
+        if let Some(name) = name
+            && let Some(count) = self.names.get_mut(&name)
+        {
             *count -= 1;
             if *count == 0 {
                 self.names.remove(&name);

@@ -109,6 +109,15 @@ struct Round {
     stop: Option<Stop>,
 }
 
+impl Round {
+    fn count(&mut self, became: Replayed) {
+        match became {
+            Replayed::Superseded => self.superseded += 1,
+            _ => self.stored += 1,
+        }
+    }
+}
+
 impl Replayer {
     /// Runs for as long as the journal is used.
     pub async fn run(self) {
@@ -174,15 +183,21 @@ impl Replayer {
         held: &mut HashSet<Name>,
     ) -> bool {
         let away = &AtomicBool::new(false);
+        let (spent, page): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|entry| self.journal.is_spent(entry.number));
         let entries = page.into_iter().filter(|entry| !held.contains(&entry.name));
         let mut results = Vec::new();
         for wave in waves(entries) {
             let chains: Vec<_> = wave.into_iter().map(|chain| self.chain(chain, away)).collect();
             results.extend(stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await);
         }
-        let mut done = Vec::new();
+        let mut done: Vec<u64> = spent.iter().map(|entry| entry.number).collect();
         for chained in results {
-            done.extend(chained.done);
+            for (number, became) in chained.done {
+                done.push(number);
+                round.count(became);
+                self.journal.replayed.count(became);
+            }
             if let Some(stop) = chained.stop {
                 // That all of them wait is said rather than that one does.
                 if !round.stop.as_ref().is_some_and(|stop| stop.away) {
@@ -191,19 +206,12 @@ impl Replayer {
                 held.insert(chained.name);
             }
         }
-        let (numbers, became): (Vec<_>, Vec<_>) = done.into_iter().unzip();
-        if !numbers.is_empty()
-            && let Err(error) = self.journal.remove(numbers).await
+        if !done.is_empty()
+            && let Err(error) = self.journal.remove(&done).await
         {
+            // On a full disk, say. They are not asked about again, and the others need not wait for that.
+            self.journal.spend(&done);
             round.stop = Some(Stop::of_the_disk(error));
-            return true;
-        }
-        for became in became {
-            self.journal.replayed.count(became);
-            match became {
-                Replayed::Superseded => round.superseded += 1,
-                _ => round.stored += 1,
-            }
         }
         away.load(Ordering::Relaxed)
     }
