@@ -47,8 +47,9 @@ impl Vault {
             }
             let now = self.clock.now();
             let state = known.state.unwrap_or_else(|| SessionState::new(now));
-            // Whoever has taken everything back meanwhile took back what this one would have.
-            if *first.get_or_insert(state.revoked_at) != state.revoked_at {
+            // Whoever has taken everything back meanwhile took back what this one would have. That nobody could be
+            // asked before says nothing of that.
+            if !known.unknown && *first.get_or_insert(state.revoked_at) != state.revoked_at {
                 return Ok(stored);
             }
             // It has to outlive every journal in which a grant may wait that this takes back.
