@@ -164,7 +164,7 @@ async fn what_is_refused_is_named_once_for_each_reason() {
 
     assert!(!journal.refuse(1, refused));
     assert!(journal.refuse(1, Refused { code: Code::StorageUnavailable, ..refused }));
-    journal.remove(vec![1]).await.unwrap();
+    journal.remove(&[1]).await.unwrap();
     assert_eq!(journal.refused(), BTreeMap::new());
     let named = (1..1_000).filter(|number| journal.refuse(*number, refused)).count();
     assert_eq!(named, limits::REFUSED_NAMED);
@@ -196,7 +196,7 @@ async fn a_clock_that_is_set_back_makes_no_entry_younger() {
     assert_eq!(journal.pending().age, 5 * day, "nor does it stand still");
     // What was acknowledged later says how late it was, also after it is gone and after a restart.
     journal.append(vec![draft(2)]).await.unwrap();
-    journal.remove(vec![2]).await.unwrap();
+    journal.remove(&[2]).await.unwrap();
     let again = machine.open(Arc::clone(&journal.ledger)).await;
     assert_eq!(again.pending().age, 5 * day);
     machine.clock.pass(2 * day + Duration::from_millis(1));
