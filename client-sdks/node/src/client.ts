@@ -32,6 +32,8 @@ export interface ViewOptions<P extends OnUnavailable> {
   readonly onUnavailable?: P;
   /** For each whole call: 15,000, and 2,000 where a policy stands in for an answer. */
   readonly deadlineMs?: number | undefined;
+  /** @internal For integrations: the trace of who called, where no OpenTelemetry says its own. */
+  readonly traceparent?: string | undefined;
 }
 
 /** How a client is made. All of it has a default. */
@@ -99,6 +101,7 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
         ...view.said,
         namespace: options.namespace ?? view.said.namespace,
         purpose: options.purpose ?? view.said.purpose,
+        traceparent: options.traceparent ?? view.said.traceparent,
       },
       onUnavailable: options.onUnavailable ?? view.onUnavailable,
       deadlineMs: options.deadlineMs ?? view.deadlineMs,

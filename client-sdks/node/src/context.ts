@@ -11,6 +11,7 @@ export interface Said {
   readonly session?: string | undefined;
   readonly jwt?: string | undefined;
   readonly purpose?: string | undefined;
+  readonly traceparent?: string | undefined;
 }
 
 /**
@@ -48,6 +49,7 @@ export function contextOf(said: Said): Context {
     ['lunasec-session', 'session', '', said.session],
     ['authorization', 'JWT', 'Bearer ', said.jwt],
     ['lunasec-purpose', 'purpose', '', said.purpose],
+    ['traceparent', 'traceparent', '', said.traceparent],
   ] as const;
   const headers: Record<string, string> = {};
   let bytes = 0;

@@ -41,6 +41,9 @@ export const RETRY_BUDGET = 100;
 /** So many successes save up another retry. */
 export const SUCCESSES_FOR_A_RETRY = 10;
 
+/** Fields of one HTTP request that a route handles; more are refused as `payload_too_large`. */
+export const FIELDS = 10_000;
+
 /** Where the socket is when nothing says otherwise. */
 export const DEFAULT_SOCKET = '/run/lunasec/lunasec.sock';
 /** What a masked value shows. */

@@ -1,0 +1,82 @@
+import { DATA, Draft } from './draft.js';
+import type { Next, ResponseLike } from './types.js';
+
+/**
+ * Something that is done to what is sent, before it is.
+ *
+ * @internal
+ */
+export type Step = (draft: Draft) => Promise<void>;
+
+/** What is to be done to one answer: whatever the order of the middleware, first grants, then reveals. */
+class Plan {
+  readonly grants: Step[] = [];
+  readonly reveals: Step[] = [];
+  next: Next = () => undefined;
+
+  async carriedOut(body: unknown): Promise<unknown> {
+    const draft = new Draft(body, DATA);
+    await Promise.all(this.grants.map((step) => step(draft)));
+    await Promise.all(this.reveals.map((step) => step(draft)));
+    return draft.data;
+  }
+}
+
+const plans = new WeakMap<ResponseLike, Plan>();
+
+/**
+ * Does something to what the route sends with `res.json()`, or with `res.send()` of an object. Not to refusals, of
+ * status 400 and above; nor to what is sent in another way: its tokens stay tokens.
+ *
+ * @internal
+ */
+export function beforeAnswer(kind: 'grants' | 'reveals', step: Step, res: ResponseLike, next: Next): void {
+  const plan = plans.get(res) ?? hooked(res);
+  plan[kind].push(step);
+  // The innermost router's: its error handlers come first.
+  plan.next = next;
+}
+
+function hooked(res: ResponseLike): Plan {
+  const plan = new Plan();
+  plans.set(res, plan);
+  const json = res.json;
+  let under = false;
+  res.json = (...given: unknown[]): unknown => {
+    if (under) {
+      throw sentAlready();
+    }
+    // Express 4 also takes a status: whoever says it there is not answered otherwise than without this.
+    if (res.statusCode >= 400 || given.length > 1) {
+      return Reflect.apply(json, res, given);
+    }
+    under = true;
+    void send(plan, res, given[0], json);
+    return res;
+  };
+  return plan;
+}
+
+async function send(plan: Plan, res: ResponseLike, body: unknown, json: ResponseLike['json']): Promise<void> {
+  // What was sent first counts, with what was said of it by then.
+  const status = res.statusCode;
+  try {
+    const ready = await plan.carriedOut(body);
+    if (!res.headersSent) {
+      res.statusCode = status;
+      Reflect.apply(json, res, [ready]);
+    }
+  } catch (error) {
+    // From here on the answer is the error handlers' own; unless the route has ended it otherwise meanwhile.
+    res.json = json;
+    if (!res.headersSent) {
+      plan.next(error);
+    }
+  }
+}
+
+/** As Node.js says it where an answer is sent twice. */
+function sentAlready(): Error {
+  const error = new Error('the answer is on its way already');
+  return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' });
+}
