@@ -14,7 +14,7 @@ export function program(document: string, application: string, end: string): str
   const examples = [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code]) => code ?? '');
   assert.ok(examples.length >= 7, 'the examples are not where they were');
   const lines = examples.join('\n').split('\n');
-  const imports = lines.filter((line) => line.startsWith('import '));
+  const imports = new Set(lines.filter((line) => line.startsWith('import ')));
   const rest = lines.filter((line) => !line.startsWith('import '));
   return [...imports, application, ...rest, end].join('\n');
 }

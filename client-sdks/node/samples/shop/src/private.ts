@@ -1,0 +1,67 @@
+// What the shop does with what is private, beside the middleware of its routes.
+import { GrantDenied, GrantExpired, Unavailable } from '@lunasec/node';
+import type { RevealIn } from '@lunasec/node/express';
+import type { Request, RequestHandler } from 'express';
+
+import type { People } from './people.js';
+import type { Visitors } from './visitors.js';
+
+/** A page waits no longer for the sidecar. */
+const PATIENCE_MS = 2_000;
+
+/**
+ * Grants to a new session what is its customer's own, with the first page that may show it. Where nobody can grant, the page
+ * is masked, and the next one tries again.
+ */
+export function grantOwn(people: People, visitors: Visitors, expiresIn: string): RequestHandler {
+  return async (req, res, next) => {
+    const { person, granted } = req.visitor;
+    if (person?.role === 'customer' && granted === false) {
+      const tokens = await people.tokensOf(person.id);
+      await req.lunasec.grantIn(tokens, '[]', { expiresIn, onUnavailable: 'skip', deadlineMs: PATIENCE_MS });
+      await visitors.setGranted(req, !res.locals.lunasec.degraded);
+    }
+    next();
+  };
+}
+
+/** The same data with these fields in the clear, or masked; undefined where the session may not see them any more. */
+export async function revealed<T>(
+  req: Request,
+  data: T,
+  fields: readonly string[],
+  options: RevealIn = {},
+): Promise<T | undefined> {
+  try {
+    return await req.lunasec.revealIn(data, fields, { onUnavailable: 'mask', ...options });
+  } catch (error) {
+    if (error instanceof GrantExpired || error instanceof GrantDenied) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** The last four digits of a card, from beside the card: nobody opens it for that. */
+export async function lastFour(req: Request, card: string): Promise<string> {
+  try {
+    const { metadata } = await req.lunasec.getMetadata(card, { deadlineMs: PATIENCE_MS });
+    return `•••• ${String(metadata['lastFour'])}`;
+  } catch (error) {
+    if (error instanceof Unavailable || error instanceof GrantExpired || error instanceof GrantDenied) {
+      return '••••';
+    }
+    throw error;
+  }
+}
+
+/** After this, the session has nothing any more, whoever has its cookie; nor has it if nobody can be told. */
+export async function revokeAll(req: Request): Promise<void> {
+  try {
+    await req.lunasec.revokeAll({ deadlineMs: PATIENCE_MS });
+  } catch (error) {
+    if (!(error instanceof Unavailable)) {
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,191 @@
+import {
+  type GraphQLInputObjectType,
+  type GraphQLInputType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+} from 'graphql';
+
+import type { LunaSec } from '../client.js';
+import {
+  GrantDenied,
+  GrantExpired,
+  InvalidRequest,
+  InvalidToken,
+  PayloadTooLarge,
+  Unauthenticated,
+} from '../errors.js';
+import type { OnUnavailable } from '../policy.js';
+import type { LunaSecSession } from '../session.js';
+import { graphQLError } from './errors.js';
+import { ITEMS_OF_A_FIELD } from './limits.js';
+import type { Slot } from './plan.js';
+import { noteJournaled, noteStale } from './report.js';
+import type { Sessions } from './sessions.js';
+
+type Members = Record<string, unknown>;
+
+/** One text in the arguments, and how to put another in its place. */
+interface Leaf {
+  readonly action: 'tokenize' | 'verify';
+  readonly value: unknown;
+  /** Where it is, in the schema's names and in indexes of lists. */
+  readonly path: string;
+  put(text: string): void;
+}
+
+/** What the arguments of a schema need. */
+export interface InputOptions<C> {
+  readonly client: LunaSec<OnUnavailable>;
+  readonly sessions: Sessions<C> | undefined;
+  readonly inputs: ReadonlyMap<GraphQLInputObjectType, readonly Slot[]>;
+  readonly tokensAsValues: 'refuse' | 'tokenize';
+}
+
+/** A token, also one that was copied carelessly: the sidecar would take it for a value. */
+const LIKE_A_TOKEN = /^\s*lunasec-[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\s*$/i;
+
+/**
+ * Verifies and tokenizes what is in the arguments of fields: as graphql-js coerced them, so that it is the same
+ * whether they came as literals, as variables or by default.
+ *
+ * @internal
+ */
+export class Inputs<C> {
+  readonly #options: InputOptions<C>;
+
+  constructor(options: InputOptions<C>) {
+    this.#options = options;
+  }
+
+  /**
+   * The arguments for the resolver. Nothing is tokenized unless all tokens are verified; the resolver is not to run if
+   * this rejects. What was given is not touched: the variables of an operation belong to all of its fields.
+   */
+  of(slots: readonly Slot[], given: Members, context: C): Members | Promise<Members> {
+    const leaves: Leaf[] = [];
+    const args = this.#members(given, slots, '', leaves);
+    return leaves.length === 0 ? given : this.#settle(leaves, context).then(() => args);
+  }
+
+  async #settle(leaves: readonly Leaf[], context: C): Promise<void> {
+    if (leaves.length > ITEMS_OF_A_FIELD) {
+      throw graphQLError(new PayloadTooLarge(`one field takes at most ${ITEMS_OF_A_FIELD} values and tokens`));
+    }
+    const verify = leaves.filter(({ action }) => action === 'verify');
+    const tokenize = leaves.filter(({ action }) => action === 'tokenize');
+    await all(tokenize, async (leaf) => this.#check(leaf));
+    if (verify.length > 0) {
+      const session = await this.#session(context);
+      await all(verify, (leaf) => verified(session, leaf, context));
+    }
+    await all(tokenize, (leaf) => this.#tokenize(leaf, context));
+  }
+
+  async #session(context: C): Promise<LunaSecSession<OnUnavailable>> {
+    try {
+      const session = await this.#options.sessions?.of(context);
+      if (session === undefined) {
+        throw new Unauthenticated('@verify needs the option session');
+      }
+      return session;
+    } catch (error) {
+      throw graphQLError(error);
+    }
+  }
+
+  #check({ value }: Leaf): void {
+    if (typeof value !== 'string') {
+      throw new InvalidRequest('the value of a scalar that is tokenized is a string; this one is not');
+    }
+    if (this.#options.tokensAsValues === 'refuse' && LIKE_A_TOKEN.test(value)) {
+      throw new InvalidRequest('a token came where a value is expected');
+    }
+  }
+
+  async #tokenize({ value, put }: Leaf, context: C): Promise<void> {
+    const { token, durability } = await this.#options.client.tokenize(value as string);
+    if (durability === 'journaled') {
+      noteJournaled(context);
+    }
+    put(token.expose());
+  }
+
+  /** A copy in which texts can be put, as deep as a directive is. */
+  #members(given: Members, slots: readonly Slot[], path: string, leaves: Leaf[]): Members {
+    const copy = Object.setPrototypeOf({ ...given }, Object.getPrototypeOf(given) as object | null) as Members;
+    for (const slot of slots) {
+      if (Object.hasOwn(given, slot.name)) {
+        const at = path === '' ? slot.name : `${path}.${slot.name}`;
+        const put = (value: unknown) => {
+          copy[slot.name] = value;
+        };
+        put(this.#value(given[slot.name], slot.type, slot, at, put, leaves));
+      }
+    }
+    return copy;
+  }
+
+  #value(
+    value: unknown,
+    type: GraphQLInputType,
+    slot: Slot,
+    path: string,
+    put: (value: unknown) => void,
+    leaves: Leaf[],
+  ): unknown {
+    if (value === null || value === undefined) {
+      return value;
+    }
+    if (isNonNullType(type)) {
+      return this.#value(value, type.ofType, slot, path, put, leaves);
+    }
+    if (isListType(type)) {
+      return this.#items(value, type.ofType, slot, path, leaves);
+    }
+    if (isInputObjectType(type)) {
+      return this.#members(value as Members, this.#options.inputs.get(type) ?? [], path, leaves);
+    }
+    const action = slot.directive?.name === 'verify' ? 'verify' : 'tokenize';
+    leaves.push({ action, value, path, put });
+    return value;
+  }
+
+  /** A default that was written by code may be an item instead of a list. */
+  #items(value: unknown, type: GraphQLInputType, slot: Slot, path: string, leaves: Leaf[]): unknown[] {
+    const copy: unknown[] = Array.isArray(value) ? [...value] : [value];
+    for (const [index, item] of copy.entries()) {
+      const put = (text: unknown) => {
+        copy[index] = text;
+      };
+      put(this.#value(item, type, slot, `${path}[${index}]`, put, leaves));
+    }
+    return copy;
+  }
+}
+
+async function verified(session: LunaSecSession<OnUnavailable>, { value }: Leaf, context: unknown): Promise<void> {
+  if (typeof value !== 'string') {
+    throw new InvalidToken('a token is a string');
+  }
+  const [item] = await session.verify([value]);
+  if (item?.kind === 'failed') {
+    throw item.error;
+  }
+  if (item?.kind !== 'valid') {
+    throw item?.reason === 'expired'
+      ? new GrantExpired('the session was granted this token, and not any more')
+      : new GrantDenied('the session was not granted this token');
+  }
+  noteStale(context, item.degraded, item.ageSeconds);
+}
+
+/** All at once, to the end of each; then the first error, with the argument that it is about. */
+async function all(leaves: readonly Leaf[], each: (leaf: Leaf) => Promise<void>): Promise<void> {
+  const ended = await Promise.allSettled(leaves.map(each));
+  for (const [index, end] of ended.entries()) {
+    if (end.status === 'rejected') {
+      throw graphQLError(end.reason, leaves[index]?.path);
+    }
+  }
+}

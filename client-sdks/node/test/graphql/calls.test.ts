@@ -1,0 +1,185 @@
+// What one response costs: requests, counted at the other end of the socket.
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import { Counted } from './counted.js';
+import { SERVERS, type Server } from './servers.js';
+import { type Shop, shop } from './shop.js';
+
+let sidecar: Counted;
+let made: Shop;
+const servers = new Map<string, Server>();
+
+before(async () => {
+  sidecar = await Counted.start();
+  // Not the default, so that a busy machine changes nothing.
+  made = shop(sidecar.client, { gatherMs: 10_000 });
+  for (const [name, start] of Object.entries(SERVERS)) {
+    servers.set(name, await start(made.schema));
+  }
+});
+
+beforeEach(() => {
+  sidecar.came.length = 0;
+});
+
+after(async () => {
+  await Promise.all([...servers.values()].map((server) => server.stop()));
+  await sidecar.stop();
+});
+
+function everywhere(name: string, body: (server: Server) => Promise<void>): void {
+  for (const kind of Object.keys(SERVERS)) {
+    test(`${kind}: ${name}`, () => body(servers.get(kind) as Server));
+  }
+}
+
+everywhere('a hundred values of one response are one call', async (server) => {
+  made.rows.cards = async () => {
+    await pause(5);
+    return sidecar.tokens(100).map((number) => ({ number }));
+  };
+  const { data, errors } = await server.ask('{ cards { number } }', { session: 'alice' });
+  assert.equal(errors, undefined);
+  assert.deepEqual(
+    data.cards.map(({ number }: { number: string }) => number),
+    Array.from({ length: 100 }, (_, n) => `value ${n}`),
+  );
+  assert.deepEqual(sidecar.came, ['detokenize 100']);
+});
+
+everywhere('so are those of several lists, at any depth, however long each took', async (server) => {
+  const [t, after] = [(count: number) => sidecar.tokens(count), <T>(ms: number, rows: T) => pause(ms, rows)];
+  const numbers = (count: number) => t(count).map((number) => ({ number }));
+  made.rows.card = () => ({ number: t(1)[0], cards: () => after(15, numbers(10)) });
+  made.rows.cards = () =>
+    after(5, [
+      after(3, {
+        numbers: t(10),
+        cards: () =>
+          after(
+            10,
+            numbers(10).map((each) => ({ ...each, cards: numbers(2) })),
+          ),
+      }),
+      after(8, { grid: [t(5), t(5)], owner: () => after(4, { vat: t(1)[0], name: t(1)[0] }) }),
+    ]);
+  made.rows.owners = numbers(0);
+  const source = `{
+    card { number cards { number } }
+    again: card { cards { number } }
+    cards { numbers grid owner { ... on Named { name } ... on Company { vat } } cards { number cards { number } } }
+  }`;
+  const { errors } = await server.ask(source, { session: 'alice' });
+  assert.equal(errors, undefined);
+  assert.deepEqual(sidecar.came, [`detokenize ${1 + 10 + 10 + 10 + 10 + 2 + 10 + 20}`]);
+});
+
+everywhere('the grants of one response are one call, too', async (server) => {
+  made.rows.cards = () =>
+    pause(
+      3,
+      sidecar.tokens(50).map((token) => ({ token, cards: () => pause(5, [{ token }]) })),
+    );
+  const { errors } = await server.ask('{ cards { token cards { token } } }', { session: 'alice' });
+  assert.equal(errors, undefined);
+  assert.deepEqual(sidecar.came, ['grants/create 100']);
+});
+
+everywhere('grants that last differently are one call for each time', async (server) => {
+  const [one, two, three] = sidecar.tokens(3);
+  made.rows.card = { token: one, tokens: [two], brief: three, number: one };
+  await server.ask('{ card { token tokens brief number } }', { session: 'alice' });
+  assert.deepEqual(sidecar.came.sort(), ['detokenize 1', 'grants/create 1', 'grants/create 1', 'grants/create 1']);
+});
+
+everywhere('all values that come in with a field are one call, and all tokens', async (server) => {
+  const [proof] = sidecar.tokens(1);
+  const card = { number: '1', proof, aliases: ['2', '3'], backup: { number: '4', proof } };
+  const variables = { cards: [Array.from({ length: 20 }, () => card)] };
+  const source = 'mutation ($cards: [[CardInput!]!]!) { saveAll(cards: $cards) }';
+  const { errors } = await server.ask(source, { variables, session: 'alice' });
+  assert.equal(errors, undefined);
+  // Each card has the default of `kind`, twice.
+  assert.deepEqual(sidecar.came, ['grants/verify 40', 'tokenize 120']);
+});
+
+everywhere('what is refused stores nothing, and its resolver does not run', async (server) => {
+  const [refused, good] = sidecar.tokens(2) as [string, string];
+  sidecar.failing.set(refused, 'grant_denied');
+  const source = `mutation ($t: ID!, $p: ID, $s: String!) {
+    use(token: $t, value: "1")
+    save(card: { number: "2", proof: $p, backup: { number: "3", proof: $t } })
+    both: save(card: { number: "2", note: "x", aliases: ["4", $s] })
+  }`;
+  made.ran.length = 0;
+  const { errors } = await server.ask(source, { variables: { t: refused, p: good, s: good }, session: 'alice' });
+  assert.deepEqual(
+    errors?.map(({ extensions }) => extensions['code']),
+    ['grant_denied', 'grant_denied', 'invalid_request'],
+  );
+  assert.deepEqual(sidecar.came, ['grants/verify 1', 'grants/verify 2']);
+  assert.deepEqual(made.ran, []);
+});
+
+everywhere('the fields of a query bring their tokens together; mutations one after the other', async (server) => {
+  const [token] = sidecar.tokens(1);
+  const query = '{ a: find(token: $t) b: find(token: $t, tokens: [[$t]]) }';
+  await server.ask(`query ($t: ID!) ${query}`, { variables: { t: token }, session: 'alice' });
+  assert.deepEqual(sidecar.came.splice(0), ['grants/verify 3']);
+  const mutation = 'mutation { a: value(value: "1", id: "2") b: value(value: "3", id: "4") }';
+  await server.ask(mutation);
+  assert.deepEqual(sidecar.came, ['tokenize 2', 'tokenize 2']);
+});
+
+test('sessions have nothing to do with one another: each has its own call', async () => {
+  made.rows.card = { number: sidecar.token('1') };
+  const server = servers.get('graphql-js') as Server;
+  await Promise.all(['alice', 'bob'].map((session) => server.ask('{ card { number } }', { session })));
+  assert.deepEqual(sidecar.came, ['detokenize 1', 'detokenize 1']);
+});
+
+test('a session that is looked up for each field, each time taking another while, does not part them', async () => {
+  const server = (await SERVERS['graphql-js']?.(
+    shopWith({ gatherMs: 10_000, session: ({ session }) => pause(Math.random() * 20, session) }),
+  )) as Server;
+  made.rows.cards = sidecar.tokens(20).map((number) => ({ number }));
+  const { errors } = await server.ask('{ cards { number } }', { session: 'alice' });
+  assert.equal(errors, undefined);
+  assert.deepEqual(sidecar.came, ['detokenize 20']);
+});
+
+test('nobody waits longer for others than was said', async () => {
+  const server = (await SERVERS['graphql-js']?.(shopWith({ gatherMs: 10 }))) as Server;
+  made.rows.card = { number: sidecar.token('1') };
+  made.rows.cards = () => pause(100, [{ number: sidecar.token('2') }]);
+  await server.ask('{ card { number } cards { number } }', { session: 'alice' });
+  assert.deepEqual(sidecar.came, ['detokenize 1', 'detokenize 1']);
+});
+
+test('who does not want to wait at all still shares what is ready in the same turn', async () => {
+  const server = (await SERVERS['graphql-js']?.(shopWith({ gatherMs: 0 }))) as Server;
+  made.rows.card = { number: sidecar.token('1'), numbers: sidecar.tokens(3) };
+  made.rows.cards = () => pause(10, [{ number: sidecar.token('2') }, { number: sidecar.token('3') }]);
+  await server.ask('{ card { number numbers } cards { number } }', { session: 'alice' });
+  assert.deepEqual(sidecar.came, ['detokenize 4', 'detokenize 2']);
+});
+
+test('a resolver that fails holds nothing up, and no time is too long for a timer', async () => {
+  const server = (await SERVERS['graphql-js']?.(shopWith({ gatherMs: 2_147_483_648 }))) as Server;
+  made.rows.card = { number: sidecar.token('1') };
+  made.rows.cards = () => pause(5).then(() => Promise.reject(new Error('of the data source')));
+  const { data } = await server.ask('{ card { number } cards { number } }', { session: 'alice' });
+  assert.deepEqual(data, { card: { number: '1' }, cards: null });
+});
+
+/** The same shop's rows, and other options. */
+function shopWith(options: Parameters<typeof shop>[1]): Shop['schema'] {
+  const other = shop(sidecar.client, options);
+  Object.defineProperties(other.rows, {
+    card: { get: () => made.rows.card },
+    cards: { get: () => made.rows.cards },
+  });
+  return other.schema;
+}
