@@ -10,7 +10,7 @@ use lunasec_tests::{
     apart::grant,
     aws::{Cloud, Engine, wait},
     proxy::Proxy,
-    sidecar::eventually,
+    sidecar::{eventually, lunasec},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -195,6 +195,70 @@ fn a_stop_drains_what_it_can_and_says_what_it_leaves() {
     let log = bridge.here().log();
     assert!(log.lines().last().unwrap().contains("journal_pending=0"), "{log}");
     opens(&bridge.there, &token, "value");
+}
+
+/// `lunasec journal` with a configuration: its exit code, and its words.
+fn command(bridge: &Bridge, arguments: &[&str]) -> (Option<i32>, String) {
+    let config = bridge.path().join("lunasec.toml");
+    let mut command = lunasec();
+    command.arg("journal").args(arguments).arg("--config").arg(config);
+    let output = command.output().unwrap();
+    let words = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), words)
+}
+
+/// What is taken out stays sealed beside the journal, is not replayed, and is when it is put back.
+#[test]
+fn what_waits_is_listed_and_set_aside_while_the_sidecar_is_stopped() {
+    let mut bridge = Bridge::new(Engine::Moto);
+    assert_eq!(command(&bridge, &["list"]).0, Some(3));
+    bridge.outage();
+    let (kept, aside) = (journaled(bridge.here(), "kept"), journaled(bridge.here(), "aside"));
+    let set = json!({ "token": aside, "metadata": { "k": 1 } });
+    for _ in 0..2 {
+        let answer = bridge.here().post("/v1/metadata/set", &set);
+        assert_eq!(answer.json()["durability"], "journaled", "{}", answer.text());
+    }
+    for arguments in [&["list"][..], &["set-aside", "2"]] {
+        let (code, words) = command(&bridge, arguments);
+        assert_eq!(code, Some(3), "{words}");
+        assert!(words.contains("in use by a running sidecar; stop that one first"), "{words}");
+    }
+    bridge.here.as_mut().unwrap().kill();
+
+    let (code, words) = command(&bridge, &["list"]);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(words.ends_with("4 entries wait\n"), "{words}");
+    assert_eq!((words.matches("value").count(), words.matches("metadata").count()), (2, 2));
+    assert!(![&kept, &aside].iter().any(|token| words.contains(&token[8..])), "{words}");
+    let refusals = [(&["set-aside", "9"][..], "no entry 9"), (&["set-aside", "3"], "followed by")];
+    for (arguments, why) in refusals {
+        let (code, words) = command(&bridge, arguments);
+        assert!(code == Some(2) && words.contains(why), "{words}");
+    }
+    let (code, words) = command(&bridge, &["set-aside", "2", "3", "4", "--dry-run"]);
+    assert!(code == Some(0) && words.contains("nothing was changed"), "{words}");
+    assert!(command(&bridge, &["list"]).1.contains("4 entries wait"));
+    let (code, words) = command(&bridge, &["set-aside", "2", "3", "4"]);
+    assert_eq!(code, Some(0), "{words}");
+    for said in ["2, a value: its token", "3, a metadata: metadata", "set 3 aside"] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    assert!(command(&bridge, &["list"]).1.contains("1 entries wait"));
+
+    bridge.away(false);
+    bridge.start(&[JOURNAL]);
+    eventually("the journal is drained", || pending(bridge.here()) == 0);
+    opens(&bridge.there, &kept, "kept");
+    assert_eq!(bridge.there.detokenize(&aside).code(), "not_found");
+    bridge.here.as_mut().unwrap().stop();
+    let state = bridge.path().join("state");
+    std::fs::rename(state.join("journal-aside.redb"), state.join("journal.redb")).unwrap();
+    bridge.start(&[JOURNAL]);
+    eventually("the journal is drained", || pending(bridge.here()) == 0);
+    eventually("it opens", || bridge.there.detokenize(&aside).status == 200);
+    let metadata = bridge.there.post("/v1/metadata/get", &json!({ "token": aside })).json();
+    assert_eq!(metadata["metadata"], json!({ "k": 1 }));
 }
 
 #[test]

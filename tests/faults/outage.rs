@@ -1,7 +1,10 @@
 //! Storage that does not answer, as where packets are dropped: what the release binary goes on doing, what it says
 //! of that, what it costs, and how it comes back.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use lunasec_api::grpc as api;
 use lunasec_core::limits;
@@ -133,15 +136,26 @@ fn what_an_outage_costs_is_set_by_its_probes_and_not_by_the_traffic() {
     cut.find_out();
     let unseen = cut.there.tokenize("unseen");
     let requests = || here.dependency_requests(&["\"storage\""]);
-    let (before, began) = (requests(), std::time::Instant::now());
-    for _ in 0..2_000 {
+    let lines = || here.log().matches("request failed").count() as u64;
+    let (before, told, began) = (requests(), lines(), Instant::now());
+    assert!(told > 0, "{}", here.log());
+    let mut asked = 0;
+    // Probes are given up, and count all the same.
+    while asked < 2_000 || requests() - before < 3 {
         assert_eq!(here.detokenize(&seen).status, 200);
         assert_eq!(here.detokenize(&unseen).code(), "storage_unavailable");
+        asked += 1;
+        assert!(began.elapsed() < Duration::from_secs(60), "no probe is counted");
     }
+    assert!(here.dependency_requests(&["\"storage\"", "\"abandoned\""]) > 0);
     // A probe a second, whatever this machine was at in that time, and what was under way when it began.
     let seconds = began.elapsed().as_secs() + 1;
     let most = seconds + u64::from(limits::BREAKER_FAILURES * limits::ATTEMPTS);
     assert!(requests() - before <= most, "{} requests in {seconds} s", requests() - before);
+    // Nor does the log grow with it.
+    let told = lines() - told;
+    let most = 1 + began.elapsed().as_secs() / limits::LOG_PAUSE.as_secs();
+    assert!(told <= most, "{told} lines in {seconds} s");
 }
 
 /// What is in memory goes on, and whatever is made with it says what is away.

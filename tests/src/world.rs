@@ -33,6 +33,7 @@ use lunasec_sidecar::{
         Ages, Cached, Guarded, Heads, Journaled, Kept, Name, Object, Store, StoreError, Timed,
         Version,
     },
+    telemetry::Telemetry,
     vault::{Call, Memory, NewValue, Turns, Vault},
 };
 
@@ -240,6 +241,8 @@ pub struct World {
     below: Option<Arc<dyn Store>>,
     /// Where writes wait for the store, if they do.
     pub journal: Option<Arc<Journal>>,
+    /// Its metrics, as far as they are of the journal.
+    pub telemetry: Telemetry,
     /// Kept for as long as it is used, where nobody else has it.
     backend: Option<Backend>,
 }
@@ -313,7 +316,7 @@ impl World {
             if !key.exists() {
                 LocalKeys::create(&key, &*entropy).unwrap();
             }
-            let standby = Standby::open(db, &key, Arc::clone(&clock), entropy).unwrap();
+            let standby = Standby::open(db, &key, Arc::clone(&clock), entropy).await.unwrap();
             let shared = Arc::new(Timed::new(world.store.clone(), limits::STORAGE_TIME));
             let wrapper = (backend.wrapper)();
             let keyring = Keyring::new(shared, wrapper, Arc::clone(&clock), Settings::default());
@@ -322,7 +325,7 @@ impl World {
         world.vault.store = Arc::clone(&below);
         if let Some((ledger, bounds)) = bridges.journal {
             let journal = Journal::open(ledger, Arc::clone(&clock), bounds).await.unwrap();
-            let journal = Arc::new(journal);
+            let journal = Arc::new(journal.counted(world.telemetry.replayed()));
             let (inner, entries) = (Arc::clone(&below), Arc::clone(&journal));
             world.vault.store = Arc::new(Journaled::new(inner, entries, clock, breaker, true));
             world.journal = Some(journal);
@@ -378,7 +381,8 @@ impl World {
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
         };
-        Self { vault, clock, store, below: None, journal: None, backend: None }
+        let telemetry = Telemetry::new(clock.clone());
+        Self { vault, clock, store, below: None, journal: None, telemetry, backend: None }
     }
 
     /// A token for text.

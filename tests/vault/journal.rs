@@ -1,6 +1,7 @@
 //! Writes while storage does not answer: what is taken, what it says of itself, and what becomes of it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use lunasec_core::{
 };
 use lunasec_sidecar::{
     db::DbError,
-    journal::{Bounds, DiskLedger, Draft, Entry, Ledger},
+    journal::{Bounds, DiskLedger, Draft, Entry, Ledger, Refused},
     store::Name,
     vault::{Age, Verdict},
 };
@@ -469,12 +470,58 @@ async fn what_storage_refuses_waits_alone() {
     }
     *here.store.refuses.lock().unwrap() = Some(record(&tokens[0]));
     replayed_to(here, 1).await;
+    let refused = Refused { kind: "value", code: Code::StorageUnavailable };
+    let journal = here.journal.as_ref().unwrap();
+    assert_eq!(journal.refused(), BTreeMap::from([(1, refused)]));
     for (number, token) in tokens.iter().enumerate().skip(1) {
         assert_eq!(there.detokenize(token).await, Ok(number.to_string()));
     }
     *here.store.refuses.lock().unwrap() = None;
     bridge.heal().await;
+    assert_eq!(journal.refused(), BTreeMap::new());
     assert_eq!(there.detokenize(&tokens[0]).await, Ok("0".into()));
+}
+
+/// How often replay came to this.
+fn counted(world: &World, result: &str) -> u64 {
+    let start = format!("lunasec_journal_replayed_total{{result=\"{result}\"}} ");
+    let metrics = world.telemetry.render();
+    metrics.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_each_entry_is_counted() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let (granted, alice) = (there.tokenize("granted").await, session("alice"));
+    there.grant(&alice, &granted, &[Action::Delete], HOUR).await.unwrap();
+    let deleted = there.tokenize("deleted").await;
+    for token in [&granted, &deleted] {
+        here.detokenize(token).await.unwrap();
+    }
+    bridge.outage().await;
+    let refused = journaled(here, "refused").await;
+    journaled(here, "written").await;
+    // A grant, and its session, which another sidecar knows, too.
+    here.grant(&alice, &granted, &[Action::Detokenize], HOUR).await.unwrap();
+    here.vault.metadata_set(&call(), &deleted, "{\"late\":true}", None).await.unwrap();
+    there.delete(&deleted).await.unwrap();
+    assert_eq!(bridge.pending(), 5);
+    let before = bridge.disk.pull();
+    *here.store.refuses.lock().unwrap() = Some(record(&refused));
+    replayed_to(here, 1).await;
+    let results = ["written", "present", "merged", "superseded"];
+    assert_eq!(results.map(|result| counted(here, result)), [2, 0, 1, 1]);
+    assert!(counted(here, "refused") > 0);
+    *here.store.refuses.lock().unwrap() = None;
+    bridge.heal().await;
+    assert_eq!(results.map(|result| counted(here, result)), [3, 0, 1, 1]);
+    // What a crash lets be replayed once more.
+    let ledger = before.ledger();
+    let again = World::journaled(&bridge.backend, ledger, BOUNDS).await;
+    heal(&again).await;
+    assert_eq!(results.map(|result| counted(&again, result)), [0, 4, 0, 1]);
+    assert_eq!(counted(&again, "refused"), 0);
 }
 
 fn record(token: &Token) -> Name {
@@ -663,4 +710,43 @@ async fn wrapped_keys_are_never_journaled() {
     let name = Name::from_text("k/default/index");
     assert!(here.vault.store.put_new(&name, b"x".as_slice().into()).await.is_err());
     assert_eq!(here.journal.as_ref().unwrap().pending().count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_and_cannot_be_removed_from_a_full_disk_is_looked_past() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, disk, .. } = &bridge;
+    bridge.outage().await;
+    let (deleted, kept) = (journaled(here, "deleted").await, journaled(here, "kept").await);
+    disk.fill(true);
+    let replayer = tokio::spawn(here.replayer().run());
+    here.store.hangs.store(false, Ordering::SeqCst);
+    while there.detokenize(&kept).await.is_err() {
+        here.clock.pass(limits::BREAKER_PAUSE);
+        there.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    assert_eq!(bridge.pending(), 2, "the disk cannot forget them");
+    there.delete(&deleted).await.unwrap();
+    there.vault.metadata_set(&call(), &kept, "{\"v\":1}", None).await.unwrap();
+    let writes = here.store.writes.load(Ordering::SeqCst);
+    for _ in 0..100 {
+        here.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    assert_eq!(here.store.writes.load(Ordering::SeqCst), writes, "and nothing is written again");
+    assert_eq!(here.detokenize(&deleted).await, Err(Code::NotFound));
+    // Also not by the next outage: what is written then comes behind it, once there is room.
+    disk.fill(false);
+    here.store.hangs.store(true, Ordering::SeqCst);
+    here.delete(&kept).await.unwrap();
+    assert_eq!(here.detokenize(&kept).await, Err(Code::NotFound));
+    here.store.hangs.store(false, Ordering::SeqCst);
+    while bridge.pending() > 0 {
+        here.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    replayer.abort();
+    there.clock.pass(limits::CACHED_VALUE_AGE);
+    assert_eq!(there.detokenize(&kept).await, Err(Code::NotFound));
 }

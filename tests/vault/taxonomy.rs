@@ -34,6 +34,7 @@ const OLD: Bytes = Bytes::from_static(b"old");
 struct Rig {
     fake: Arc<Mutex<Fake>>,
     clock: Arc<FakeClock>,
+    telemetry: Arc<Telemetry>,
     opener: Opener,
     store: Arc<dyn Store>,
     keys: Arc<dyn Wrapper>,
@@ -71,10 +72,11 @@ impl Rig {
         let clock = Arc::new(FakeClock::default());
         let telemetry = Arc::new(Telemetry::new(clock.clone()));
         let entropy = Arc::new(SystemEntropy::default());
-        let opener = Opener::new(config(endpoint), clock.clone(), entropy, telemetry).with_aws(aws);
+        let shared = Arc::clone(&telemetry);
+        let opener = Opener::new(config(endpoint), clock.clone(), entropy, shared).with_aws(aws);
         let store = opener.store().await.unwrap();
         let keys = opener.wrapper(&*store).await.unwrap();
-        Self { fake, clock, opener, store, keys }
+        Self { fake, clock, telemetry, opener, store, keys }
     }
 
     fn fake(&self) -> MutexGuard<'_, Fake> {

@@ -465,6 +465,20 @@ pub struct Journal {
     pub pending: u64,
     /// How long the oldest has waited.
     pub oldest_seconds: u64,
+    /// The first of those that wait for a reason of their own, and not because storage is away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedWrite>,
+}
+
+/// A journaled write that waits for a reason of its own.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct RefusedWrite {
+    /// Its number in the journal.
+    pub number: u64,
+    /// What it holds: `value`, `metadata`, `grant`, a `tombstone` of one of these, or `session`.
+    pub kind: String,
+    /// Why, as an answer would say it.
+    pub code: String,
 }
 
 /// The body of every error: RFC 9457.

@@ -68,7 +68,8 @@ impl From<crate::Status> for GetStatusResponse {
     fn from(status: crate::Status) -> Self {
         let crate::Dependencies { storage, keys, state } = status.dependencies;
         let crate::Caches { data_keys, idempotency_keys, values, grants } = status.caches;
-        let crate::Journal { pending, oldest_seconds } = status.journal;
+        let crate::Journal { pending, oldest_seconds, refused } = status.journal;
+        let refused = refused.into_iter().map(Into::into).collect();
         Self {
             version: status.version,
             uptime_seconds: status.uptime_seconds,
@@ -80,11 +81,18 @@ impl From<crate::Status> for GetStatusResponse {
                 values: Some(values.into()),
                 grants: Some(grants.into()),
             }),
-            journal: Some(Journal { pending, oldest_seconds }),
+            journal: Some(Journal { pending, oldest_seconds, refused }),
             state: state.map(Into::into),
             process: Some(status.process.into()),
             issuers: status.issuers.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<crate::RefusedWrite> for RefusedWrite {
+    fn from(it: crate::RefusedWrite) -> Self {
+        let crate::RefusedWrite { number, kind, code } = it;
+        Self { number, kind, code }
     }
 }
 

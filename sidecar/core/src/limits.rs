@@ -113,6 +113,8 @@ pub const LINGER_TIME: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES: usize = 64 * MIB;
 /// For reading the configuration again.
 pub const CONFIG_READ_TIME: Duration = Duration::from_secs(5);
+/// Between two lines of the log that say of different requests that they fail alike.
+pub const LOG_PAUSE: Duration = Duration::from_secs(10);
 /// From SIGTERM to the last answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(25);
 
@@ -223,6 +225,10 @@ pub const REPLAY_PAGE_BYTES: usize = 8 * MIB;
 pub const REPLAY_CONCURRENCY: usize = 32;
 /// How often it is looked whether a journal that is too old is so still.
 pub const REPLAY_STALE_PAUSE: Duration = Duration::from_secs(60);
+/// How often the log says that a journal is too old.
+pub const REPLAY_STALE_REMINDER: Duration = Duration::from_secs(3600);
+/// Entries that are named, each for itself, as ones that wait for a reason of their own.
+pub const REFUSED_NAMED: usize = 64;
 /// The longest pause after something could not be replayed.
 pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 

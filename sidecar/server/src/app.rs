@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     access::Access,
     admin,
-    config::{Config, OnOutage},
+    config::Config,
     db::DbError,
     env::{Clock, Entropy, NoEntropy, SystemClock, SystemEntropy, random},
     files,
@@ -26,7 +26,7 @@ use crate::{
     keyed::KeyedLocks,
     keys::{KeyError, KeyFileError},
     listen::{self, Bound, SocketError},
-    platform::{Hardening, fleeting},
+    platform::Hardening,
     report::{Observed, Report},
     sessions::Sessions,
     stack::Stack,
@@ -36,8 +36,10 @@ use crate::{
 };
 
 mod open;
+mod state;
 
 pub use open::{Copies, Opener};
+pub use state::warnings;
 
 /// Why the sidecar did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +164,7 @@ impl App {
         let store = opener.store().await?;
         let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
-        if let Some(warning) = fleeting_journal(&config) {
+        for warning in warnings(&config) {
             tracing::warn!("{warning}");
         }
         let below = store;
@@ -211,7 +213,7 @@ impl App {
         let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));
         report.set_issuers(sessions.issuers());
         let http = Http {
-            access: Access::new(own_uid(), &config.clients, sessions, clock),
+            access: Access::new(own_uid(), &config.clients, sessions, Arc::clone(&clock)),
             vault,
             report: Arc::clone(&report),
             limits: config.limits.clone(),
@@ -219,7 +221,7 @@ impl App {
             graces: graces(&config),
             grants: config.grants,
         };
-        let stack = Arc::new(Stack::new(http, telemetry, first_id));
+        let stack = Arc::new(Stack::new(http, telemetry, &clock, first_id));
         let admin = bind_admin(config.listen.admin).await?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
@@ -299,19 +301,6 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
         let waiting = waiting.join(", ");
         tracing::warn!(waiting, "the configuration was read again; some of it needs a restart");
     }
-}
-
-/// What an operator has to know whose journal does not stay.
-pub fn fleeting_journal(config: &Config) -> Option<String> {
-    let degrade = &config.degrade;
-    let directory = degrade.state_dir.as_ref()?;
-    let fleeting =
-        fleeting(directory).filter(|_| degrade.on_storage_outage == OnOutage::Journal)?;
-    Some(format!(
-        "degrade.state_dir {} {}: what the journal took during an outage and storage does not have yet is lost then, although it was acknowledged; put it on a persistent volume, or set degrade.on_storage_outage to \"reject\"",
-        directory.display(),
-        fleeting.words()
-    ))
 }
 
 fn own_uid() -> u32 {

@@ -21,8 +21,10 @@ use lunasec_core::limits;
 
 use crate::config::{KmsKeys, S3Place};
 
+mod skew;
 mod trouble;
 
+pub use skew::{ClockSkew, ahead_of, answered_at, is_apart};
 pub use trouble::{Kind, Trouble, attempt};
 
 /// Makes clients that share connections and credentials.

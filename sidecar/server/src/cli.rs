@@ -14,6 +14,7 @@ mod connect;
 mod context;
 mod dev;
 pub mod files;
+mod journal;
 mod keys;
 mod open;
 mod policy;
@@ -72,6 +73,8 @@ enum Command {
     Sweep(sweep::Sweep),
     /// Rotate or rewrap the data keys
     Keys(keys::Keys),
+    /// List what waits in the journal of a stopped sidecar, or take some of it out
+    Journal(journal::Journal),
     /// Test who may do what
     Policy(policy::Policy),
 }
@@ -102,6 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(command) => run::block_on(command.run()),
         Command::Sweep(command) => run::block_on(command.run()),
         Command::Keys(command) => run::block_on(command.run()),
+        Command::Journal(command) => run::block_on(command.run()),
         Command::Policy(command) => command.run(),
     };
     outcome.unwrap_or_else(|stop| {

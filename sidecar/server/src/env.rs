@@ -1,7 +1,7 @@
 //! The only ambient access: the clock and the operating system's generator.
 
 use std::{
-    sync::Mutex,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -14,6 +14,33 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Millis;
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
+}
+
+/// A wall clock that is never set back: while the one of the machine is behind what it once said, it goes on from that.
+pub struct Forward {
+    clock: Arc<dyn Clock>,
+    /// The highest time, and when that was.
+    seen: Mutex<(Millis, Duration)>,
+}
+
+impl Forward {
+    /// From `seen` on, at least.
+    pub fn from(seen: Millis, clock: Arc<dyn Clock>) -> Self {
+        let seen = Mutex::new((seen, clock.monotonic()));
+        Self { clock, seen }
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Millis {
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (highest, then) = *seen;
+        let goes_on = highest + millis(monotonic.saturating_sub(then));
+        if now > goes_on {
+            *seen = (now, monotonic);
+        }
+        now.max(goes_on)
+    }
 }
 
 /// Draws randomness.
@@ -150,6 +177,23 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_goes_on_from_what_it_once_said() {
+        let clock = Arc::new(FakeClock::at(1_000));
+        let forward = Forward::from(0, Arc::clone(&clock) as _);
+        assert_eq!(forward.now(), 1_000);
+        clock.set(100);
+        // However often it is asked, nothing is lost of what passes meanwhile.
+        for _ in 0..4_000 {
+            clock.pass(Duration::from_micros(500));
+            forward.now();
+        }
+        assert_eq!(forward.now(), 3_000);
+        clock.set(5_000);
+        assert_eq!(forward.now(), 5_000);
+        assert_eq!(Forward::from(9_000, clock).now(), 9_000);
+    }
 
     #[test]
     fn the_pool_never_gives_the_same_bytes_twice_and_keeps_none() {

@@ -15,28 +15,37 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use lunasec_api::Code;
 use lunasec_core::{
     ids::{Millis, PutId},
     limits,
-    record::Header,
+    record::{Header, Kind},
 };
 use tokio::sync::watch;
 
 use crate::{
     db::DbError,
-    env::Clock,
+    env::{Clock, Forward},
     store::{Name, StoreError, Version},
+    telemetry::ReplaySeries,
     within::within,
 };
 
+mod aside;
 mod disk;
 mod measured;
 mod replay;
 pub mod table;
 
+pub use aside::{NotSetAside, choose, set_aside};
 pub use disk::DiskLedger;
 pub use measured::Measured;
 pub use replay::Replayer;
+
+/// Its file in the state directory.
+pub const JOURNAL_FILE: &str = "journal.redb";
+/// What was taken out of it.
+pub const ASIDE_FILE: &str = "journal-aside.redb";
 
 /// What is written.
 #[derive(Clone, Debug)]
@@ -51,6 +60,25 @@ pub struct Entry {
     pub base: Base,
     /// What is written there.
     pub bytes: Bytes,
+}
+
+impl Entry {
+    /// What it holds, in words for people.
+    pub fn kind(&self) -> &'static str {
+        if self.name.is_session() {
+            return "session";
+        }
+        let header = Header::parse(&self.bytes).map(|header| (header.kind, header.tombstone));
+        match header {
+            Ok((Kind::Value, false)) => "value",
+            Ok((Kind::Metadata, false)) => "metadata",
+            Ok((Kind::Grant, false)) => "grant",
+            Ok((Kind::Value, true)) => "value's tombstone",
+            Ok((Kind::Metadata, true)) => "metadata's tombstone",
+            Ok((Kind::Grant, true)) => "grant's tombstone",
+            Ok((Kind::Audit, _)) | Err(_) => "record of an unknown kind",
+        }
+    }
 }
 
 /// What an entry was made from.
@@ -99,6 +127,10 @@ pub trait Ledger: Send + Sync {
     async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError>;
     /// Of each entry its number, when it was acknowledged, its name, and its size.
     async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError>;
+    /// The highest time that an entry was ever acknowledged at; none is known where that is not kept.
+    async fn seen(&self) -> Result<Millis, DbError> {
+        Ok(0)
+    }
 }
 
 /// How much may wait, and for how long.
@@ -114,6 +146,8 @@ pub struct Bounds {
 pub struct Journal {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
+    /// By which ages go: a clock that is set back makes nothing younger.
+    forward: Forward,
     bounds: Bounds,
     hasher: RandomState,
     waiting: Mutex<Waiting>,
@@ -121,6 +155,8 @@ pub struct Journal {
     count: watch::Sender<u64>,
     /// How often they could not be replayed.
     failures: watch::Sender<u64>,
+    /// What became of entries.
+    replayed: ReplaySeries,
 }
 
 #[derive(Default)]
@@ -128,6 +164,8 @@ struct Waiting {
     /// How many entries each name has or is about to have, by a digest of the name.
     names: HashMap<u64, u32>,
     entries: BTreeMap<u64, Waits>,
+    /// The first of those that wait for a reason of their own.
+    refused: BTreeMap<u64, Refused>,
     /// Of the entries, and of those that are being written.
     bytes: usize,
 }
@@ -136,6 +174,17 @@ struct Waits {
     since: Millis,
     bytes: usize,
     name: u64,
+    /// Whether it need not wait any more and could not be removed: it is looked past, and only its room is taken.
+    spent: bool,
+}
+
+/// Why an entry waits, and not just because storage is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// What it holds.
+    pub kind: &'static str,
+    /// As an answer would say it.
+    pub code: Code,
 }
 
 /// What waits.
@@ -161,32 +210,44 @@ impl Journal {
         clock: Arc<dyn Clock>,
         bounds: Bounds,
     ) -> Result<Self, DbError> {
+        let (contents, seen) = (ledger.contents().await?, ledger.seen().await?);
+        let seen = contents.iter().fold(seen, |seen, (_, at, ..)| seen.max(*at));
         let journal = Self {
             ledger,
+            forward: Forward::from(seen, Arc::clone(&clock)),
             clock,
             bounds,
             hasher: RandomState::default(),
             waiting: Mutex::default(),
             count: watch::Sender::new(0),
             failures: watch::Sender::new(0),
+            replayed: ReplaySeries::default(),
         };
-        for (number, since, name, bytes) in journal.ledger.contents().await? {
+        for (number, since, name, bytes) in contents {
             let name = journal.digest(&name);
             let mut waiting = journal.waiting();
             waiting.bytes += bytes;
             *waiting.names.entry(name).or_default() += 1;
-            waiting.entries.insert(number, Waits { since, bytes, name });
+            waiting.entries.insert(number, Waits { since, bytes, name, spent: false });
         }
         journal.tell();
         Ok(journal)
+    }
+
+    /// The same, where what becomes of its entries is counted.
+    pub fn counted(self, replayed: ReplaySeries) -> Self {
+        Self { replayed, ..self }
     }
 
     /// Makes entries durable, all of them or none: their numbers, or none for one whose `last` is another.
     /// What is not written in time may be all the same.
     pub async fn append(
         self: &Arc<Self>,
-        drafts: Vec<Draft>,
+        mut drafts: Vec<Draft>,
     ) -> Result<Vec<Option<u64>>, StoreError> {
+        for draft in &mut drafts {
+            draft.last = draft.last.or_else(|| self.waiting().last_spent(self.digest(&draft.name)));
+        }
         let weigh = |draft: &Draft| (self.digest(&draft.name), size(&draft.name, &draft.bytes));
         let sizes: Vec<(u64, usize)> = drafts.iter().map(weigh).collect();
         // However much is tokenized, there is room to take something back.
@@ -198,7 +259,7 @@ impl Journal {
         let journal = Arc::clone(self);
         // To its end, also when nobody waits for it any more: what is on the disk has to be known here.
         let written = tokio::spawn(async move {
-            let at = journal.clock.now();
+            let at = journal.forward.now();
             let numbers = journal.ledger.append(at, drafts).await;
             journal.settle(at, &sizes, numbers.as_deref().unwrap_or_default());
             numbers
@@ -220,7 +281,7 @@ impl Journal {
             return Ok(None);
         }
         match within(limits::JOURNAL_TIME, self.ledger.last(name)).await {
-            Some(entry) => Ok(entry?),
+            Some(entry) => Ok(entry?.filter(|entry| !self.is_spent(entry.number))),
             None => Err(StoreError::Unavailable("the journal's disk does not answer".into())),
         }
     }
@@ -265,6 +326,23 @@ impl Journal {
         }
     }
 
+    /// Entries that wait for a reason of their own, by their numbers; the first of them, where they are many.
+    pub fn refused(&self) -> BTreeMap<u64, Refused> {
+        self.waiting().refused.clone()
+    }
+
+    /// Notes why an entry waits; whether that is news that the log should have.
+    fn refuse(&self, number: u64, why: Refused) -> bool {
+        let mut waiting = self.waiting();
+        let is_room = waiting.refused.len() < limits::REFUSED_NAMED;
+        let known = waiting.refused.get(&number);
+        let is_news = known.map_or(is_room, |known| *known != why);
+        if is_news {
+            waiting.refused.insert(number, why);
+        }
+        is_news
+    }
+
     fn stuck(&self) {
         self.failures.send_modify(|failures| *failures += 1);
     }
@@ -282,31 +360,42 @@ impl Journal {
     /// Of all entries up to this one nothing is on the disk.
     fn forget(&self, last: u64) {
         let mut waiting = self.waiting();
-        while let Some(entry) = waiting.entries.first_entry().filter(|entry| *entry.key() <= last) {
-            let Waits { bytes, name, .. } = entry.remove();
-            waiting.release(name, bytes);
+        while let Some(number) = waiting.entries.first_key_value().map(|(number, _)| *number)
+            && number <= last
+        {
+            waiting.forget(number);
         }
         drop(waiting);
         self.tell();
     }
 
-    async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {
-        self.ledger.remove(numbers.clone()).await?;
+    /// Looks past entries that need not wait any more, and could not be removed.
+    fn spend(&self, numbers: &[u64]) {
         let mut waiting = self.waiting();
-        for number in numbers {
-            if let Some(Waits { bytes, name, .. }) = waiting.entries.remove(&number) {
-                waiting.release(name, bytes);
-            }
-        }
+        numbers.iter().for_each(|number| waiting.spend(*number));
+    }
+
+    fn is_spent(&self, number: u64) -> bool {
+        self.waiting().entries.get(&number).is_some_and(|waits| waits.spent)
+    }
+
+    async fn remove(&self, numbers: &[u64]) -> Result<(), DbError> {
+        self.ledger.remove(numbers.to_vec()).await?;
+        let mut waiting = self.waiting();
+        numbers.iter().for_each(|number| waiting.forget(*number));
         drop(waiting);
         self.tell();
         Ok(())
     }
 
     fn age(&self, waiting: &Waiting) -> Duration {
-        let oldest = waiting.entries.first_key_value().map(|(_, waits)| waits.since);
-        let now = self.clock.now();
-        Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest)))
+        let oldest = waiting.entries.values().find(|waits| !waits.spent).map(|waits| waits.since);
+        oldest.map_or(Duration::ZERO, |oldest| self.waited(oldest))
+    }
+
+    /// How long ago that was.
+    pub fn waited(&self, since: Millis) -> Duration {
+        Duration::from_millis(self.forward.now().saturating_sub(since))
     }
 
     fn reserve(&self, sizes: &[(u64, usize)], share: usize) -> Result<(), StoreError> {
@@ -334,10 +423,10 @@ impl Journal {
         for (place, (name, bytes)) in sizes.iter().enumerate() {
             match numbers.get(place).copied().flatten() {
                 Some(number) => {
-                    let waits = Waits { since: at, bytes: *bytes, name: *name };
+                    let waits = Waits { since: at, bytes: *bytes, name: *name, spent: false };
                     waiting.entries.insert(number, waits);
                 }
-                None => waiting.release(*name, *bytes),
+                None => waiting.release(Some(*name), *bytes),
             }
         }
         drop(waiting);
@@ -359,9 +448,34 @@ impl Journal {
 }
 
 impl Waiting {
-    fn release(&mut self, name: u64, bytes: usize) {
+    /// Of an entry that is not on the disk any more.
+    fn forget(&mut self, number: u64) {
+        self.refused.remove(&number);
+        if let Some(Waits { bytes, name, spent, .. }) = self.entries.remove(&number) {
+            self.release((!spent).then_some(name), bytes);
+        }
+    }
+
+    fn spend(&mut self, number: u64) {
+        self.refused.remove(&number);
+        if let Some(waits) = self.entries.get_mut(&number).filter(|waits| !waits.spent) {
+            waits.spent = true;
+            let name = waits.name;
+            self.release(Some(name), 0);
+        }
+    }
+
+    /// The last entry of a name that is only still on the disk: what is written next comes behind it.
+    fn last_spent(&self, name: u64) -> Option<u64> {
+        let is = |(_, waits): &(&u64, &Waits)| waits.spent && waits.name == name;
+        self.entries.iter().rev().find(is).map(|(number, _)| *number)
+    }
+
+    fn release(&mut self, name: Option<u64>, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
-        if let Some(count) = self.names.get_mut(&name) {
+        if let Some(name) = name
+            && let Some(count) = self.names.get_mut(&name)
+        {
             *count -= 1;
             if *count == 0 {
                 self.names.remove(&name);
@@ -369,3 +483,6 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

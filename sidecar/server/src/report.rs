@@ -10,7 +10,7 @@ use crate::{
     env::Clock,
     http::rfc3339,
     idempotency::Idempotency,
-    journal::{Journal, Pending},
+    journal::{Journal, Pending, Refused},
     keys::Keyring,
     platform::Hardening,
     sessions::Issuer,
@@ -126,7 +126,11 @@ impl Report {
                 values: describe_cache(self.of.caches.values()),
                 grants: describe_cache(self.of.caches.grants()),
             },
-            journal: api::Journal { pending: pending.count, oldest_seconds: pending.age.as_secs() },
+            journal: api::Journal {
+                pending: pending.count,
+                oldest_seconds: pending.age.as_secs(),
+                refused: self.of.journal.as_deref().map(describe_refused).unwrap_or_default(),
+            },
             process: api::Process {
                 core_dumps_off: self.of.hardening.core_dumps_off,
                 untraceable: self.of.hardening.untraceable,
@@ -135,6 +139,13 @@ impl Report {
             },
         }
     }
+}
+
+fn describe_refused(journal: &Journal) -> Vec<api::RefusedWrite> {
+    let refused = journal.refused().into_iter().map(|(number, Refused { kind, code })| {
+        api::RefusedWrite { number, kind: kind.into(), code: code.as_str().into() }
+    });
+    refused.collect()
 }
 
 fn describe_cache(used: Used) -> api::Cache {

@@ -30,10 +30,12 @@ use lunasec_core::policy::Caller;
 use tokio::task::yield_now;
 
 use crate::{
+    env::Clock,
     failure::Failure,
     grpc::Grpc,
     http::{Answer, Http, Route, answer, discard},
     keys::KeyError,
+    seldom::Seldom,
     store::StoreError,
     telemetry::{Operation, Telemetry},
     within::within,
@@ -49,14 +51,22 @@ pub struct Stack {
     telemetry: Arc<Telemetry>,
     at_work: AtomicUsize,
     ids: AtomicU64,
+    /// What is logged of failures, one for each code.
+    failures: Vec<Seldom>,
 }
 
 impl Stack {
     /// Stacks everything before `http`. `first_id` is random, so that ids differ between processes.
-    pub fn new(http: Http, telemetry: Arc<Telemetry>, first_id: u64) -> Self {
+    pub fn new(
+        http: Http,
+        telemetry: Arc<Telemetry>,
+        clock: &Arc<dyn Clock>,
+        first_id: u64,
+    ) -> Self {
         let (at_work, ids) = (AtomicUsize::new(0), AtomicU64::new(first_id));
         let http = ArcSwap::from_pointee(http);
-        Self { http, grpc: Grpc::default(), telemetry, at_work, ids }
+        let failures = Code::ALL.iter().map(|_| Seldom::new(Arc::clone(clock))).collect();
+        Self { http, grpc: Grpc::default(), telemetry, at_work, ids, failures }
     }
 
     /// What serves from the next request on; those at work end as they began.
@@ -94,7 +104,7 @@ impl Stack {
         let code = result.as_ref().err().map(|failure| failure.code);
         counted.answered(code);
         let mut answer = result.unwrap_or_else(|failure| {
-            log(&id, caller, route.operation(), &failure);
+            self.log(&id, caller, route.operation(), &failure);
             answer::problem(&failure)
         });
         if let Route::WrongMethod(allow) = route {
@@ -135,6 +145,36 @@ impl Stack {
             Code::DeadlineExceeded,
             "the request took too long; a write may still complete",
         )
+    }
+
+    /// The one place where a failure is logged. What the caller did wrong is no news to the operator, and of what
+    /// many are told alike one in a while is; at `debug` each is there.
+    fn log(&self, id: &HeaderValue, caller: Caller, operation: Operation, failure: &Failure) {
+        let (id, operation) = (id.to_str().unwrap_or_default(), operation.as_str());
+        let (code, cause) = (failure.code.as_str(), failure.cause().unwrap_or("none"));
+        let left_out = match failure.code {
+            // Its caller is told to look for its id.
+            Code::Internal => Some(0),
+            Code::Corrupted
+            | Code::StorageUnavailable
+            | Code::KeysUnavailable
+            | Code::JournalFull
+            | Code::DeadlineExceeded => self.failures[failure.code as usize].admit(),
+            _ => {
+                let Caller { uid, gid, pid } = caller;
+                tracing::debug!(id, operation, code, uid, gid, pid, "request refused");
+                return;
+            }
+        };
+        match (failure.code, left_out) {
+            (Code::Internal | Code::Corrupted, Some(left_out)) => {
+                tracing::error!(id, operation, code, cause, left_out, "request failed");
+            }
+            (_, Some(left_out)) => {
+                tracing::warn!(id, operation, code, cause, left_out, "request failed");
+            }
+            (_, None) => tracing::debug!(id, operation, code, cause, "request failed"),
+        }
     }
 
     fn admit(&self, most: usize) -> Result<AtWork<'_>, Failure> {
@@ -184,23 +224,5 @@ struct AtWork<'a>(&'a AtomicUsize);
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The one place where a failure is logged. What the caller did wrong is no news to the operator.
-fn log(id: &HeaderValue, caller: Caller, operation: Operation, failure: &Failure) {
-    let (id, operation) = (id.to_str().unwrap_or_default(), operation.as_str());
-    let (code, cause) = (failure.code.as_str(), failure.cause().unwrap_or("none"));
-    match failure.code {
-        Code::Internal | Code::Corrupted => {
-            tracing::error!(id, operation, code, cause, "request failed");
-        }
-        Code::StorageUnavailable | Code::KeysUnavailable | Code::DeadlineExceeded => {
-            tracing::warn!(id, operation, code, cause, "request failed");
-        }
-        _ => {
-            let Caller { uid, gid, pid } = caller;
-            tracing::debug!(id, operation, code, uid, gid, pid, "request refused");
-        }
     }
 }

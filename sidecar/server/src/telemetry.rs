@@ -18,7 +18,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::env::Clock;
+use crate::{env::Clock, seldom::Seldom};
 
 /// Seconds; from a hot answer in memory to the request's deadline.
 const BUCKETS: [f64; 12] =
@@ -101,6 +101,11 @@ struct CacheLabel {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct CacheLabels {
     cache: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ResultLabel {
     result: &'static str,
 }
 
@@ -193,6 +198,58 @@ impl CacheSeries {
     }
 }
 
+/// What became of a journaled write; the label `result`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replayed {
+    /// It lies in storage as it was journaled.
+    Written,
+    /// It lay there already: its answer was lost, and not it.
+    Present,
+    /// Of a session: what it says, and what lay there.
+    Merged,
+    /// Something else stands.
+    Superseded,
+    /// It waits on for a reason of its own, counted each time that it is tried.
+    Refused,
+}
+
+impl Replayed {
+    const ALL: [Self; 5] =
+        [Self::Written, Self::Present, Self::Merged, Self::Superseded, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Present => "present",
+            Self::Merged => "merged",
+            Self::Superseded => "superseded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Journaled writes by what became of them.
+#[derive(Clone, Default)]
+pub struct ReplaySeries([Counter; Replayed::ALL.len()]);
+
+impl ReplaySeries {
+    fn register(registry: &mut Registry) -> Self {
+        let family = Family::<ResultLabel, Counter>::default();
+        registry.register(
+            "lunasec_journal_replayed",
+            "Journaled writes, by what became of them when storage was asked",
+            family.clone(),
+        );
+        let label = |it: Replayed| ResultLabel { result: it.as_str() };
+        Self(Replayed::ALL.map(|it| family.get_or_create_owned(&label(it))))
+    }
+
+    /// One more.
+    pub fn count(&self, became: Replayed) {
+        self.0[became as usize].inc();
+    }
+}
+
 /// What makes an answer a degraded one; the label `reason`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
@@ -225,8 +282,10 @@ pub struct Telemetry {
     seconds: Histograms<OperationLabel>,
     series: Vec<Series>,
     data_key_age: Gauge,
+    clock_skew: Gauge,
     journal_pending: Gauge,
     journal_oldest: Gauge,
+    replayed: ReplaySeries,
     caches: [CacheSeries; Remembered::ALL.len()],
     cache_bytes: [Gauge; Remembered::ALL.len()],
     degraded: [Counter; Reason::ALL.len()],
@@ -259,6 +318,12 @@ impl Telemetry {
             "Since the epoch of the data key last sealed with began",
             data_key_age.clone(),
         );
+        let clock_skew = Gauge::default();
+        registry.register(
+            "lunasec_clock_skew_seconds",
+            "By how much this machine's clock is ahead of storage's, by its last answer",
+            clock_skew.clone(),
+        );
         let journal_pending = Gauge::default();
         registry.register(
             "lunasec_journal_pending",
@@ -271,6 +336,7 @@ impl Telemetry {
             "How long the oldest of them has waited",
             journal_oldest.clone(),
         );
+        let replayed = ReplaySeries::register(&mut registry);
         let (caches, cache_bytes) = register_caches(&mut registry);
         let degraded = Family::<ReasonLabel, Counter>::default();
         registry.register(
@@ -297,8 +363,10 @@ impl Telemetry {
             seconds,
             series: Operation::ALL.iter().map(|_| series()).collect(),
             data_key_age,
+            clock_skew,
             journal_pending,
             journal_oldest,
+            replayed,
             caches,
             cache_bytes,
             degraded: Reason::ALL
@@ -310,6 +378,11 @@ impl Telemetry {
     /// The counters of a cache.
     pub fn cache(&self, cache: Remembered) -> CacheSeries {
         self.caches[cache as usize].clone()
+    }
+
+    /// The counters of what becomes of journaled writes.
+    pub fn replayed(&self) -> ReplaySeries {
+        self.replayed.clone()
     }
 
     /// Notes how much memory a cache takes.
@@ -353,6 +426,11 @@ impl Telemetry {
     /// Notes the age of the key that seals.
     pub fn data_key_age(&self, age: Duration) {
         self.data_key_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// How far this machine's clock is ahead of storage's.
+    pub fn clock_skew(&self) -> Gauge {
+        self.clock_skew.clone()
     }
 
     /// Notes what waits in the journal.
@@ -450,6 +528,65 @@ pub const THROTTLED: &str = "throttled";
 /// The result of a request that was not answered.
 pub const UNAVAILABLE: &str = "unavailable";
 
+/// The result of a request whose answer nobody waited for to the end. What became of it is not known.
+const ABANDONED: &str = "abandoned";
+
+/// One request to a dependency, counted once: by what came of it, or as abandoned if it is dropped before.
+pub struct Asked<'a> {
+    dependency: &'a Dependency,
+    request: Request,
+    started: Duration,
+    is_counted: bool,
+}
+
+impl Asked<'_> {
+    /// It was answered, whatever the answer.
+    pub fn answered(self, result: &'static str) {
+        let (dependency, request) = self.ends(result);
+        if dependency.note(request, None) {
+            let (dependency, operation) = (&*dependency.name, request.operation);
+            tracing::info!(dependency, operation, "a dependency does this again");
+        }
+    }
+
+    /// It was not. The cause goes to the log, once for each change of state, as far as those are seldom.
+    pub fn failed(self, result: &'static str, cause: &str) {
+        let (dependency, request) = self.ends(result);
+        if dependency.note(request, Some(result)) {
+            let (dependency, operation) = (&*dependency.name, request.operation);
+            tracing::error!(dependency, operation, cause, "a dependency fails");
+        }
+    }
+
+    /// It was not sent, because too many others wait.
+    pub fn shed(mut self) {
+        self.dependency.count(self.request, "shed", 1);
+        self.is_counted = true;
+    }
+
+    /// It was not sent, for nobody is asked just now.
+    pub fn spared(mut self) {
+        self.is_counted = true;
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn ends(mut self, result: &'static str) -> (&'a Dependency, Request) {
+        self.is_counted = true;
+        self.dependency.count(self.request, result, 1);
+        self.dependency.time(self.request, self.started);
+        (self.dependency, self.request)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.is_counted {
+            self.dependency.count(self.request, ABANDONED, 1);
+        }
+    }
+}
+
 /// One dependency: its metrics, and what `/status` says of it.
 pub struct Dependency {
     name: Cow<'static, str>,
@@ -459,6 +596,8 @@ pub struct Dependency {
     seconds: Histograms<DependencyLabels>,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
+    /// What is logged of reads and writes that succeed again, and of those that fail.
+    lines: [[Seldom; 2]; 2],
 }
 
 /// What is known of a dependency.
@@ -479,6 +618,8 @@ struct Known {
     since: Millis,
     /// When one was last not answered.
     lost: Option<Duration>,
+    /// Whether the log has it that reads, and writes, fail.
+    told: [bool; 2],
 }
 
 impl Known {
@@ -513,7 +654,10 @@ impl Dependency {
         let name = name.into();
         let up = families.up.get_or_create_owned(&DependencyLabel { dependency: name.clone() });
         up.set(1);
-        let known = Known { read: None, write: None, since: clock.now(), lost: None };
+        let since = clock.now();
+        let known = Known { read: None, write: None, since, lost: None, told: [false; 2] };
+        let lines = || Seldom::new(Arc::clone(&clock));
+        let lines = [[lines(), lines()], [lines(), lines()]];
         Self {
             name,
             up,
@@ -522,21 +666,13 @@ impl Dependency {
             seconds: families.seconds.clone(),
             clock,
             known: Mutex::new(known),
+            lines,
         }
     }
 
-    /// The moment a request is made.
-    pub fn start(&self) -> Duration {
-        self.clock.monotonic()
-    }
-
-    /// It answered, whatever the answer.
-    pub fn answered(&self, request: Request, result: &'static str, started: Duration) {
-        self.count(request.operation, result, started);
-        if self.note(request, None) {
-            let (dependency, operation) = (&*self.name, request.operation);
-            tracing::info!(dependency, operation, "a dependency does this again");
-        }
+    /// A request that is made now.
+    pub fn begin(&self, request: Request) -> Asked<'_> {
+        Asked { dependency: self, request, started: self.clock.monotonic(), is_counted: false }
     }
 
     /// Waits for a request of which nothing is known but whether it was answered, and notes that.
@@ -545,11 +681,11 @@ impl Dependency {
         asked: Request,
         request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let started = self.start();
+        let asked = self.begin(asked);
         let result = request.await;
         match &result {
-            Ok(_) => self.answered(asked, "ok", started),
-            Err(error) => self.failed(asked, UNAVAILABLE, &error.to_string(), started),
+            Ok(_) => asked.answered("ok"),
+            Err(error) => asked.failed(UNAVAILABLE, &error.to_string()),
         }
         result
     }
@@ -557,26 +693,8 @@ impl Dependency {
     /// Requests beyond the first that one step took.
     pub fn counted(&self, request: Request, requests: u64) {
         if requests > 0 {
-            let (dependency, operation) = (self.name.clone(), request.operation);
-            let labels = DependencyResultLabels { dependency, operation, result: "ok" };
-            self.requests.get_or_create(&labels).inc_by(requests);
+            self.count(request, "ok", requests);
         }
-    }
-
-    /// It did not. The cause goes to the log, once for each change of state.
-    pub fn failed(&self, request: Request, result: &'static str, cause: &str, started: Duration) {
-        self.count(request.operation, result, started);
-        if self.note(request, Some(result)) {
-            let (dependency, operation) = (&*self.name, request.operation);
-            tracing::error!(dependency, operation, cause, "a dependency fails");
-        }
-    }
-
-    /// It was not asked, because too many others wait for it.
-    pub fn shed(&self, request: Request) {
-        let (dependency, operation) = (self.name.clone(), request.operation);
-        let labels = DependencyResultLabels { dependency, operation, result: "shed" };
-        self.requests.get_or_create(&labels).inc();
     }
 
     /// Whether a request was not answered within that time, up to now.
@@ -590,22 +708,21 @@ impl Dependency {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).health()
     }
 
-    fn count(&self, operation: &'static str, result: &'static str, started: Duration) {
-        let dependency = self.name.clone();
-        self.requests
-            .get_or_create(&DependencyResultLabels {
-                dependency: dependency.clone(),
-                operation,
-                result,
-            })
-            .inc();
+    fn count(&self, request: Request, result: &'static str, requests: u64) {
+        let (dependency, operation) = (self.name.clone(), request.operation);
+        let labels = DependencyResultLabels { dependency, operation, result };
+        self.requests.get_or_create(&labels).inc_by(requests);
+    }
+
+    fn time(&self, request: Request, started: Duration) {
+        let (dependency, operation) = (self.name.clone(), request.operation);
         let elapsed = self.clock.monotonic().saturating_sub(started);
         self.seconds
             .get_or_create(&DependencyLabels { dependency, operation })
             .observe(elapsed.as_secs_f64());
     }
 
-    /// Whether that is news.
+    /// Whether to log that: what the log has last is the truth, or will be soon.
     fn note(&self, request: Request, failure: Option<&'static str>) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if failure == Some(UNAVAILABLE) {
@@ -618,6 +735,13 @@ impl Dependency {
             known.since = self.clock.now();
             self.up.set(i64::from(known.read.is_none() && known.write.is_none()));
         }
-        news
+        let (side, fails) = (usize::from(request.writes), failure.is_some());
+        let tells =
+            known.told[side] != fails && self.lines[side][usize::from(fails)].admit().is_some();
+        known.told[side] ^= tells;
+        tells
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use futures_util::future::{join, join_all};
+use lunasec_sidecar::env::{Clock, SystemClock};
 use lunasec_tests::{
     authority::Authority,
     fake::{endpoint, serve},
@@ -100,4 +101,26 @@ async fn a_connection_that_ends_within_the_answer() {
 #[tokio::test]
 async fn a_connection_that_stays_silent() {
     is_away_for(Fault::Hang).await;
+}
+
+/// By the answers that come anyway, also those that refuse.
+#[tokio::test]
+async fn the_clocks_are_compared_by_each_answer_of_storage() {
+    let fake = fake();
+    let rig = Rig::at(&serve(Arc::clone(&fake)).await, fake).await;
+    let skew = || {
+        let metrics = rig.telemetry.render();
+        let line = |line: &str| line.strip_prefix("lunasec_clock_skew_seconds ")?.parse().ok();
+        metrics.lines().find_map(line)
+    };
+    assert_eq!(skew(), Some(0));
+    let now = SystemClock::default().now();
+    let hour = 3_600_000;
+    for ahead in [0, hour, -hour] {
+        rig.clock.set(now.saturating_add_signed(ahead));
+        assert_eq!(said(rig.store.get(&name(1)).await).map(|object| object.is_none()), Ok(true));
+        let seen: i64 = skew().unwrap();
+        assert!((seen - ahead / 1_000).abs() < 60, "{seen} s");
+        rig.clock.pass(limits::CACHED_NOTHING_AGE);
+    }
 }

@@ -1,6 +1,5 @@
 import { InvalidRequest, PayloadTooLarge } from '../errors.js';
 import { FIELDS } from '../limits.js';
-import { Token } from '../redacted.js';
 import { EACH, type Field } from './fields.js';
 
 /** `invalid_request`: a field of the request is missing, of another type, or holds what it may not. */
@@ -143,7 +142,7 @@ export class Draft {
   /** Puts a copy of a list or an object where it was; as JSON would show it. */
   #open(holder: Container, key: string | number): Container | undefined {
     const value = holder[key];
-    if (typeof value !== 'object' || value === null || value instanceof Token) {
+    if (typeof value !== 'object' || value === null) {
       return undefined;
     }
     const copy = this.#copies.get(value) ?? copyOf(value, key);

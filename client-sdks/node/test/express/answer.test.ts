@@ -275,6 +275,8 @@ both(
     leave.abort();
     await assert.rejects(asking, { name: 'AbortError' });
     await vault.left.promise;
+    // By the time that the application has answered somebody else, it has come to an end.
+    await ask('GET', '/somewhere-else');
     assert.deepEqual(errors, []);
   },
 );

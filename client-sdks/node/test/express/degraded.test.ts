@@ -112,6 +112,7 @@ both(
   (app) => {
     const shows = lunasec.reveal('name', { onUnavailable: 'mask' });
     app.post('/skip', shows, lunasec.grant('card', { onUnavailable: 'skip' }), (req, res) => void res.json(req.body));
+    app.post('/only', lunasec.grant('card', { onUnavailable: 'skip' }), (req, res) => void res.json(req.body));
     app.post('/fail', shows, lunasec.grant('card'), (req, res) => void res.json(req.body));
   },
   async ({ ask, vault }) => {
@@ -123,6 +124,8 @@ both(
       [{ name: '••••', card: body.card }, 'sidecar_unreachable'],
     );
     assert.equal((await ask('POST', '/fail', { session: 'alice', body })).status, 503);
+    const only = await ask('POST', '/only', { session: 'alice', body });
+    assert.deepEqual([only.status, only.headers.get('lunasec-degraded')], [200, 'sidecar_unreachable']);
     vault.trouble = () => undefined;
     vault.itemTrouble = (token) => (token === body.card ? 'grant_denied' : undefined);
     assert.equal((await ask('POST', '/skip', { session: 'alice', body })).status, 403);

@@ -115,6 +115,7 @@ both(
       const { status, json, text } = await ask('POST', '/', { body });
       assert.deepEqual([status, json.code, json.field], [400, 'invalid_request', field], JSON.stringify(body));
       assert.doesNotMatch(text, /4111/);
+      assert.match(json.detail, /is missing|is not text|is no list|is not in an object|surrogate/);
     }
     assert.equal(vault.asked.length, 0);
   },

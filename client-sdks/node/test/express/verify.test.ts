@@ -105,6 +105,9 @@ both(
       const { status, json, text } = await ask('POST', '/', { session: 'bob', body: { card } });
       assert.deepEqual([status, json.field], [400, 'body.card'], String(card));
       assert.doesNotMatch(text, /4111|INTERNAL/);
+      const what =
+        card == null ? 'is missing' : typeof card === 'string' ? 'holds no token' : 'is not text: a token is expected';
+      assert.equal(json.detail, `body.card ${what}`);
     }
     assert.equal((await ask('POST', '/', { session: 'bob', body: { card: mine, more: null } })).status, 200);
     assert.equal((await ask('POST', '/', { session: 'bob', body: { card: mine, more: 1 } })).status, 400);

@@ -123,7 +123,7 @@ const MISTAKES: readonly [what: string, sdl: string, problem: RegExp][] = [
   ],
   [
     'a subscription that stores',
-    `${QUERY} type Subscription { s(i: [I!]): ID } input I { deep: I, c: ID @tokenize }`,
+    `${QUERY} type Subscription { s(j: [J!]): ID } input J { i: I } input I { deep: I, c: ID @tokenize }`,
     /^Subscription\.s: @tokenize has no use/,
   ],
   [
@@ -145,7 +145,7 @@ const MISTAKES: readonly [what: string, sdl: string, problem: RegExp][] = [
 ];
 
 for (const [what, sdl, problem] of MISTAKES) {
-  test(`it does not work on ${what}, and says so`, () => {
+  test(`${what}: it cannot work, and says so`, () => {
     const problems = problemsOf(schemaOf(sdl));
     assert.equal(problems.length, 1, problems.join('\n'));
     assert.match(problems[0] ?? '', problem);

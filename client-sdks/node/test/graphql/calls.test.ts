@@ -76,6 +76,21 @@ everywhere('so are those of several lists, at any depth, however long each took'
   assert.deepEqual(sidecar.came, [`detokenize ${1 + 10 + 10 + 10 + 10 + 2 + 10 + 20}`]);
 });
 
+everywhere('… and those behind types that have none themselves', async (server) => {
+  const page = (next: unknown) => () => pause(5, { next, cards: [{ number: sidecar.token('1') }] });
+  made.rows.page = page(page(page(null)));
+  const source = '{ page { cards { number } next { cards { number } next { cards { number } } } } }';
+  const { errors } = await server.ask(source, { session: 'alice' });
+  assert.equal(errors, undefined);
+  assert.deepEqual(sidecar.came, ['detokenize 3']);
+});
+
+everywhere('… and those of rows that come one by one', async (server) => {
+  made.rows.cards = () => sidecar.tokens(5).map((number, index) => pause(index * 3, { number }));
+  await server.ask('{ cards { number } }', { session: 'alice' });
+  assert.deepEqual(sidecar.came, ['detokenize 5']);
+});
+
 everywhere('the grants of one response are one call, too', async (server) => {
   made.rows.cards = () =>
     pause(
@@ -170,8 +185,11 @@ test('a resolver that fails holds nothing up, and no time is too long for a time
   const server = (await SERVERS['graphql-js']?.(shopWith({ gatherMs: 2_147_483_648 }))) as Server;
   made.rows.card = { number: sidecar.token('1') };
   made.rows.cards = () => pause(5).then(() => Promise.reject(new Error('of the data source')));
-  const { data } = await server.ask('{ card { number } cards { number } }', { session: 'alice' });
-  assert.deepEqual(data, { card: { number: '1' }, cards: null });
+  made.rows.page = () => pause(30, { cards: [{ number: sidecar.token('2') }] });
+  const source = '{ card { number } cards { number } page { cards { number } } }';
+  const { data } = await server.ask(source, { session: 'alice' });
+  assert.deepEqual(data, { card: { number: '1' }, cards: null, page: { cards: [{ number: '2' }] } });
+  assert.deepEqual(sidecar.came, ['detokenize 2']);
 });
 
 /** The same shop's rows, and other options. */
@@ -180,6 +198,7 @@ function shopWith(options: Parameters<typeof shop>[1]): Shop['schema'] {
   Object.defineProperties(other.rows, {
     card: { get: () => made.rows.card },
     cards: { get: () => made.rows.cards },
+    page: { get: () => made.rows.page },
   });
   return other.schema;
 }

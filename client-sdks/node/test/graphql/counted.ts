@@ -13,6 +13,8 @@ type Body = Record<string, unknown>;
 export class Counted<P extends OnUnavailable = 'fail'> {
   /** Each request, as its path and how many items it had. */
   readonly came: string[] = [];
+  /** For whom each was. */
+  readonly sessions: string[] = [];
   readonly vault = new Map<string, string>();
   /** The code of the error of some tokens. */
   readonly failing = new Map<string, string>();
@@ -31,6 +33,8 @@ export class Counted<P extends OnUnavailable = 'fail'> {
       for await (const chunk of request) {
         chunks.push(chunk as Buffer);
       }
+      const { 'lunasec-session': session, authorization } = request.headers;
+      this.sessions.push([session ?? 'nobody', authorization].filter(Boolean).join(' '));
       const body = JSON.parse(Buffer.concat(chunks).toString()) as Body;
       const answer = this.#answer(request.url ?? '', body);
       const problem = 'code' in answer;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
 import { Counted } from './counted.js';
-import { SERVERS, type Server } from './servers.js';
+import { type Answer, SERVERS, type Server } from './servers.js';
 import { type Shop, shop } from './shop.js';
 import { Sidecar } from './sidecar.js';
 
@@ -105,6 +105,27 @@ everywhere('while nobody can answer nothing is verified, granted or tokenized', 
   const codes = answers.flatMap(({ errors }) => errors ?? []).map(({ extensions }) => extensions['code']);
   assert.deepEqual(codes, ['keys_unavailable', 'keys_unavailable', 'keys_unavailable']);
   assert.deepEqual(made.ran, []);
+});
+
+test('GraphQL Yoga: each event of a subscription says what it is itself', async () => {
+  const [one, two] = sidecar.tokens(2) as [string, string];
+  sidecar.failing.set(one, 'storage_unavailable');
+  made.events = (async function* () {
+    yield { shown: one };
+    yield { shown: two };
+  })();
+  const headers = { 'content-type': 'application/json', accept: 'text/event-stream', 'x-session': 'alice' };
+  const body = JSON.stringify({ query: 'subscription { cards { shown } }' });
+  const text = await (await fetch(servers.get('GraphQL Yoga')?.url ?? '', { method: 'POST', headers, body })).text();
+  const events = [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, data]) => JSON.parse(data ?? '') as Answer);
+  assert.deepEqual(
+    events.map(({ data }) => data.cards.shown),
+    ['••••', 'value 1'],
+  );
+  assert.deepEqual(
+    events.map(({ extensions }) => extensions?.lunasec.masked),
+    [[['cards', 'shown']], undefined],
+  );
 });
 
 test('a field without onUnavailable does as the client does; FAIL never masks', async () => {

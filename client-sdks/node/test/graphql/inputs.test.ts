@@ -126,6 +126,17 @@ everywhere('… and as literals, in fragments', async (server) => {
   assert.deepEqual(await opened(data), { save: { card: DEEP_OPENED }, saveAll: { cards: [[DEEP_OPENED]] } });
 });
 
+everywhere('an input type that only leads to others with a directive', async (server) => {
+  const envelope = { note: 'left', inner: { inner: { cards: [null, { number: '1', kind: null }] } } };
+  const source = 'mutation ($e: Envelope!) { send(envelope: $e) }';
+  const { data, errors } = await server.ask(source, { variables: { e: envelope } });
+  assert.equal(errors, undefined);
+  assert.deepEqual(await opened(data.send.envelope), {
+    note: 'left',
+    inner: { inner: { cards: [null, { number: 'token of 1', kind: null }] } },
+  });
+});
+
 everywhere('no key of an object leads past it', async (server) => {
   const variables = JSON.parse('{"card": {"number": "1", "__proto__": {"note": "x"}}}') as Record<string, unknown>;
   const { errors } = await server.ask('mutation ($card: CardInput!) { save(card: $card) }', { variables });

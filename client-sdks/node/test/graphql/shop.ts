@@ -57,7 +57,19 @@ const typeDefs = /* GraphQL */ `
     more: [[CardInput!]]
   }
 
+  # These have no directive of their own, and lead to some.
+  input Envelope {
+    note: String
+    inner: Envelope
+    cards: [CardInput]
+  }
+  type Page {
+    next: Page
+    cards: [Card]
+  }
+
   type Query {
+    page: Page
     card(id: ID): Card
     cards: [Card]
     owners: [Owner]
@@ -69,6 +81,7 @@ const typeDefs = /* GraphQL */ `
     value(value: String @tokenize, id: ID! = "by default" @tokenize, values: [String] @tokenize): JSON
     save(card: CardInput!): JSON
     saveAll(cards: [[CardInput!]!]! = [[{ number: "1" }]], plain: JSON): JSON
+    send(envelope: Envelope!): JSON
     use(token: ID! @verify, value: String @tokenize): JSON
   }
 
@@ -80,6 +93,7 @@ const typeDefs = /* GraphQL */ `
 /** A list of errors and others, as a data source gives it. */
 export interface Rows {
   card: unknown;
+  page: unknown;
   cards: unknown;
   owners: unknown;
   named: unknown;
@@ -96,7 +110,7 @@ export interface Shop {
 }
 
 export function shop(client: LunaSec<OnUnavailable>, options: Partial<LunaSecDirectivesOptions<Context>> = {}): Shop {
-  const rows: Rows = { card: undefined, cards: undefined, owners: undefined, named: undefined };
+  const rows: Rows = { card: undefined, page: undefined, cards: undefined, owners: undefined, named: undefined };
   const ran: string[] = [];
   const gave = (field: string) => (_source: unknown, args: unknown) => {
     ran.push(field);
@@ -114,8 +128,21 @@ export function shop(client: LunaSec<OnUnavailable>, options: Partial<LunaSecDir
     Owner: { __resolveType: typeOf },
     Named: { __resolveType: typeOf },
     Person: { secret: (...given: [unknown, object]) => JSON.stringify(gave('secret')(...given)) },
-    Query: { card: row('card'), cards: row('cards'), owners: row('owners'), named: row('named'), find: gave('find') },
-    Mutation: { value: gave('value'), save: gave('save'), saveAll: gave('saveAll'), use: gave('use') },
+    Query: {
+      card: row('card'),
+      page: row('page'),
+      cards: row('cards'),
+      owners: row('owners'),
+      named: row('named'),
+      find: gave('find'),
+    },
+    Mutation: {
+      value: gave('value'),
+      save: gave('save'),
+      saveAll: gave('saveAll'),
+      use: gave('use'),
+      send: gave('send'),
+    },
     Subscription: { cards: { subscribe: () => made.events, resolve: (card: unknown) => card } },
   };
   const schema = lunasecDirectives<Context>(

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::{StartError, prepare_directory};
 use crate::{
     attempts::Attempts,
-    aws::Aws,
+    aws::{Aws, ClockSkew},
     breaker::Breaker,
     config::{self, Config, Keys, KmsKeys, OnOutage, Remember, Storage},
     db::{Db, DbError},
@@ -120,7 +120,8 @@ impl Opener {
                 self.remembering(store::Measured::new(store, dependency()), None)
             }
             Storage::S3(place) => {
-                let s3 = S3Store::new(self.aws(&place.region).await, place);
+                let skew = ClockSkew::new(Arc::clone(&self.clock), self.telemetry.clock_skew());
+                let s3 = S3Store::new(self.aws(&place.region).await, place).watching(skew);
                 let (gate, breaker) = (Arc::clone(s3.gate()), Arc::clone(&self.storage_breaker));
                 let measured = store::Measured::new(s3, dependency());
                 let clock = Arc::clone(&self.clock);
@@ -152,7 +153,7 @@ impl Opener {
         let Some((directory, state)) = degrade.state_dir.as_ref().zip(state) else {
             return Ok(None);
         };
-        let path = directory.join("journal.redb");
+        let path = directory.join(journal::JOURNAL_FILE);
         let takes = degrade.on_storage_outage == OnOutage::Journal;
         if !takes && !path.exists() {
             return Ok(None);
@@ -163,7 +164,7 @@ impl Opener {
         let bounds = Bounds { bytes: degrade.journal_bytes, age };
         let journal = Journal::open(Arc::new(ledger), Arc::clone(&self.clock), bounds);
         let journal = journal.await.map_err(of_the_journal)?;
-        let journal = Arc::new(journal);
+        let journal = Arc::new(journal.counted(self.telemetry.replayed()));
         let store = store::Journaled::new(
             Arc::clone(store),
             Arc::clone(&journal),
@@ -211,13 +212,13 @@ impl Opener {
     }
 
     /// What data keys are kept in for a restart.
-    fn standby(&self) -> Result<Option<Arc<Standby>>, StartError> {
+    async fn standby(&self) -> Result<Option<Arc<Standby>>, StartError> {
         let key = &self.config.degrade.standby_key_file;
         let Some((db, key)) = self.copy("standby.redb", key.is_some())?.zip(key.as_ref()) else {
             return Ok(None);
         };
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
-        let standby = Standby::open(db, key, clock, entropy).map_err(StartError::Standby)?;
+        let standby = Standby::open(db, key, clock, entropy).await.map_err(StartError::Standby)?;
         Ok(Some(Arc::new(standby)))
     }
 
@@ -257,7 +258,7 @@ impl Opener {
     /// waited for: a sidecar starts whatever is away, and says what is.
     pub async fn keyring(&self, store: &Arc<dyn Store>) -> Result<Arc<Keyring>, StartError> {
         let wrapper = self.wrapper(&**store).await?;
-        let keyring = self.new_keyring(store, wrapper).with_standby(self.standby()?);
+        let keyring = self.new_keyring(store, wrapper).with_standby(self.standby().await?);
         let keyring = Arc::new(keyring);
         if self.is_remote() {
             tokio::spawn(probe(Arc::clone(&keyring)));

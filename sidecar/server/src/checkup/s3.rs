@@ -9,7 +9,6 @@ use aws_sdk_s3::{
         interceptors::BeforeDeserializationInterceptorContextRef,
     },
     error::BoxError,
-    primitives::{DateTime, DateTimeFormat},
     types::{BucketVersioningStatus, PublicAccessBlockConfiguration},
 };
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use lunasec_core::limits;
 
 use super::{Finding, lifecycle};
 use crate::{
-    aws::{Aws, Kind, Trouble, attempt},
+    aws::{Aws, Kind, Trouble, ahead_of, answered_at, attempt, is_apart},
     config::S3Place,
     env::{Clock, Entropy, random},
     store::{Name, S3Store, Store, StoreError, Version},
@@ -57,11 +56,9 @@ impl Intercept for ServerTime {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let time = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-        if let Some(time) = time {
+        if let Some(time) = answered_at(context) {
             // The first answer counts, and there is but one.
-            let _ = self.0.set(time.secs());
+            let _ = self.0.set(time);
         }
         Ok(())
     }
@@ -89,9 +86,9 @@ async fn bucket(client: &Client, place: &S3Place, clock: &dyn Clock) -> (Vec<Fin
 }
 
 fn skew(server: i64, clock: &dyn Clock) -> Finding {
-    let here = i64::try_from(clock.now() / 1_000).unwrap_or(i64::MAX);
-    let seconds = here.abs_diff(server);
-    if seconds <= limits::CLOCK_SKEW.as_secs() {
+    let ahead = ahead_of(server, clock);
+    let seconds = ahead.unsigned_abs();
+    if !is_apart(ahead) {
         return Finding::well("clock", format!("{seconds} s apart from storage's"));
     }
     let words = format!(

@@ -38,7 +38,7 @@ impl Check {
         } else {
             let config = load(&self.config)?;
             print(&format!("{}: no mistakes\n", self.config.display()))?;
-            if let Some(warning) = app::fleeting_journal(&config) {
+            for warning in app::warnings(&config) {
                 print(&format!("{}: warning: {warning}\n", self.config.display()))?;
             }
             if self.connect {

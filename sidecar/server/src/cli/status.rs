@@ -51,12 +51,17 @@ fn describe(status: &api::Status) -> String {
 }
 
 fn journal(journal: &api::Journal) -> String {
-    match journal.pending {
+    let mut text = match journal.pending {
         0 => "journal  0 pending\n".into(),
         pending => {
             format!("journal  {pending} pending, the oldest for {} s\n", journal.oldest_seconds)
         }
+    };
+    for api::RefusedWrite { number, kind, code } in &journal.refused {
+        text +=
+            &format!("         {number}, a {kind}, is refused: {code}; the log has the cause\n");
     }
+    text
 }
 
 fn cache(of: &str, cache: api::Cache) -> String {

@@ -1,5 +1,7 @@
 //! After the reading: what is absent and must not be, and what is there to no effect.
 
+use std::path::{Component, Path, PathBuf};
+
 use lunasec_core::limits;
 
 use super::{
@@ -24,6 +26,7 @@ impl Reader {
             self.beside(section, field, other);
         }
         self.journal();
+        self.standby_key();
         self.grant_times();
         self.cache_times();
         self.grants_to_any_session();
@@ -62,6 +65,25 @@ impl Reader {
                 "keep tombstones for longer, or the journal for less",
             );
         }
+    }
+
+    /// Reports a standby key that lies beside what it is there to protect.
+    fn standby_key(&mut self) {
+        let degrade = &self.draft.degrade;
+        let Some((directory, key)) =
+            degrade.state_dir.as_ref().zip(degrade.standby_key_file.as_ref())
+        else {
+            return;
+        };
+        if !plain(key).starts_with(plain(directory)) {
+            return;
+        }
+        let given = ["degrade.standby_key_file", "degrade.state_dir"];
+        let Some(place) = given.iter().find_map(|name| self.given.get(*name)) else { return };
+        let what = "degrade.standby_key_file lies in degrade.state_dir: whoever has that directory would have the data keys, too";
+        let instead =
+            "keep the key elsewhere, such as standby_key_file = \"/etc/lunasec/standby.key\"";
+        self.mistake(place.place.clone(), what.to_owned(), instead);
     }
 
     /// Reports a default that every grant without a time of its own would be refused for.
@@ -214,4 +236,21 @@ impl Reader {
         let instead = format!("write:\n  [{section}]{}", needed.collect::<String>());
         self.mistake(Place::Whole, format!("the section [{section}] is missing"), instead);
     }
+}
+
+/// A path without detours, as far as its words go.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir
+                if matches!(plain.components().next_back(), Some(Component::Normal(_))) =>
+            {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }

@@ -52,4 +52,8 @@ impl Ledger for DiskLedger {
     async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError> {
         self.0.read(table::contents).await
     }
+
+    async fn seen(&self) -> Result<Millis, DbError> {
+        self.0.read(table::seen).await
+    }
 }

@@ -48,4 +48,8 @@ impl<L: Ledger> Ledger for Measured<L> {
     async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError> {
         self.inner.contents().await
     }
+
+    async fn seen(&self) -> Result<Millis, DbError> {
+        self.inner.seen().await
+    }
 }

@@ -20,13 +20,16 @@ use lunasec_core::{
     replay::{self, Verdict},
 };
 
-use super::{Base, Entry, Journal};
+use super::{Base, Entry, Journal, Refused};
 use crate::{
     attempts::draw,
+    db::DbError,
     env::Entropy,
     failure::Failure,
     keys::Keyring,
+    seldom::Seldom,
     store::{Name, Object, Store, StoreError},
+    telemetry::Replayed,
 };
 
 /// How many entries are replayed at once.
@@ -57,12 +60,6 @@ pub struct Replayer {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// What became of an entry that need not wait any more.
-enum Replayed {
-    Stored,
-    Superseded,
-}
-
 /// Why an entry waits on.
 struct Stop {
     /// Whether the others would as well.
@@ -70,9 +67,15 @@ struct Stop {
     failure: Failure,
 }
 
+impl Stop {
+    fn of_the_disk(error: DbError) -> Self {
+        Self { away: true, failure: StoreError::from(error).into() }
+    }
+}
+
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        let away = error.may_pass();
+        let away = error.may_pass() || matches!(error, StoreError::Overloaded);
         Self { away, failure: error.into() }
     }
 }
@@ -85,7 +88,7 @@ impl From<Failure> for Stop {
 
 /// What to write in the place of what is there.
 enum Decision {
-    Write(Bytes),
+    Write(Bytes, Replayed),
     Leave(Replayed),
 }
 
@@ -93,10 +96,9 @@ enum Decision {
 struct Chained {
     name: Name,
     /// Those that need not wait any more.
-    done: Vec<u64>,
-    superseded: usize,
+    done: Vec<(u64, Replayed)>,
     /// Why the next one does.
-    failure: Option<Failure>,
+    stop: Option<Stop>,
 }
 
 #[derive(Default)]
@@ -104,9 +106,16 @@ struct Round {
     stored: usize,
     superseded: usize,
     /// Why something waits on.
-    failure: Option<Failure>,
-    /// What that is, where it is not all of it.
-    waits: Option<Name>,
+    stop: Option<Stop>,
+}
+
+impl Round {
+    fn count(&mut self, became: Replayed) {
+        match became {
+            Replayed::Superseded => self.superseded += 1,
+            _ => self.stored += 1,
+        }
+    }
 }
 
 impl Replayer {
@@ -114,25 +123,29 @@ impl Replayer {
     pub async fn run(self) {
         let mut waiting = self.journal.watch();
         let (mut pace, mut told) = (Pace::default(), None);
+        let clock = Arc::clone(&self.journal.clock);
+        let reminders = Seldom::each(limits::REPLAY_STALE_REMINDER, clock);
         while waiting.wait_for(|count| *count > 0).await.is_ok() {
             if self.journal.is_stale() {
-                tracing::error!(
-                    "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
-                );
+                if reminders.admit().is_some() {
+                    tracing::error!(
+                        "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
+                    );
+                }
                 self.journal.stuck();
                 tokio::time::sleep(limits::REPLAY_STALE_PAUSE).await;
                 continue;
             }
-            let Round { stored, superseded, failure, waits } = self.round(&mut pace).await;
+            let Round { stored, superseded, stop } = self.round(&mut pace).await;
             let pending = self.journal.pending().count;
             if stored + superseded > 0 {
                 tracing::info!(stored, superseded, pending, "journaled writes were replayed");
                 told = None;
             }
-            if let Some(failure) = failure {
+            if let Some(Stop { away, failure }) = stop {
                 // Once for each reason: that they wait is in the status all the time.
-                if told.replace(failure.code) != Some(failure.code) {
-                    tracing::warn!(?failure, ?waits, pending, "journaled writes wait on");
+                if away && told.replace(failure.code) != Some(failure.code) {
+                    tracing::warn!(?failure, pending, "journaled writes wait on");
                 }
                 self.journal.stuck();
                 tokio::time::sleep(draw(&*self.entropy, limits::REPLAY_PAUSE)).await;
@@ -147,7 +160,7 @@ impl Replayer {
             let page = match self.journal.page(after).await {
                 Ok(page) => page,
                 Err(error) => {
-                    round.failure = Some(StoreError::from(error).into());
+                    round.stop = Some(Stop::of_the_disk(error));
                     return round;
                 }
             };
@@ -170,28 +183,35 @@ impl Replayer {
         held: &mut HashSet<Name>,
     ) -> bool {
         let away = &AtomicBool::new(false);
+        let (spent, page): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|entry| self.journal.is_spent(entry.number));
         let entries = page.into_iter().filter(|entry| !held.contains(&entry.name));
         let mut results = Vec::new();
         for wave in waves(entries) {
             let chains: Vec<_> = wave.into_iter().map(|chain| self.chain(chain, away)).collect();
             results.extend(stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await);
         }
-        let mut done = Vec::new();
+        let mut done: Vec<u64> = spent.iter().map(|entry| entry.number).collect();
         for chained in results {
-            round.stored += chained.done.len() - chained.superseded;
-            round.superseded += chained.superseded;
-            done.extend(chained.done);
-            if let Some(failure) = chained.failure {
-                round.failure = Some(failure);
-                round.waits = Some(chained.name.clone());
+            for (number, became) in chained.done {
+                done.push(number);
+                round.count(became);
+                self.journal.replayed.count(became);
+            }
+            if let Some(stop) = chained.stop {
+                // That all of them wait is said rather than that one does.
+                if !round.stop.as_ref().is_some_and(|stop| stop.away) {
+                    round.stop = Some(stop);
+                }
                 held.insert(chained.name);
             }
         }
         if !done.is_empty()
-            && let Err(error) = self.journal.remove(done).await
+            && let Err(error) = self.journal.remove(&done).await
         {
-            round.failure = Some(StoreError::from(error).into());
-            return true;
+            // On a full disk, say. They are not asked about again, and the others need not wait for that.
+            self.journal.spend(&done);
+            round.stop = Some(Stop::of_the_disk(error));
         }
         away.load(Ordering::Relaxed)
     }
@@ -199,25 +219,49 @@ impl Replayer {
     /// Entries of one name, in order, up to the first that has to wait on.
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
-        let mut chained = Chained { name, done: Vec::new(), superseded: 0, failure: None };
-        for entry in chain {
+        let mut chained = Chained { name, done: Vec::new(), stop: None };
+        let mut chain = chain.into_iter().peekable();
+        let mut carried = Vec::new();
+        while let Some(entry) = chain.next() {
+            if chain.peek().is_some_and(|next| carries_on(&entry, next)) {
+                carried.push((entry.number, Replayed::Merged));
+                continue;
+            }
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
-                chained.failure = Some(error.into());
+                chained.stop = Some(error.into());
                 break;
             }
             match self.replay(&entry).await {
-                Ok(Replayed::Stored) => {}
-                Ok(Replayed::Superseded) => chained.superseded += 1,
+                Ok(became) => {
+                    chained.done.append(&mut carried);
+                    chained.done.push((entry.number, became));
+                }
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
-                    chained.failure = Some(stop.failure);
+                    if !stop.away {
+                        self.refused(&entry, &stop.failure);
+                    }
+                    chained.stop = Some(stop);
                     break;
                 }
             }
-            chained.done.push(entry.number);
         }
         chained
+    }
+
+    /// Names what waits for a reason of its own, once for each reason.
+    fn refused(&self, entry: &Entry, failure: &Failure) {
+        self.journal.replayed.count(Replayed::Refused);
+        let (number, kind, code) = (entry.number, entry.kind(), failure.code);
+        if self.journal.refuse(number, Refused { kind, code }) {
+            tracing::warn!(
+                number,
+                kind,
+                ?failure,
+                "a journaled write is refused and waits, and nothing else waits for it; where that cannot be mended, `lunasec journal set-aside` takes it out"
+            );
+        }
     }
 
     async fn replay(&self, entry: &Entry) -> Result<Replayed, Stop> {
@@ -229,14 +273,14 @@ impl Replayer {
             Base::Put(_) | Base::Unknown => Err(StoreError::Precondition),
         };
         match written {
-            Ok(_) => return Ok(Replayed::Stored),
+            Ok(_) => return Ok(Replayed::Written),
             Err(StoreError::Precondition) => {}
             Err(error) => return Err(error.into()),
         }
         for _ in 0..limits::WRITE_ATTEMPTS {
             let there = self.store.get_now(name).await?;
-            let bytes = match self.decide(entry, there.as_ref()).await? {
-                Decision::Write(bytes) => bytes,
+            let (bytes, became) = match self.decide(entry, there.as_ref()).await? {
+                Decision::Write(bytes, became) => (bytes, became),
                 Decision::Leave(replayed) => return Ok(replayed),
             };
             let written = match there {
@@ -244,7 +288,7 @@ impl Replayer {
                 None => self.store.put_new(name, bytes).await,
             };
             match written {
-                Ok(_) => return Ok(Replayed::Stored),
+                Ok(_) => return Ok(became),
                 Err(StoreError::Precondition) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -257,7 +301,7 @@ impl Replayer {
             return self.merge(entry, there).await;
         }
         let ours = Header::parse(&entry.bytes).map_err(Failure::corrupted)?;
-        let write = || Decision::Write(entry.bytes.clone());
+        let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
         let Some(there) = there else {
             // What it was made from is gone for good: a sweep has removed it.
             let gone = matches!(entry.base, Base::Version(_) | Base::Put(_)) && !ours.tombstone;
@@ -276,7 +320,7 @@ impl Replayer {
             return Ok(write());
         }
         Ok(match replay::judge(&ours, &there) {
-            Verdict::Done => Decision::Leave(Replayed::Stored),
+            Verdict::Done => Decision::Leave(Replayed::Present),
             Verdict::Write => write(),
             Verdict::Superseded => Decision::Leave(Replayed::Superseded),
         })
@@ -284,10 +328,11 @@ impl Replayer {
 
     /// Of two states of a session, what both say.
     async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
-        let Some(there) = there else { return Ok(Decision::Write(entry.bytes.clone())) };
+        let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
+        let Some(there) = there else { return Ok(write()) };
         // It was made from what lies there, and knows of all that this knows of.
         if SessionState::peek_put(&there.bytes).is_some_and(|put| entry.base == Base::Put(put)) {
-            return Ok(Decision::Write(entry.bytes.clone()));
+            return Ok(write());
         }
         let malformed = || Failure::corrupted("the journal holds a name that is no session's");
         let namespace = entry.name.namespace().ok_or_else(malformed)?;
@@ -297,15 +342,21 @@ impl Replayer {
         let open = |bytes: &[u8]| SessionState::open(&index, &namespace, &tag, bytes);
         let ours = open(&entry.bytes).map_err(Failure::corrupted)?;
         // What does not open takes no grant back and gives none.
-        let Ok(theirs) = open(&there.bytes) else {
-            return Ok(Decision::Write(entry.bytes.clone()));
-        };
+        let Ok(theirs) = open(&there.bytes) else { return Ok(write()) };
         let merged = ours.merge(&theirs);
         if merged == theirs {
-            return Ok(Decision::Leave(Replayed::Stored));
+            return Ok(Decision::Leave(Replayed::Present));
         }
-        Ok(Decision::Write(merged.seal(&index, &namespace, &tag).into()))
+        let bytes = merged.seal(&index, &namespace, &tag).into();
+        Ok(Decision::Write(bytes, Replayed::Merged))
     }
+}
+
+/// Whether the next entry of a session says all that this one does, as it was made from it. Replayed by itself once
+/// more, after a crash, this one would look like somebody else's revoke.
+fn carries_on(entry: &Entry, next: &Entry) -> bool {
+    entry.name.is_session()
+        && SessionState::peek_put(&entry.bytes).is_some_and(|put| next.base == Base::Put(put))
 }
 
 /// The entries of each name, in two waves, one after the other: nobody shall find a value without the metadata that

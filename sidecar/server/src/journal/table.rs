@@ -5,6 +5,7 @@
 //! | `entries` | number (u64) | an entry |
 //! | `names` | name, number | nothing |
 //! | `counters` | `numbers` | the last number: none is used twice |
+//! | | `seen` | the highest time that an entry was acknowledged at |
 //!
 //! An entry, integers big-endian:
 //!
@@ -23,7 +24,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{Base, Draft, Entry};
 use crate::{
-    db::table,
+    db::{self, see, table},
     store::{Name, Version},
 };
 
@@ -38,6 +39,7 @@ pub fn append(
     at: Millis,
     drafts: &[Draft],
 ) -> Result<Vec<Option<u64>>, redb::Error> {
+    see(transaction, COUNTERS, at)?;
     let mut entries = transaction.open_table(ENTRIES)?;
     let mut names = transaction.open_table(NAMES)?;
     let mut counters = transaction.open_table(COUNTERS)?;
@@ -112,6 +114,11 @@ pub fn contents(
         Ok((entry.number, entry.at, entry.name, size))
     };
     entries.iter()?.map(row).collect()
+}
+
+/// The highest time that an entry was acknowledged at, also of those that are gone.
+pub fn seen(transaction: &ReadTransaction) -> Result<Millis, redb::Error> {
+    Ok(db::seen(transaction, COUNTERS)?.unwrap_or_default())
 }
 
 fn last_number(

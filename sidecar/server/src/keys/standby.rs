@@ -2,7 +2,8 @@
 //!
 //! Whoever has both the directory and that key has the data keys, without KMS and without its log: that is the
 //! price, and why there is no standby key unless the operator gives one. It serves only while storage or the
-//! keeper give no answer; a keeper that refuses makes it forget the key.
+//! keeper give no answer; a keeper that refuses makes it forget the key, and so does time: what would not serve any
+//! more is removed when the file is opened and when something is written to it.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -13,6 +14,7 @@ use std::{path::Path, sync::Arc};
 
 use lunasec_core::{
     ids::{KeyId, Millis, Namespace},
+    limits,
     secret::DataKey,
 };
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};
@@ -20,7 +22,8 @@ use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
 use crate::{
     db::{Db, see, seen, table},
-    env::{Clock, Entropy},
+    env::{Clock, Entropy, millis},
+    seldom::Seldom,
     store::Name,
 };
 
@@ -33,6 +36,8 @@ pub struct Standby {
     db: Db,
     wrapper: LocalKeys,
     clock: Arc<dyn Clock>,
+    /// What is logged of keys that cannot be used.
+    unusable: Seldom,
 }
 
 /// A key that was kept, and when the keeper last gave it.
@@ -43,14 +48,19 @@ pub(super) struct Kept {
 
 impl Standby {
     /// Keeps keys in a database that is only a copy.
-    pub fn open(
+    pub async fn open(
         db: Db,
         key: &Path,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, KeyFileError> {
         let wrapper = LocalKeys::open(key, entropy)?;
-        Ok(Self { db, wrapper, clock })
+        let now = clock.now();
+        if let Err(error) = db.write(move |transaction| forget_old(transaction, now)).await {
+            tracing::warn!(%error, "data keys that serve no more are still kept for a restart");
+        }
+        let unusable = Seldom::new(Arc::clone(&clock));
+        Ok(Self { db, wrapper, clock, unusable })
     }
 
     /// Keeps a key that the keeper has just given. On the side: what cannot be kept is missed later, and not now.
@@ -73,7 +83,7 @@ impl Standby {
         let write = move |transaction: &WriteTransaction| {
             transaction.open_table(KEYS)?.insert(name.as_str(), row.as_slice())?;
             see(transaction, CLOCK, at)?;
-            Ok(())
+            forget_old(transaction, at)
         };
         self.db.write(write).await.map_err(|error| error.to_string())
     }
@@ -96,27 +106,29 @@ impl Standby {
     pub(super) async fn find(&self, name: &Name, purpose: Purpose) -> Option<Kept> {
         let (wanted, now) = (name.clone(), self.clock.now());
         let read = move |transaction: &ReadTransaction| read(transaction, &wanted, now);
-        let row = self.db.read(read).await.inspect_err(unreadable).ok()??;
+        let row = self.db.read(read).await.inspect_err(|error| self.tell(error)).ok()??;
         let (at, wrapped) = row.split_first_chunk::<TIME_LEN>()?;
         let at = Millis::from_be_bytes(*at);
         let namespace = name.namespace()?;
         let told = told(name, at);
         let context = context(&namespace, &told, purpose);
         let key = self.wrapper.unwrap(&context, wrapped).await;
-        key.inspect_err(unreadable).ok().map(|key| Kept { key, at })
+        key.inspect_err(|error| self.tell(error)).ok().map(|key| Kept { key, at })
     }
 
     /// The newest key of a namespace that seals.
     pub(super) async fn newest(&self, namespace: &Namespace) -> Option<KeyId> {
         let prefix = format!("{}{}/", Name::KEYS, namespace.as_str());
         let names = self.db.read(move |transaction| names(transaction, &prefix)).await;
-        let names = names.inspect_err(unreadable).ok()?;
+        let names = names.inspect_err(|error| self.tell(error)).ok()?;
         names.iter().filter_map(|name| KeyId::parse(name.rsplit('/').next()?).ok()).max()
     }
-}
 
-fn unreadable(error: &impl std::fmt::Display) {
-    tracing::warn!(%error, "a data key that was kept for a restart cannot be used");
+    fn tell(&self, error: &impl std::fmt::Display) {
+        if let Some(left_out) = self.unusable.admit() {
+            tracing::warn!(%error, left_out, "a data key that was kept for a restart cannot be used");
+        }
+    }
 }
 
 /// What is bound to a key beside its namespace and purpose: nobody makes it younger.
@@ -126,6 +138,15 @@ fn told(name: &Name, at: Millis) -> String {
 
 fn context<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Context<'a> {
     Context { namespace, key, purpose }
+}
+
+/// Keys that were given so long ago that they serve no more.
+fn forget_old(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
+    let serves = |row: &[u8]| {
+        let at = row.first_chunk::<TIME_LEN>().map_or(0, |at| Millis::from_be_bytes(*at));
+        now.saturating_sub(at) < millis(limits::KEY_EXTENSION)
+    };
+    Ok(transaction.open_table(KEYS)?.retain(|_, row| serves(row))?)
 }
 
 fn read(

@@ -181,22 +181,22 @@ impl Reader {
 
     /// Whether that brought keys.
     async fn read(&self) -> bool {
-        let started = self.dependency.start();
+        let asked = self.dependency.begin(READ);
         match self.source.keys().await {
             Ok(keys) if keys.count() == 0 => {
-                self.dependency.failed(READ, "no_key", &keys.words(), started);
+                asked.failed("no_key", &keys.words());
                 if keys.is_empty() {
                     self.take(keys);
                 }
                 false
             }
             Ok(keys) => {
-                self.dependency.answered(READ, "ok", started);
+                asked.answered("ok");
                 self.take(keys);
                 true
             }
             Err(trouble) => {
-                self.dependency.failed(READ, trouble.result, &trouble.cause, started);
+                asked.failed(trouble.result, &trouble.cause);
                 false
             }
         }

@@ -6,7 +6,7 @@ use hyper::{Request, Response, body::Incoming};
 use lunasec_api::Code;
 use lunasec_core::policy::Caller;
 
-use super::{Stack, guarded, log, too_many_connections, unless_taken_back};
+use super::{Stack, guarded, too_many_connections, unless_taken_back};
 use crate::{
     grpc::{self, Method, Reply},
     http::{answer, discard},
@@ -51,7 +51,7 @@ impl Stack {
         let reply = result.unwrap_or_else(|failure| {
             // That a client had less patience than the sidecar is no news to the operator.
             if !(time < deadline && failure.code == Code::DeadlineExceeded) {
-                log(&id, caller, method.operation(), &failure);
+                self.log(&id, caller, method.operation(), &failure);
             }
             grpc::failed(&failure)
         });

@@ -144,6 +144,10 @@ impl<S: Store> Common<S> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn knows_it_there(&self, name: &Name) -> bool {
+        self.caches.get(name).is_some_and(|it| it.what() != Remembering::Nothing)
+    }
+
     /// Takes over what is newer than any reading that is under way: of what that one finds, nothing is
     /// remembered, and whoever asks from now on does not get it.
     fn settle(&self, name: &Name, learn: impl FnOnce()) {
@@ -182,11 +186,11 @@ impl<S: Store> Common<S> {
         }
     }
 
-    /// Takes over what a write came to.
+    /// Takes over what a write came to; of one that was to be the first, that it was not the first is no reason to
+    /// forget what is known to lie there.
     fn written(
         &self,
-        name: &Name,
-        bytes: &Bytes,
+        (name, bytes, new): (&Name, &Bytes, bool),
         result: &Result<Version, StoreError>,
         asked: Duration,
     ) {
@@ -195,6 +199,7 @@ impl<S: Store> Common<S> {
                 self.learn(name, Some(Object::new(bytes.clone(), version.clone())), asked);
             }
             Err(error) if error.changed_nothing() => {}
+            Err(StoreError::Precondition) if new && self.knows_it_there(name) => {}
             // Somebody else's is there, or nobody knows what is.
             Err(_) => self.caches.put(name, None),
         });
@@ -271,6 +276,7 @@ impl<S: Store + 'static> Cached<S> {
         &self,
         name: &Name,
         bytes: &Bytes,
+        new: bool,
         write: impl Future<Output = Result<Version, StoreError>>,
     ) -> Result<Version, StoreError> {
         let _turn = self.writes.lock(name.clone()).await;
@@ -278,7 +284,7 @@ impl<S: Store + 'static> Cached<S> {
         let asked = self.shared.clock.monotonic();
         let result = write.await;
         std::mem::forget(forget);
-        self.shared.written(name, bytes, &result, asked);
+        self.shared.written((name, bytes, new), &result, asked);
         result
     }
 }
@@ -290,7 +296,7 @@ impl<S: Store + 'static> Store for Cached<S> {
     }
 
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        self.write(name, &bytes, self.shared.inner.put_new(name, bytes.clone())).await
+        self.write(name, &bytes, true, self.shared.inner.put_new(name, bytes.clone())).await
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
@@ -298,7 +304,7 @@ impl<S: Store + 'static> Store for Cached<S> {
         let asked = self.shared.clock.monotonic();
         let results = self.shared.inner.put_new_many(objects.clone()).await;
         for ((name, bytes), result) in objects.iter().zip(&results) {
-            self.shared.written(name, bytes, result, asked);
+            self.shared.written((name, bytes, true), result, asked);
         }
         results
     }
@@ -309,7 +315,8 @@ impl<S: Store + 'static> Store for Cached<S> {
         bytes: Bytes,
         expected: &Version,
     ) -> Result<Version, StoreError> {
-        self.write(name, &bytes, self.shared.inner.put_if(name, bytes.clone(), expected)).await
+        self.write(name, &bytes, false, self.shared.inner.put_if(name, bytes.clone(), expected))
+            .await
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {

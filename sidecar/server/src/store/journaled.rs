@@ -4,12 +4,9 @@
 //! one name keep their order. Wrapped keys are never journaled: a data key that only one sidecar knows would
 //! seal what no other could open.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -76,8 +73,7 @@ impl Journaled {
 
     /// The last entry of a name, as an object.
     fn give(&self, entry: Entry) -> Object {
-        let waited = self.clock.now().saturating_sub(entry.at);
-        let age = Store::is_away(self).then(|| Duration::from_millis(waited));
+        let age = Store::is_away(self).then(|| self.journal.waited(entry.at));
         Object { age, ..Object::new(entry.bytes, Version(Mark::Entry(entry.number))) }
     }
 

@@ -19,7 +19,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,6 +35,7 @@ use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind}
 use crate::{
     db::{Db, DbError, see, table},
     env::{Clock, millis},
+    seldom::Seldom,
     within::within,
 };
 
@@ -74,9 +75,13 @@ struct Shelf {
     hasher: RandomState,
     /// By a digest of each name: when the store was asked for what is kept of it, and a digest of its version.
     known: Mutex<HashMap<u64, (Millis, u64)>>,
+    /// The highest time of the wall clock that was seen since the start.
+    seen: AtomicU64,
     replaced: Mutex<Replaced>,
     /// The disk has failed at what it must not fail at.
     off: AtomicBool,
+    /// What is logged of reads that fail, and of writes.
+    lines: [Seldom; 2],
 }
 
 /// What was replaced of late: what the store said before that is not written any more.
@@ -105,7 +110,10 @@ impl<S: Store> Kept<S> {
         let known = Mutex::new(known.collect());
         let (off, most) = (AtomicBool::new(false), most as u64);
         let replaced = Mutex::default();
-        let shelf = Arc::new(Shelf { db, clock, ages, most, hasher, known, replaced, off });
+        let lines = [(); 2].map(|()| Seldom::new(Arc::clone(&clock)));
+        let seen = AtomicU64::new(now);
+        let shelf = Shelf { db, clock, ages, most, hasher, known, replaced, off, lines, seen };
+        let shelf = Arc::new(shelf);
         let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
         tokio::spawn(keep(Arc::clone(&shelf), queue));
         Ok(Self { inner, shelf, news })
@@ -164,7 +172,15 @@ impl Shelf {
     }
 
     fn ask(&self) -> Asked {
-        Asked { at: self.clock.now(), after: self.replaced().count }
+        let at = self.clock.now();
+        self.seen.fetch_max(at, Ordering::Relaxed);
+        Asked { at, after: self.replaced().count }
+    }
+
+    /// What time it is; none where the clock was set back, so that nobody knows how old anything is.
+    fn now(&self) -> Option<Millis> {
+        let now = self.clock.now();
+        (self.seen.fetch_max(now, Ordering::Relaxed) <= now).then_some(now)
     }
 
     /// From now on nothing is written that the store said before.
@@ -244,13 +260,15 @@ impl Shelf {
         let row = match within(limits::JOURNAL_TIME, work).await {
             Some(Ok(row)) => row?,
             failed => {
-                tracing::warn!(?failed, "the disk cache cannot be read");
+                if let Some(left_out) = self.lines[0].admit() {
+                    tracing::warn!(?failed, left_out, "the disk cache cannot be read");
+                }
                 return None;
             }
         };
         let (asked, version, bytes) = split(&row)?;
         let object = Object::new(Bytes::copy_from_slice(bytes), version);
-        let age = Duration::from_millis(self.clock.now().checked_sub(asked)?);
+        let age = Duration::from_millis(self.now()?.checked_sub(asked)?);
         let hard = self.hard(name, &object)?;
         (age < hard).then(|| Object { age: Some(age), ..object })
     }
@@ -281,8 +299,10 @@ impl Shelf {
 async fn keep(shelf: Arc<Shelf>, mut queue: mpsc::Receiver<News>) {
     let mut news = Vec::new();
     while queue.recv_many(&mut news, limits::KEPT_QUEUE).await > 0 {
-        if let Err(error) = shelf.write(std::mem::take(&mut news)).await {
-            tracing::warn!(%error, "the disk cache cannot be written");
+        if let Err(error) = shelf.write(std::mem::take(&mut news)).await
+            && let Some(left_out) = shelf.lines[1].admit()
+        {
+            tracing::warn!(%error, left_out, "the disk cache cannot be written");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Counts and times every request to the store, and notes whether it answers.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::telemetry::{Dependency, Request, THROTTLED, UNAVAILABLE};
+use crate::telemetry::{Asked, Dependency, Request, THROTTLED, UNAVAILABLE};
 
 /// See the module.
 pub struct Measured<S> {
@@ -25,38 +25,27 @@ impl<S> Measured<S> {
         asked: Request,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let started = self.dependency.start();
+        let asked = self.dependency.begin(asked);
         let result = request.await;
-        self.note(asked, started, &result);
+        note(asked, &result);
         result
     }
+}
 
-    fn note<T>(&self, asked: Request, started: Duration, result: &Result<T, StoreError>) {
-        match result {
-            Ok(_) => self.dependency.answered(asked, "ok", started),
-            // The store did its work; that another was faster is no fault of it.
-            Err(StoreError::Precondition) => {
-                self.dependency.answered(asked, "precondition", started);
-            }
-            // Nobody was asked.
-            Err(StoreError::Away) => {}
-            Err(StoreError::Overloaded) => self.dependency.shed(asked),
-            Err(StoreError::Throttled(cause)) => {
-                self.dependency.failed(asked, THROTTLED, cause, started);
-            }
-            Err(StoreError::Again(cause)) => {
-                self.dependency.failed(asked, "again", cause, started);
-            }
-            Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) => {
-                self.dependency.failed(asked, UNAVAILABLE, cause, started);
-            }
-            Err(StoreError::Refused(cause) | StoreError::Full(cause)) => {
-                self.dependency.failed(asked, "refused", cause, started);
-            }
-            Err(StoreError::Corrupted(cause)) => {
-                self.dependency.failed(asked, "corrupted", cause, started);
-            }
+fn note<T>(asked: Asked<'_>, result: &Result<T, StoreError>) {
+    match result {
+        Ok(_) => asked.answered("ok"),
+        // The store did its work; that another was faster is no fault of it.
+        Err(StoreError::Precondition) => asked.answered("precondition"),
+        Err(StoreError::Away) => asked.spared(),
+        Err(StoreError::Overloaded) => asked.shed(),
+        Err(StoreError::Throttled(cause)) => asked.failed(THROTTLED, cause),
+        Err(StoreError::Again(cause)) => asked.failed("again", cause),
+        Err(StoreError::Unavailable(cause) | StoreError::Unknown(cause)) => {
+            asked.failed(UNAVAILABLE, cause);
         }
+        Err(StoreError::Refused(cause) | StoreError::Full(cause)) => asked.failed("refused", cause),
+        Err(StoreError::Corrupted(cause)) => asked.failed("corrupted", cause),
     }
 }
 
@@ -67,11 +56,10 @@ impl<S: Store> Store for Measured<S> {
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
-        let started = self.dependency.start();
+        let begin = |_: &(Name, Bytes)| self.dependency.begin(Request::write("put_new"));
+        let asked: Vec<Asked<'_>> = objects.iter().map(begin).collect();
         let results = self.inner.put_new_many(objects).await;
-        for result in &results {
-            self.note(Request::write("put_new"), started, result);
-        }
+        asked.into_iter().zip(&results).for_each(|(asked, result)| note(asked, result));
         results
     }
 

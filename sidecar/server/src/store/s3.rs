@@ -29,7 +29,7 @@ use tokio::sync::OnceCell;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
 use crate::{
-    aws::{Aws, Kind, Trouble, attempt},
+    aws::{Aws, ClockSkew, Kind, Trouble, attempt},
     config::S3Place,
     gate::Gate,
     keyed::KeyedLocks,
@@ -65,6 +65,12 @@ impl S3Store {
             conditional_deletes: OnceCell::new(),
             removals: KeyedLocks::default(),
         }
+    }
+
+    /// The same, which takes the time of each answer.
+    pub fn watching(self, skew: ClockSkew) -> Self {
+        let config = self.client.config().to_builder().interceptor(skew);
+        Self { client: Client::from_conf(config.build()), ..self }
     }
 
     /// What bounds the requests that are under way at once.

@@ -218,13 +218,16 @@ impl Vault {
         Ok((name_of(&subject), record.into()))
     }
 
+    /// Stores what belongs to items that have not failed so far.
     async fn put_all(&self, puts: Puts, items: &mut [Result<Plan, Failure>]) {
-        if puts.objects.is_empty() {
+        let puts = puts.items.into_iter().zip(puts.objects);
+        let (places, objects): (Vec<_>, Vec<_>) = puts.filter(|(at, _)| items[*at].is_ok()).unzip();
+        if objects.is_empty() {
             return;
         }
-        let names: Vec<_> = puts.objects.iter().map(|(name, _)| name.clone()).collect();
-        let written = self.store.put_new_many(puts.objects).await;
-        for ((at, name), written) in puts.items.into_iter().zip(names).zip(written) {
+        let names: Vec<_> = objects.iter().map(|(name, _)| name.clone()).collect();
+        let written = self.store.put_new_many(objects).await;
+        for ((at, name), written) in places.into_iter().zip(names).zip(written) {
             let Ok(plan) = &mut items[at] else { continue };
             let waits = || match self.store.waits(&name) {
                 true => Durability::Journaled,

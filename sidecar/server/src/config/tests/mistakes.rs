@@ -223,6 +223,28 @@ fn a_journal_that_has_nowhere_to_be_nothing_to_bridge_or_no_end_in_time() {
 }
 
 #[test]
+fn a_standby_key_beside_what_it_protects() {
+    let what = "degrade.standby_key_file lies in degrade.state_dir: whoever has that directory would have the data keys, too / keep the key elsewhere, such as standby_key_file = \"/etc/lunasec/standby.key\"";
+    let of = |directory: &str, key: &str| {
+        format!("[degrade]\nstate_dir = \"{directory}\"\nstandby_key_file = \"{key}\"\n")
+    };
+    let beside = [("/s", "/s/k"), ("/s/", "/s/a/b/k"), ("/x/../s/./", "/s/k"), ("s", "./s/k")];
+    for (directory, key) in beside {
+        assert_eq!(more(&of(directory, key)), [format!("f:5:20: {what}")], "{directory} {key}");
+    }
+    let variable = [("LUNASEC_DEGRADE__STANDBY_KEY_FILE", "/s/k")];
+    assert_eq!(
+        mistakes_with(&format!("{LEAST}[degrade]\nstate_dir = \"/s\"\n"), &variable),
+        [format!("LUNASEC_DEGRADE__STANDBY_KEY_FILE: {what}")]
+    );
+    for (directory, key) in [("/s", "/s.key"), ("/s", "/s/../k"), ("/s/t", "/s/k"), ("s", "../s/k")]
+    {
+        let text = format!("{LEAST}{}", of(directory, key));
+        assert!(Config::parse(&text, &[]).is_ok(), "{directory} {key}");
+    }
+}
+
+#[test]
 fn grants_that_would_all_be_refused() {
     let what = "grants.default is more than grants.maximum / give the maximum the longer time";
     assert_eq!(more("[grants]\nmaximum = \"10m\"\n"), [format!("f:4:11: {what}")]);

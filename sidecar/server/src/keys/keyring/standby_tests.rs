@@ -31,7 +31,8 @@ impl Directory {
     /// As the next process opens it.
     async fn open(&self, world: &World) -> Arc<Standby> {
         let entropy = Arc::new(SystemEntropy::default());
-        let standby = Standby::open(self.db().await, &self.key(), world.clock.clone(), entropy);
+        let standby =
+            Standby::open(self.db().await, &self.key(), world.clock.clone(), entropy).await;
         Arc::new(standby.unwrap())
     }
 
@@ -107,6 +108,33 @@ async fn it_serves_no_longer_than_a_key_in_memory_would() {
     assert!(late.current(&world.namespace).await.is_err());
 }
 
+/// Whoever finds the file later finds no key in it that does not serve any more.
+#[tokio::test]
+async fn what_serves_no_more_is_removed_when_the_file_is_opened_and_when_it_is_written() {
+    let (world, directory) = (World::new(), Directory::new());
+    let (old, _) = used(&world, &directory).await;
+    let is_kept = async |standby: &Arc<Standby>, id| {
+        standby.find(&Name::key(&world.namespace, id), Purpose::Data).await.is_some()
+    };
+    world.clock.pass(limits::KEY_EXTENSION - Duration::from_millis(1));
+    let (new, _) = used(&world, &directory).await;
+    let standby = directory.open(&world).await;
+    assert!(is_kept(&standby, old.id).await && is_kept(&standby, new.id).await);
+    world.clock.pass(Duration::from_millis(1));
+    let key = Arc::clone(&new.key);
+    standby.keep(Name::key(&world.namespace, new.id), Purpose::Data, key);
+    while is_kept(&standby, old.id).await {
+        tokio::task::yield_now().await;
+    }
+    assert!(is_kept(&standby, new.id).await);
+    drop(standby);
+    world.clock.pass(limits::KEY_EXTENSION);
+    let standby = directory.open(&world).await;
+    while is_kept(&standby, new.id).await {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_clock_that_was_set_back_makes_nothing_younger() {
     let (world, directory) = (World::new(), Directory::new());
@@ -146,7 +174,7 @@ async fn another_standby_key_opens_nothing_and_a_missing_one_says_what_to_do() {
     std::fs::remove_file(directory.key()).unwrap();
     let entropy = Arc::new(SystemEntropy::default());
     let db = directory.db().await;
-    let missing = Standby::open(db, &directory.key(), world.clock.clone(), entropy);
+    let missing = Standby::open(db, &directory.key(), world.clock.clone(), entropy).await;
     assert!(missing.err().unwrap().to_string().contains("standby.key cannot be used"));
     LocalKeys::create(&directory.key(), &SystemEntropy::default()).unwrap();
     let keyring = keyring(&world, &directory.open(&world).await);

@@ -273,3 +273,20 @@ async fn a_damaged_file_is_begun_anew() {
     kept.put_new(&name, bytes).await.unwrap();
     written(&kept, &name).await;
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_while_it_runs_makes_nothing_younger() {
+    let machine = Machine::new();
+    let (name, bytes) = value(1);
+    let kept = machine.start().await;
+    kept.put_new(&name, bytes.clone()).await.unwrap();
+    written(&kept, &name).await;
+    machine.away(true);
+    let hour = Duration::from_secs(3_600);
+    machine.clock.pass(2 * hour);
+    assert_eq!(kept.get(&name).await.unwrap().unwrap().age, Some(2 * hour));
+    machine.clock.set(NOON + millis(hour));
+    assert!(kept.get(&name).await.is_err(), "nobody knows how old it is");
+    machine.clock.pass(hour);
+    assert_eq!(given(&kept, &name).await.unwrap(), Some(bytes));
+}

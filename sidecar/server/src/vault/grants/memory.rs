@@ -68,6 +68,8 @@ pub(super) struct SessionPlace {
     pub(super) tag: SessionTag,
     pub(super) name: Name,
     pub(super) opened: Opened<SessionState>,
+    /// Taken by whoever takes all of its grants back: together they would only race.
+    pub(super) revoking: tokio::sync::Mutex<()>,
 }
 
 /// A record's place.
@@ -128,6 +130,7 @@ impl Memory {
             tag,
             name: Name::session(namespace, &tag),
             opened: Opened::default(),
+            revoking: tokio::sync::Mutex::default(),
         });
         self.sessions.insert(digest, Arc::clone(&place));
         place

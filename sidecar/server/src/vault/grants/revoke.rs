@@ -37,7 +37,8 @@ impl Vault {
         session: &Session,
     ) -> Result<Revoked, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
-        let mut first = None;
+        let (place, _) = self.session_place(call, session).await?;
+        let _turn = place.revoking.lock().await;
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_to_revoke(call, session).await?;
             let stored = Revoked { count: None, durability: Durability::Stored };
@@ -47,10 +48,6 @@ impl Vault {
             }
             let now = self.clock.now();
             let state = known.state.unwrap_or_else(|| SessionState::new(now));
-            // Whoever has taken everything back meanwhile took back what this one would have.
-            if *first.get_or_insert(state.revoked_at) != state.revoked_at {
-                return Ok(stored);
-            }
             // It has to outlive every journal in which a grant may wait that this takes back.
             let kept = now.saturating_add(millis(limits::JOURNAL_AGE_MOST));
             let state = state.revoke(now).lasting(kept);

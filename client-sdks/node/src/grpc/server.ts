@@ -1,0 +1,186 @@
+import {
+  Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
+
+import { Caller } from './caller.js';
+import { Lane } from './lane.js';
+import { type InterceptorOptions, methodsOf } from './options.js';
+import type { MethodPlans, Role } from './plan.js';
+import { statusOf } from './status.js';
+import { Work } from './work.js';
+
+type Listener = Parameters<ServerInterceptingCall['start']>[0];
+type PartialStatus = Parameters<ServerInterceptingCall['sendStatus']>[0];
+
+/** What a server's interceptor is told. */
+export interface ServerInterceptorOptions extends InterceptorOptions {
+  /**
+   * Where values end and tokens begin. `server`, unless given: here; clients send and get values. `client`: clients have an
+   * interceptor, too, which tokenizes and detokenizes; what is not tokenized is refused here.
+   */
+  readonly edge?: 'server' | 'client' | undefined;
+}
+
+/**
+ * Carries out the rules of the .proto files for all services of a server.
+ *
+ * ```ts
+ * const protos = Protos.loadSync('shop.proto');
+ * const server = new Server({ interceptors: [serverInterceptor({ lunasec, protos, session: 'session' })] });
+ * ```
+ *
+ * Put interceptors that authenticate before it.
+ *
+ * @throws {@link FieldRuleError} where a rule cannot be carried out.
+ */
+export function serverInterceptor(options: ServerInterceptorOptions): ServerInterceptor {
+  const role = options.edge === 'client' ? 'behind' : 'server';
+  const methods = methodsOf(options, role);
+  return ({ path }, next) => {
+    let plans: MethodPlans;
+    try {
+      plans = methods(path);
+    } catch (error) {
+      return new Refused(next, statusOf(error, true));
+    }
+    const nothing = plans.request === undefined && plans.response === undefined;
+    return nothing ? new ServerInterceptingCall(next) : new ServerCall(next, path, plans, options, role);
+  };
+}
+
+/** Without a stack of its own: there is one for each call. */
+const OVER = new Error('the call is over');
+
+/** A call whose handler does not learn of it. */
+class Refused extends ServerInterceptingCall {
+  readonly #next: ServerInterceptingCallInterface;
+  readonly #status: PartialStatus;
+
+  constructor(next: ServerInterceptingCallInterface, status: PartialStatus) {
+    super(next);
+    this.#next = next;
+    this.#status = status;
+  }
+
+  override start(): void {
+    const nothing = () => undefined;
+    this.#next.start({
+      onReceiveMetadata: (_metadata) => this.#next.sendStatus(this.#status),
+      onReceiveMessage: nothing,
+      onReceiveHalfClose: nothing,
+      onCancel: nothing,
+    });
+  }
+}
+
+/**
+ * Not made of a responder, as interceptors mostly are: that one keeps a status for ever which comes while a message is being
+ * worked on, and tells the handler nothing of a message that could not be sent.
+ */
+class ServerCall extends ServerInterceptingCall {
+  readonly #next: ServerInterceptingCallInterface;
+  readonly #path: string;
+  readonly #plans: MethodPlans;
+  readonly #options: InterceptorOptions;
+  readonly #role: Role;
+  readonly #incoming = new Lane();
+  readonly #outgoing = new Lane();
+  readonly #leave = new AbortController();
+  #metadata = new Metadata();
+  #work: Work | undefined;
+  #over = false;
+
+  constructor(
+    next: ServerInterceptingCallInterface,
+    path: string,
+    plans: MethodPlans,
+    options: InterceptorOptions,
+    role: Role,
+  ) {
+    super(next);
+    this.#next = next;
+    this.#path = path;
+    this.#plans = plans;
+    this.#options = options;
+    this.#role = role;
+  }
+
+  override start(listener: Listener): void {
+    this.#next.start({
+      onReceiveMetadata: (metadata) => {
+        // The caller's: a handler may do with its own as it likes.
+        this.#metadata = metadata.clone();
+        listener.onReceiveMetadata(metadata);
+      },
+      onReceiveMessage: (message) => this.#received(message, listener),
+      onReceiveHalfClose: () => this.#incoming.after(() => this.#over || listener.onReceiveHalfClose()),
+      onCancel: () => {
+        this.#end();
+        listener.onCancel();
+      },
+    });
+  }
+
+  override sendMessage(message: unknown, callback: () => void): void {
+    const plan = this.#plans.response;
+    const send = (done: unknown) => this.#over || this.#next.sendMessage(done, callback);
+    if (plan === undefined) {
+      this.#outgoing.after(() => send(message));
+    } else {
+      this.#outgoing.message(
+        () => this.#working().response(plan, message),
+        send,
+        (error) => this.#fail(error, true),
+      );
+    }
+  }
+
+  override sendStatus(status: PartialStatus): void {
+    this.#outgoing.after(() => {
+      if (!this.#over) {
+        this.#end();
+        this.#next.sendStatus(status);
+      }
+    });
+  }
+
+  #received(message: unknown, listener: Listener): void {
+    const plan = this.#plans.request;
+    const receive = (done: unknown) => this.#over || listener.onReceiveMessage(done);
+    if (plan === undefined) {
+      this.#incoming.after(() => receive(message));
+    } else {
+      this.#incoming.message(
+        () => this.#working().request(plan, message),
+        receive,
+        (error) => this.#fail(error, false),
+      );
+    }
+  }
+
+  #working(): Work {
+    if (this.#work === undefined) {
+      const { lunasec, session, onUnavailable } = this.#options;
+      const call = { path: this.#path, metadata: this.#metadata, peer: this.#next.getPeer() };
+      const caller = new Caller(lunasec, session, call);
+      this.#work = new Work(caller, this.#role, onUnavailable ?? lunasec.onUnavailable, this.#leave.signal);
+    }
+    return this.#work;
+  }
+
+  /** Ends the call; grpc-js then tells the handler that it was cancelled. */
+  #fail(error: unknown, ours: boolean): void {
+    if (!this.#over) {
+      this.#end();
+      this.#next.sendStatus(statusOf(error, ours));
+    }
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.#leave.abort(OVER);
+  }
+}
