@@ -8,7 +8,9 @@ import { ANNA } from './customers.js';
 import { Cleanup, Process } from './processes.js';
 import { openBrowser, Person, ROOT, STAFF_PASSWORD } from './world.js';
 
-test('npm start starts a sidecar and the shop, ends both, and finds everything again', async (context) => {
+test('npm start starts a sidecar and the shop, ends both, and finds everything again', {
+  timeout: 90_000,
+}, async (context) => {
   const cleanup = new Cleanup();
   context.after(() => cleanup.all());
   const directory = cleanup.directory();
