@@ -97,7 +97,8 @@ for (const [version, express] of VERSIONS) {
     await Promise.all(
       names.map((name) => ask('POST', '/sign-up', { session: name, body: { name, card: `card of ${name}` } })),
     );
-    const shown = await Promise.all(names.map((session) => ask('GET', '/me', { session })));
+    // Not masked after two seconds, however busy the machine is.
+    const shown = await Promise.all(names.map((session) => ask('GET', '/strict', { session })));
     assert.deepEqual(
       shown.map(({ json }) => json),
       names.map((name) => ({ name, card: `card of ${name}` })),
