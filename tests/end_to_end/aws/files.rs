@@ -29,6 +29,8 @@ fn a_file_comes_back_byte_for_byte_from_s3() {
     // One request for each value either way, and a few for the key.
     assert!((values..values + 8).contains(&written), "{written} requests for {values} values");
     let read = storage_requests(&sidecar);
-    assert!((values..values + 8).contains(&read), "{read} requests for {values} values");
+    // What is slow is asked for once more: one of twenty at most, and ten at once.
+    let most = values + values / 20 + 18;
+    assert!((values..most).contains(&read), "{read} requests for {values} values");
     assert!(key_calls(&sidecar) <= 2);
 }
