@@ -32,7 +32,6 @@ async fn episode(scene: &Arc<Scene>, sites: &[Arc<Site>], luck: &mut Luck) {
     for site in sites {
         let own = if everywhere { shared } else { weather(luck) };
         set(scene, site.number, own);
-        site.snapshot();
         site.idle(luck.percent(15));
     }
     let full = luck.percent(8).then(|| luck.place(sites.len()));

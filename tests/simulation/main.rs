@@ -159,11 +159,6 @@ fn a_broken_condition_that_counts_as_success_is_found() {
 }
 
 #[test]
-fn a_disk_cache_that_does_not_forget_is_found() {
-    found(Plant::Remembers, 171);
-}
-
-#[test]
 fn a_delete_that_is_undone_is_found() {
     found(Plant::Resurrects, 1);
 }

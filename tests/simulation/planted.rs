@@ -25,8 +25,6 @@ pub(crate) enum Plant {
     Mistaken,
     /// While replaying, what is written replaces the tombstone that it meets.
     Resurrects,
-    /// What the disk cache forgets is not durable: it is there again after a restart.
-    Remembers,
 }
 
 impl Plant {

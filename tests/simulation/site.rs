@@ -69,8 +69,6 @@ struct Disks {
     journal: Disk,
     cache: Disk,
     standby: Disk,
-    /// The cache as it was some time ago, for [`Plant::Remembers`].
-    older: Disk,
 }
 
 impl Disks {
@@ -80,7 +78,7 @@ impl Disks {
 
     fn pull(&self) -> Self {
         let [journal, cache, standby] = self.all().map(Disk::pull);
-        Self { journal, cache, standby, older: Disk::default() }
+        Self { journal, cache, standby }
     }
 }
 
@@ -153,14 +151,6 @@ impl Site {
         self.clock.store(then, Ordering::SeqCst);
     }
 
-    /// Its cache is kept as it is, for [`Plant::Remembers`].
-    pub(crate) fn snapshot(&self) {
-        if self.plant == Plant::Remembers {
-            let mut disks = held(&self.disks);
-            disks.older = disks.cache.pull();
-        }
-    }
-
     /// At any point: what it has not synced is gone, and whatever it was about to do is not done.
     pub(crate) fn kill(&self) {
         let Some(sidecar) = held(&self.running).take() else { return };
@@ -168,11 +158,7 @@ impl Site {
         sidecar.gone.notify_waiters();
         sidecar.tasks.iter().for_each(JoinHandle::abort);
         let mut disks = held(&self.disks);
-        let mut next = disks.pull();
-        if self.plant == Plant::Remembers {
-            next.cache = disks.older.pull();
-        }
-        *disks = next;
+        *disks = disks.pull();
     }
 
     /// Begins again, on what is left; with a clock that may say something else.
