@@ -552,24 +552,35 @@ async fn a_revoke_is_renewed_for_grants_that_wait_elsewhere() {
     assert_eq!(verdict, Ok(Verdict::Denied));
 }
 
-/// A session that is taken back twice within a minute, and granted anew, all of it in one journal.
+/// A session that is taken back again and again within a minute, and granted anew, here and elsewhere; and all that
+/// waited of it is replayed once more after a crash.
 #[tokio::test(start_paused = true)]
-async fn what_one_sidecar_did_one_after_another_is_not_in_doubt() {
+async fn what_was_done_one_after_another_is_not_in_doubt() {
     let bridge = Bridge::new().await;
     let Bridge { here, there, .. } = &bridge;
     let (token, alice) = (there.tokenize("value").await, session("alice"));
     there.grant(&alice, &token, &[Action::Delete], HOUR).await.unwrap();
+    there.revoke_all(&alice).await.unwrap();
     here.detokenize(&token).await.unwrap();
+    here.verdict(&alice, &token, Action::Delete).await.unwrap();
     bridge.outage().await;
     for _ in 0..2 {
-        here.revoke_all(&alice).await.unwrap();
         here.clock.pass(Duration::from_secs(1));
+        here.revoke_all(&alice).await.unwrap();
     }
     here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    let crashed = bridge.disk.pull();
     bridge.heal().await;
-    for world in [here, there] {
-        let granted = world.verdict(&alice, &token, Action::Detokenize).await;
-        assert!(matches!(granted, Ok(Verdict::Valid(_))), "{granted:?}");
+    there.clock.pass(Duration::from_secs(3));
+    there.grant(&alice, &token, &[Action::Metadata], HOUR).await.unwrap();
+    let again = World::journaled(&bridge.backend, crashed.ledger(), BOUNDS).await;
+    assert_eq!(again.journal.as_ref().unwrap().pending().count, 3);
+    heal(&again).await;
+    for world in [&again, there] {
+        for action in [Action::Detokenize, Action::Metadata] {
+            let granted = world.verdict(&alice, &token, action).await;
+            assert!(matches!(granted, Ok(Verdict::Valid(_))), "{granted:?}");
+        }
         assert_eq!(world.verdict(&alice, &token, Action::Delete).await, Ok(Verdict::Denied));
     }
 }

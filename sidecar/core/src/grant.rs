@@ -8,16 +8,17 @@
 //!
 //! The generations that count lie in an object named by the session's tag. There is one, as long as storage
 //! answers. A sidecar that makes grants while it cannot know what lies there begins another, and keeps it in its
-//! journal; the two are then merged, see [`SessionState::merge`]. Version 2 of the object's bytes, integers
-//! big-endian:
+//! journal; the two are then merged, see [`SessionState::merge`]. So that each state says which revokes it was
+//! written in knowledge of, they are listed. Version 3 of the object's bytes, integers big-endian:
 //!
 //! | offset | bytes | field | |
 //! | --- | --- | --- | --- |
-//! | 0 | 1 | version | 2 |
+//! | 0 | 1 | version | 3 |
 //! | 1 | 8 | until | milliseconds since the Unix epoch; no grant of this session ends later |
-//! | 9 | 8 | revoked at | the same: when all grants were last taken back; 0 for never |
-//! | 17 | 24 n | generations | n is 0 to 8; each 16 random bytes, and 8 of when it was begun |
-//! | 17 + 24 n | 32 | mac | HMAC-SHA256(index key, `session/v1`, namespace, tag, all bytes before) |
+//! | 9 | 1 | r | how many revokes follow, 0 to 8 |
+//! | 10 | 24 r | revokes | of all grants; each 16 random bytes, and 8 of when |
+//! | 10 + 24 r | 24 n | generations | n is 0 to 8; each 16 random bytes, and 8 of when it was begun |
+//! | 10 + 24 (r + n) | 32 | mac | HMAC-SHA256(index key, `session/v1`, namespace, tag, all bytes before) |
 //!
 //! Fields of the MAC's message are length-prefixed as in [`crate::derive`]; its first one holds a
 //! slash, which no namespace does, so it is never the message of a tag.
@@ -87,11 +88,47 @@ impl Generation {
     }
 }
 
-/// A generation, and when it was begun.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Begun {
+/// What happened to a session, and when.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
     at: Millis,
-    generation: Generation,
+    id: [u8; Generation::LEN],
+}
+
+/// The last events of a kind: the oldest first, then none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Events<const MOST: usize>([Option<Event>; MOST]);
+
+impl<const MOST: usize> Events<MOST> {
+    const NONE: Self = Self([None; MOST]);
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.0.iter().flatten()
+    }
+
+    fn holds(&self, id: &[u8; Generation::LEN]) -> bool {
+        self.iter().any(|event| event.id == *id)
+    }
+
+    /// With one more; where there are too many, without the oldest.
+    fn with(self, event: Event) -> Self {
+        if self.holds(&event.id) {
+            return self;
+        }
+        let mut all: Vec<_> = self.iter().copied().chain([event]).collect();
+        all.sort_unstable();
+        let surplus = all.len().saturating_sub(MOST);
+        let mut last = Self::NONE;
+        for (place, event) in last.0.iter_mut().zip(all.into_iter().skip(surplus)) {
+            *place = Some(event);
+        }
+        last
+    }
+
+    /// Behind which there may have been older ones.
+    fn oldest_of_many(&self) -> Option<&Event> {
+        self.iter().next().filter(|_| self.0.last().is_some_and(Option::is_some))
+    }
 }
 
 /// A session, as its object says.
@@ -99,10 +136,10 @@ struct Begun {
 pub struct SessionState {
     /// No grant of the session ends later; afterwards nothing is lost with the object.
     pub until: Millis,
-    /// When all of its grants were last taken back; 0 for never.
-    pub revoked_at: Millis,
-    /// What its grants must have sealed, one of them: the oldest first, then none.
-    generations: [Option<Begun>; limits::SESSION_GENERATIONS],
+    /// When all of its grants were taken back.
+    revokes: Events<{ limits::SESSION_REVOKES }>,
+    /// What its grants must have sealed, one of them.
+    generations: Events<{ limits::SESSION_GENERATIONS }>,
 }
 
 /// The bytes are not this session's object: damaged, moved, or made without the index key.
@@ -110,36 +147,39 @@ pub struct SessionState {
 #[error("the session's object was changed")]
 pub struct Forged;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const UNTIL: usize = 1;
-const REVOKED_AT: usize = 9;
-const GENERATIONS: usize = 17;
-const BEGUN: usize = Generation::LEN + 8;
+const REVOKES: usize = 9;
+const EVENTS: usize = 10;
+const EVENT: usize = Generation::LEN + 8;
 const MAC: usize = 32;
 
 impl SessionState {
     /// The most bytes of a session's object.
-    pub const MOST: usize = GENERATIONS + limits::SESSION_GENERATIONS * BEGUN + MAC;
+    pub const MOST: usize =
+        EVENTS + (limits::SESSION_REVOKES + limits::SESSION_GENERATIONS) * EVENT + MAC;
 
     /// Of a session without grants.
     pub fn new(until: Millis) -> Self {
-        Self { until, revoked_at: 0, generations: [None; limits::SESSION_GENERATIONS] }
+        Self { until, revokes: Events::NONE, generations: Events::NONE }
     }
 
     /// What grants are made under; none where all were taken back since.
     pub fn generation(&self) -> Option<Generation> {
-        self.generations[0].map(|begun| begun.generation)
+        self.generations.iter().next().map(|begun| Generation(begun.id))
     }
 
     /// Whether grants of this generation count.
     pub fn holds(&self, generation: Generation) -> bool {
-        self.begun().any(|begun| begun.generation == generation)
+        self.generations.holds(&generation.0)
     }
 
-    /// Begins a generation.
+    /// Begins a generation: behind whatever was taken back, also in the same millisecond.
     #[must_use]
     pub fn begin(self, generation: Generation, at: Millis) -> Self {
-        self.with(Begun { at, generation })
+        let revoked = self.revokes.iter().next_back().map_or(0, |last| last.at.saturating_add(1));
+        let begun = Event { at: at.max(revoked), id: generation.0 };
+        Self { generations: self.generations.with(begun), ..self }
     }
 
     /// The same, until then at least.
@@ -148,51 +188,36 @@ impl SessionState {
         Self { until: self.until.max(until), ..self }
     }
 
-    /// Takes back all of its grants.
+    /// Takes back all of its grants; later than they were begun, also where a clock was ahead.
     #[must_use]
-    pub fn revoke(self, at: Millis) -> Self {
-        Self { revoked_at: at.max(self.revoked_at + 1), ..Self::new(self.until) }
+    pub fn revoke(self, id: [u8; Generation::LEN], at: Millis) -> Self {
+        let before = self.generations.iter().chain(self.revokes.iter());
+        let at = before.fold(at, |at, event| at.max(event.at.saturating_add(1)));
+        let revoke = Event { at, id };
+        Self { revokes: self.revokes.with(revoke), generations: Events::NONE, ..self }
     }
 
-    /// What comes of two states that were written without knowledge of each other, in whichever order. Of
-    /// what may not have known of the other's last revoke, only what was begun after it counts, by more than
-    /// two clocks may differ: in doubt, a grant is taken back.
+    /// What comes of two states that were written without knowledge of each other, in whichever order. Of each
+    /// that counts which was begun in knowledge of the other's revokes, or later than they by more than two clocks
+    /// may differ: in doubt, a grant is taken back.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
-        let revoked_at = self.revoked_at.max(other.revoked_at);
-        let mut merged = Self { revoked_at, ..Self::new(self.until.max(other.until)) };
-        for (state, opposite) in [(self, other), (other, self)] {
-            let knows = opposite.revoked_at == 0 || opposite.revoked_at == state.revoked_at;
-            let clear = opposite.revoked_at.saturating_add(SKEW);
-            for begun in state.begun() {
-                if knows || begun.at > clear {
-                    merged = merged.with(*begun);
-                } else if state.revoked_at == revoked_at {
-                    // So that merging the same once more does not bring it back.
-                    merged.revoked_at = revoked_at + 1;
-                }
-            }
+        if self == other {
+            return *self;
         }
-        merged
+        let revokes = other.revokes.iter().fold(self.revokes, |all, one| all.with(*one));
+        let begun = self.outliving(other).chain(other.outliving(self));
+        let generations = begun.fold(Events::NONE, |all, one| all.with(*one));
+        Self { until: self.until.max(other.until), revokes, generations }
     }
 
-    fn begun(&self) -> impl Iterator<Item = &Begun> {
-        self.generations.iter().flatten()
-    }
-
-    /// With one more; where there are too many, without the oldest.
-    fn with(self, begun: Begun) -> Self {
-        if self.holds(begun.generation) {
-            return self;
-        }
-        let mut all: Vec<_> = self.begun().copied().chain([begun]).collect();
-        all.sort_unstable_by_key(|begun| (begun.at, begun.generation.0));
-        let surplus = all.len().saturating_sub(limits::SESSION_GENERATIONS);
-        let mut generations = [None; limits::SESSION_GENERATIONS];
-        for (place, begun) in generations.iter_mut().zip(all.into_iter().skip(surplus)) {
-            *place = Some(begun);
-        }
-        Self { generations, ..self }
+    /// The generations of this that another state's revokes leave.
+    fn outliving(&self, other: &Self) -> impl Iterator<Item = &Event> {
+        let unknown = other.revokes.iter().filter(|revoke| !self.revokes.holds(&revoke.id));
+        // One that has no place in the list any more was earlier than the oldest that has.
+        let last = unknown.chain(other.revokes.oldest_of_many()).map(|revoke| revoke.at).max();
+        let clear = last.map_or(0, |at| at.saturating_add(SKEW));
+        self.generations.iter().filter(move |begun| last.is_none() || begun.at > clear)
     }
 
     /// The object's bytes.
@@ -200,10 +225,10 @@ impl SessionState {
         let mut bytes = Vec::with_capacity(Self::MOST);
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.until.to_be_bytes());
-        bytes.extend_from_slice(&self.revoked_at.to_be_bytes());
-        for begun in self.begun() {
-            bytes.extend_from_slice(&begun.generation.0);
-            bytes.extend_from_slice(&begun.at.to_be_bytes());
+        bytes.push(self.revokes.iter().count() as u8);
+        for event in self.revokes.iter().chain(self.generations.iter()) {
+            bytes.extend_from_slice(&event.id);
+            bytes.extend_from_slice(&event.at.to_be_bytes());
         }
         let mac = derive::session_mac(index_key, namespace, tag, &bytes);
         bytes.extend_from_slice(&mac);
@@ -227,14 +252,10 @@ impl SessionState {
             return Err(Forged);
         }
         let until = time(signed, UNTIL).ok_or(Forged)?;
-        let mut state =
-            Self { revoked_at: time(signed, REVOKED_AT).ok_or(Forged)?, ..Self::new(until) };
-        for begun in signed[GENERATIONS..].chunks(BEGUN) {
-            let (generation, at) = begun.split_at_checked(Generation::LEN).ok_or(Forged)?;
-            let generation = Generation::from_slice(generation).ok_or(Forged)?;
-            state = state.begin(generation, time(at, 0).ok_or(Forged)?);
-        }
-        Ok(state)
+        let revokes = EVENT * usize::from(*signed.get(REVOKES).ok_or(Forged)?);
+        let (revokes, generations) = signed[EVENTS..].split_at_checked(revokes).ok_or(Forged)?;
+        let (revokes, generations) = (events(revokes)?, events(generations)?);
+        Ok(Self { until, revokes, generations })
     }
 
     /// Tells the writes of an object apart: the end of its MAC.
@@ -247,6 +268,17 @@ impl SessionState {
     pub fn peek_until(bytes: &[u8]) -> Option<Millis> {
         time(bytes, UNTIL).filter(|_| bytes[0] == VERSION)
     }
+}
+
+fn events<const MOST: usize>(bytes: &[u8]) -> Result<Events<MOST>, Forged> {
+    let (whole, rest) = bytes.as_chunks::<EVENT>();
+    if !rest.is_empty() {
+        return Err(Forged);
+    }
+    whole.iter().try_fold(Events::NONE, |all, bytes| {
+        let id = *bytes.first_chunk().ok_or(Forged)?;
+        Ok(all.with(Event { at: time(bytes, Generation::LEN).ok_or(Forged)?, id }))
+    })
 }
 
 fn time(bytes: &[u8], at: usize) -> Option<Millis> {
@@ -310,38 +342,80 @@ mod tests {
             prop_assert!(a.merge(&b) == b.merge(&a));
             prop_assert!(a.merge(&a) == a);
             let (once, twice) = (a.merge(&b), a.merge(&b).merge(&b));
-            prop_assert!(twice.begun().all(|begun| once.holds(begun.generation)));
-            prop_assert!(twice.merge(&a).begun().all(|begun| once.holds(begun.generation)));
+            prop_assert!(twice.generations.iter().all(|begun| once.generations.holds(&begun.id)));
+            let thrice = twice.merge(&a);
+            prop_assert!(thrice.generations.iter().all(|begun| once.generations.holds(&begun.id)));
         }
 
         /// Nothing that a revoke took back comes back by merging, whatever it is merged with.
         #[test]
-        fn what_was_taken_back_stays_taken_back(before in parts(), late in 0..=SKEW) {
-            let before = state(&before);
-            let at = before.begun().map(|begun| begun.at).max().unwrap_or(1).max(before.revoked_at + 1);
-            let revoked = before.revoke(at - late.min(at - before.revoked_at - 1));
-            prop_assert_eq!(revoked.generation().is_none(), true);
-            for merged in [revoked.merge(&before), before.merge(&revoked)] {
-                prop_assert!(before.begun().all(|begun| !merged.holds(begun.generation)));
-                prop_assert_eq!(merged.until, before.until);
+        fn what_was_taken_back_stays_taken_back(before in parts(), others in parts(), at in times()) {
+            let (before, others) = (state(&before), state(&others));
+            let revoked = before.revoke([0xff; 16], at);
+            prop_assert!(revoked.generation().is_none());
+            let merged = others.merge(&revoked);
+            for merged in [revoked.merge(&before), before.merge(&revoked), before.merge(&merged)] {
+                let taken = |begun: &Event| {
+                    !merged.generations.holds(&begun.id) || others.generations.holds(&begun.id)
+                };
+                prop_assert!(before.generations.iter().all(taken));
+                prop_assert!(merged.until >= before.until);
+            }
+        }
+
+        /// What one who knows of all revokes has granted stands, whatever is written once more of what came before.
+        #[test]
+        fn what_is_replayed_once_more_takes_nothing_back(steps in steps()) {
+            let mut state = SessionState::new(0);
+            let mut all = vec![state];
+            for (at, (revokes, id)) in (1..).zip(steps) {
+                state = match revokes {
+                    true => state.revoke([id; 16], at),
+                    false => state.begin(Generation([id; 16]), at),
+                };
+                all.push(state);
+            }
+            for earlier in all {
+                prop_assert!(state.merge(&earlier) == state);
             }
         }
     }
 
-    /// Until, revoked at, and the generations.
-    type Parts = (u64, u64, Vec<([u8; 16], u64)>);
+    /// Until, the revokes, and the generations.
+    type Parts = (u64, Vec<Millis>, Vec<Millis>);
 
-    fn parts() -> impl Strategy<Value = Parts> {
-        let begun = (any::<[u8; 16]>(), 1u64..1_000_000);
-        let begun = proptest::collection::vec(begun, 0..=limits::SESSION_GENERATIONS);
-        (0u64..1 << 50, 0u64..1_000_000, begun)
+    fn times() -> impl Strategy<Value = Millis> {
+        // Around what makes a difference, and few, so that two states know the same.
+        (1u64..=32).prop_map(|eighth| eighth * SKEW / 8)
     }
 
-    fn state((until, revoked_at, begun): &Parts) -> SessionState {
-        let state = SessionState { revoked_at: *revoked_at, ..SessionState::new(*until) };
-        begun
-            .iter()
-            .fold(state, |state, (generation, at)| state.begin(Generation(*generation), *at))
+    fn parts() -> impl Strategy<Value = Parts> {
+        let revokes = proptest::collection::vec(times(), 0..=limits::SESSION_REVOKES);
+        let begun = proptest::collection::vec(times(), 0..=limits::SESSION_GENERATIONS);
+        (0u64..1 << 50, revokes, begun)
+    }
+
+    fn state((until, revokes, begun): &Parts) -> SessionState {
+        let event = |kind: u8, at: &Millis| {
+            let id = [[kind; 8], at.to_be_bytes()].concat();
+            Event { at: *at, id: id.try_into().unwrap() }
+        };
+        let mut state = SessionState::new(*until);
+        for at in revokes {
+            state.revokes = state.revokes.with(event(1, at));
+        }
+        for at in begun {
+            state.generations = state.generations.with(event(2, at));
+        }
+        state
+    }
+
+    /// Whether it revokes, and an id that is used once; no more revokes than are listed.
+    fn steps() -> impl Strategy<Value = Vec<(bool, u8)>> {
+        let few = |steps: &Vec<bool>| steps.iter().filter(|revokes| **revokes).count();
+        proptest::collection::vec(any::<bool>(), 0..20)
+            .prop_filter("too many", move |steps| few(steps) < limits::SESSION_REVOKES)
+            .prop_map(|steps| steps.into_iter().zip(1..).collect())
     }
 
     #[test]
@@ -352,7 +426,7 @@ mod tests {
         assert!([1, 2].iter().all(|byte| merged.holds(Generation([*byte; 16]))));
         assert_eq!(merged.until, 9);
         // What is granted after a revoke that the other did not know of, and in knowledge of it.
-        let revoked = one.revoke(3_000);
+        let revoked = one.revoke([9; 16], 3_000);
         assert!(!revoked.merge(&other).holds(Generation([2; 16])));
         let again = revoked.begin(Generation([3; 16]), 3_001);
         assert!(again.merge(&revoked).holds(Generation([3; 16])));
@@ -360,6 +434,39 @@ mod tests {
         assert!(again.merge(&late).holds(Generation([4; 16])));
         let doubtful = SessionState::new(9).begin(Generation([4; 16]), 3_000 + SKEW);
         assert!(!again.merge(&doubtful).holds(Generation([4; 16])));
+    }
+
+    /// Two revokes in the same millisecond are two.
+    #[test]
+    fn a_revoke_is_known_by_more_than_its_time() {
+        let one = SessionState::new(5).revoke([8; 16], 1_000).begin(Generation([1; 16]), 1_001);
+        let other = SessionState::new(5).revoke([9; 16], 1_000);
+        assert!(!one.merge(&other).holds(Generation([1; 16])));
+    }
+
+    /// One that has no place in the list any more may have been unknown to the other.
+    #[test]
+    fn where_there_were_too_many_revokes_a_grant_is_taken_back_in_doubt() {
+        let revoked = |count: u8| {
+            (0..count).fold(SessionState::new(1), |state, id| state.revoke([id; 16], 1_000))
+        };
+        for (count, holds) in [(7, true), (8, false), (9, false)] {
+            let granted = revoked(count).begin(Generation([0xaa; 16]), 2_000);
+            let merged = granted.merge(&revoked(count));
+            assert_eq!(merged.holds(Generation([0xaa; 16])), holds, "{count}");
+            let late = revoked(count).begin(Generation([0xbb; 16]), 2_000 + SKEW);
+            assert!(late.merge(&revoked(count)).holds(Generation([0xbb; 16])));
+        }
+    }
+
+    /// A clock that was ahead begins what is taken back all the same.
+    #[test]
+    fn a_revoke_is_later_than_what_it_takes_back() {
+        let ahead = SessionState::new(1).begin(Generation([1; 16]), 10 * SKEW);
+        let revoked = ahead.revoke([9; 16], 1_000);
+        assert!(ahead.merge(&revoked).generation().is_none());
+        let again = revoked.begin(Generation([2; 16]), 1_001);
+        assert!(again.merge(&ahead) == again);
     }
 
     #[test]

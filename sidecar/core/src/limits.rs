@@ -272,6 +272,9 @@ pub const SESSION_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// Generations of one session that count at once: each sidecar that makes grants for a session that it cannot
 /// look up begins one.
 pub const SESSION_GENERATIONS: usize = 8;
+/// Revokes of all grants of a session that its object lists. Where two sidecars knew nothing of each other, and one
+/// of them has revoked more often than this, its older revokes are taken for as late as the oldest listed.
+pub const SESSION_REVOKES: usize = 8;
 
 /// Bytes of a JWT: it has to fit into a request's head.
 pub const JWT_BYTES: usize = 12 * KIB;

@@ -80,13 +80,13 @@ def session_tag(index_key, namespace, session):
     return hmac_sha256(index_key, fields(namespace.encode(), session.encode()))
 
 
-def session_object(index_key, namespace, session, generations, until, revoked_at):
-    """The version, until when grants may last, since when, and what they seal; then who says so."""
+def session_object(index_key, namespace, session, generations, until, revokes):
+    """The version, until when grants may last, revokes, and what grants seal; then who says so."""
     tag = session_tag(index_key, namespace, session)
-    signed = b"\x02" + until.to_bytes(8, "big") + revoked_at.to_bytes(8, "big")
-    for generation, at in generations:
-        signed += generation + at.to_bytes(8, "big")
-    assert len(signed) == 17 + 24 * len(generations)
+    signed = b"\x03" + until.to_bytes(8, "big") + bytes([len(revokes)])
+    for event, at in revokes + generations:
+        signed += event + at.to_bytes(8, "big")
+    assert len(signed) == 10 + 24 * (len(revokes) + len(generations))
     mac = hmac_sha256(index_key, fields(b"session/v1", namespace.encode(), tag, signed))
     return tag, mac, signed + mac
 
@@ -179,8 +179,14 @@ SESSIONS = [("default", "alice"), ("ab", "c"), ("a", "bc"), (LONGEST_NAMESPACE, 
 # What grants seal, and when that was begun.
 GENERATIONS = [
     [(bytes(range(0x30, 0x40)), 1763942400000)],
-    [(bytes.fromhex("ff" * 16), 0), (bytes(16), 1), (bytes(range(0x30, 0x40)), 2**63)],
+    [(bytes.fromhex("ff" * 16), 8), (bytes(16), 9), (bytes(range(0x30, 0x40)), 2**63)],
     [],
+]
+# What took them back, and when.
+REVOKES = [
+    [],
+    [(bytes([byte]) * 16, byte) for byte in range(8)],
+    [(bytes(range(0x50, 0x60)), 1763942400000)],
 ]
 
 
@@ -189,8 +195,8 @@ def session_objects():
     for index_key in (INDEX_KEY, DATA_KEYS[1]):
         for namespace, session in SESSIONS:
             ends = (1763942400000 + 86400000, 2**64 - 1, 0)
-            for generations, until, revoked_at in zip(GENERATIONS, ends, (0, 2**63, 1)):
-                about = (namespace, session, generations, until, revoked_at)
+            for generations, until, revokes in zip(GENERATIONS, ends, REVOKES):
+                about = (namespace, session, generations, until, revokes)
                 tag, mac, whole = session_object(index_key, *about)
                 cases.append(
                     {
@@ -199,7 +205,7 @@ def session_objects():
                         "session": session,
                         "generations": [[held.hex(), at] for held, at in generations],
                         "until": until,
-                        "revoked_at": revoked_at,
+                        "revokes": [[held.hex(), at] for held, at in revokes],
                         "tag": tag.hex(),
                         "mac": mac.hex(),
                         "object": whole.hex(),

@@ -95,7 +95,7 @@ struct SessionVector {
     session: String,
     generations: Vec<(Hex, u64)>,
     until: u64,
-    revoked_at: u64,
+    revokes: Vec<(Hex, u64)>,
     tag: Hex,
     mac: Hex,
     object: Hex,
@@ -256,10 +256,9 @@ fn session_objects_are_sealed_byte_for_byte_and_open_as_their_own() {
             derive::session_mac(&key, &vector.namespace(), &tag, signed),
             vector.mac.array()
         );
-        let revoked = match vector.revoked_at {
-            0 => SessionState::new(vector.until),
-            at => SessionState::new(vector.until).revoke(at),
-        };
+        let new = SessionState::new(vector.until);
+        let revoked =
+            vector.revokes.iter().fold(new, |state, (id, at)| state.revoke(id.array(), *at));
         let state = vector.generations.iter().fold(revoked, |state, (generation, at)| {
             state.begin(Generation(generation.array()), *at)
         });

@@ -60,8 +60,15 @@ impl Model {
             let elsewhere = revoke.site != grant.site || revoke.end < grant.born;
             all && waits && elsewhere
         };
+        // A session's object says which revokes of all of it were known; a record has only its time.
+        let followed = |revoke: &Op| {
+            let all = matches!(revoke.verb, Verb::RevokeAll(_));
+            let here = revoke.site == grant.site && revoke.end >= grant.born;
+            all && here && revoke.acknowledged() && revoke.end <= grant.start
+        };
         let clear = |revoke: &Op| {
-            !unseen(revoke, grant) && revoke.settled().saturating_add(CLEAR) < grant.start
+            let late = revoke.settled().saturating_add(CLEAR) < grant.start;
+            followed(revoke) || !unseen(revoke, grant) && late
         };
         // Of two grants of the same that did not know of each other the later one stands, also where it is void
         // or ends sooner.

@@ -220,23 +220,14 @@ impl Replayer {
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
         let mut chained = Chained { name, done: Vec::new(), stop: None };
-        let mut chain = chain.into_iter().peekable();
-        let mut carried = Vec::new();
-        while let Some(entry) = chain.next() {
-            if chain.peek().is_some_and(|next| carries_on(&entry, next)) {
-                carried.push((entry.number, Replayed::Merged));
-                continue;
-            }
+        for entry in chain {
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
                 chained.stop = Some(error.into());
                 break;
             }
             match self.replay(&entry).await {
-                Ok(became) => {
-                    chained.done.append(&mut carried);
-                    chained.done.push((entry.number, became));
-                }
+                Ok(became) => chained.done.push((entry.number, became)),
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
                     if !stop.away {
@@ -350,13 +341,6 @@ impl Replayer {
         let bytes = merged.seal(&index, &namespace, &tag).into();
         Ok(Decision::Write(bytes, Replayed::Merged))
     }
-}
-
-/// Whether the next entry of a session says all that this one does, as it was made from it. Replayed by itself once
-/// more, after a crash, this one would look like somebody else's revoke.
-fn carries_on(entry: &Entry, next: &Entry) -> bool {
-    entry.name.is_session()
-        && SessionState::peek_put(&entry.bytes).is_some_and(|put| next.base == Base::Put(put))
 }
 
 /// The entries of each name, in two waves, one after the other: nobody shall find a value without the metadata that

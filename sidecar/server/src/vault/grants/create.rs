@@ -124,9 +124,7 @@ impl Vault {
                 Some(generation) => (state, generation),
                 None => {
                     let generation = self.generation()?;
-                    // Behind whatever was taken back, also in the same millisecond.
-                    let now = self.clock.now().max(state.revoked_at + 1);
-                    (state.begin(generation, now), generation)
+                    (state.begin(generation, self.clock.now()), generation)
                 }
             };
             // Ahead, so that it is not written again for each grant of a longer life.

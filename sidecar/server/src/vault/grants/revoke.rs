@@ -15,6 +15,7 @@ use lunasec_core::{
 
 use super::{Held, Known, ToReplace, contended, grant_subject, together};
 use crate::{
+    env::random,
     failure::Failure,
     store::StoreError,
     vault::{Age, Call, Found, Vault, millis},
@@ -50,7 +51,7 @@ impl Vault {
             let state = known.state.unwrap_or_else(|| SessionState::new(now));
             // It has to outlive every journal in which a grant may wait that this takes back.
             let kept = now.saturating_add(millis(limits::JOURNAL_AGE_MOST));
-            let state = state.revoke(now).lasting(kept);
+            let state = state.revoke(random(&*self.entropy)?, now).lasting(kept);
             // Begun now, so that a sidecar that has seen this revoke sees a grant that is made after it at once.
             // Where nobody knows what was there, nothing is valid until a grant is made.
             let state = match known.unknown {
