@@ -627,6 +627,40 @@ async fn a_full_disk_is_a_full_journal_and_heals() {
     }
 }
 
+/// It takes not even the few pages that opening a database changes.
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_read_and_replayed_by_a_process_that_begins_on_a_full_disk() {
+    let mut bridge = Bridge::new().await;
+    bridge.outage().await;
+    let mut tokens = vec![journaled(&bridge.here, "before").await];
+    bridge.disk = bridge.disk.pull();
+    bridge.disk.fill(true);
+    let ledger = bridge.disk.ledger();
+    bridge.here = World::journaled(&bridge.backend, ledger, BOUNDS).await;
+    let Bridge { here, there, disk, .. } = &bridge;
+    assert_eq!(here.detokenize(&tokens[0]).await, Ok("before".into()));
+    // Its keys are known, and storage is away.
+    here.tokenize("warms").await;
+    bridge.outage().await;
+    let refused = here.vault.tokenize(&call(), new_value("x")).await.unwrap_err();
+    assert_eq!(refused.code, Code::JournalFull);
+    disk.fill(false);
+    tokens.push(journaled(here, "after").await);
+    disk.fill(true);
+    here.store.hangs.store(false, Ordering::SeqCst);
+    let replayer = tokio::spawn(here.replayer().run());
+    for (token, value) in tokens.iter().zip(["before", "after"]) {
+        while there.detokenize(token).await != Ok(value.into()) {
+            here.clock.pass(limits::BREAKER_PAUSE);
+            there.clock.pass(limits::BREAKER_PAUSE);
+            tokio::time::sleep(limits::BREAKER_PAUSE).await;
+        }
+    }
+    replayer.abort();
+    disk.fill(false);
+    bridge.heal().await;
+}
+
 /// A disk that removes, and says that it could not.
 struct Denies(Arc<DiskLedger>);
 

@@ -317,27 +317,51 @@ async fn open_idempotency(
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Idempotency, StartError> {
     let capacity = config.limits.idempotency_entries.max(limits::IDEMPOTENCY_ENTRIES_LEAST);
-    let (secret, entries): (DataKey, Arc<dyn Entries>) =
-        match &config.degrade.state_dir.as_ref().zip(state) {
-            Some((directory, state)) => {
-                let failed = |error| StartError::State(directory.display().to_string(), error);
-                files::create_private_directory(directory).map_err(failed)?;
-                let path = directory.join("idempotency.secret");
-                let file = directory.join("idempotency.redb");
-                let secret = local_secret(&path, &file, &**entropy)
-                    .map_err(|error| StartError::State(path.display().to_string(), error))?;
-                let entries = DiskEntries::open(&file, capacity).await?;
-                let state = Arc::clone(state);
-                let entries = idempotency::Measured::new(entries, state, limits::STORAGE_TIME);
-                (secret, Arc::new(entries))
-            }
-            None => {
-                let capacity = capacity.min(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY);
-                let secret = DataKey::take(&mut random(&**entropy)?);
-                (secret, Arc::new(MemoryEntries::new(capacity)))
-            }
-        };
+    let on_disk = match config.degrade.state_dir.as_ref().zip(state) {
+        Some((directory, state)) => {
+            idempotency_on_disk(directory, state, capacity, entropy).await?
+        }
+        None => None,
+    };
+    let (secret, entries) = match on_disk {
+        Some(on_disk) => on_disk,
+        None => {
+            let capacity = capacity.min(limits::IDEMPOTENCY_ENTRIES_IN_MEMORY);
+            let entries: Arc<dyn Entries> = Arc::new(MemoryEntries::new(capacity));
+            (DataKey::take(&mut random(&**entropy)?), entries)
+        }
+    };
     Ok(Idempotency::new(secret, entries, Arc::clone(entropy)))
+}
+
+/// None where the disk is full before there is anything on it.
+async fn idempotency_on_disk(
+    directory: &Path,
+    state: Arc<Dependency>,
+    capacity: u64,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Option<(DataKey, Arc<dyn Entries>)>, StartError> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        |error| StartError::State(path, error)
+    };
+    files::create_private_directory(directory).map_err(failed(directory))?;
+    let path = directory.join("idempotency.secret");
+    let file = directory.join("idempotency.redb");
+    let secret = match local_secret(&path, &file, &**entropy) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::error!(
+                file = %path.display(),
+                %error,
+                "idempotency keys are remembered in memory until the next start; make room on that disk"
+            );
+            return Ok(None);
+        }
+        secret => secret.map_err(failed(&path))?,
+    };
+    let entries = DiskEntries::open(&file, capacity).await?;
+    let entries = idempotency::Measured::new(entries, state, limits::STORAGE_TIME);
+    Ok(Some((secret, Arc::new(entries))))
 }
 
 async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {

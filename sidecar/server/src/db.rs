@@ -72,7 +72,8 @@ type ReadJob = Box<dyn FnOnce(&Shared) + Send>;
 
 impl Db {
     /// Opens the file, creating it when it is not there. Reads it once from end to end: a damaged
-    /// one is refused, for what is missing from it would look as if it had never been.
+    /// one is refused, for what is missing from it would look as if it had never been. On a full disk it opens, and
+    /// is only read until there is room.
     pub fn open(path: &Path) -> Result<Self, DbError> {
         let shared = Arc::new(Shared::begin(File::new(path))?);
         let threads = Threads::begin(&shared)?;

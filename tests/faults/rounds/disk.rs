@@ -58,7 +58,7 @@ impl Values {
 fn small(size: &str) -> (Site, Values) {
     let temporary = tempfile::tempdir().unwrap();
     mount_tmpfs(&temporary.path().join("state"), size);
-    away(Site::in_directory(wait(Cloud::new(Engine::Moto)), temporary))
+    away(Site::in_directory(wait(Cloud::new(Engine::Moto)), temporary).keeping())
 }
 
 fn away(mut site: Site) -> (Site, Values) {
@@ -111,14 +111,15 @@ fn a_full_disk_is_a_full_journal_until_there_is_room_and_costs_nothing() {
                 assert!(values.tokenize(site.here(), 1_000).is_none());
             }
             assert_eq!(values.0.len(), before + 20);
-            // Full again, killed, and started as soon as there is room.
+            // Full again, killed, and started while it is: what waits is read, and nothing is taken.
             fill(&ballast);
             full(&mut values, &site);
             site.here.as_mut().unwrap().kill();
-            fs::remove_file(&ballast).unwrap();
-            // Full once more when storage is back: what waits reaches it.
+            fill(&state.join("more"));
             site.start();
-            fill(&ballast);
+            values.check(site.here());
+            full(&mut values, &site);
+            // Also when storage is back: what waits reaches it.
             site.proxy.gone.send(false).unwrap();
             let fresh = site.fresh();
             eventually("what waits is stored", || values.count(&fresh.1) == values.0.len());
@@ -130,6 +131,40 @@ fn a_full_disk_is_a_full_journal_until_there_is_room_and_costs_nothing() {
             site.drain();
             values.check(site.here());
             println!("{} values outlived a full disk", values.0.len());
+            // And once there is room, it is a journal again.
+            site.proxy.gone.send(true).unwrap();
+            while site.is_drained() {
+                assert!(values.tokenize(site.here(), 10).is_none());
+            }
+            unmount(&site);
+        },
+    );
+}
+
+#[test]
+fn a_disk_that_is_full_before_there_is_anything_on_it_is_used_once_there_is_room() {
+    in_mount_namespace(
+        "rounds::disk::a_disk_that_is_full_before_there_is_anything_on_it_is_used_once_there_is_room",
+        || {
+            let temporary = tempfile::tempdir().unwrap();
+            let state = temporary.path().join("state");
+            mount_tmpfs(&state, "12m");
+            fill(&state.join("ballast"));
+            let mut site = Site::in_directory(wait(Cloud::new(Engine::Moto)), temporary);
+            site.start();
+            let mut values = Values::default();
+            assert!(values.tokenize(site.here(), 10).is_none());
+            site.proxy.gone.send(true).unwrap();
+            eventually("storage is known to be away", || {
+                let refused = values.tokenize(site.here(), 10);
+                refused.is_some_and(|refused| refused.code() == "journal_full")
+            });
+            values.check(site.here());
+            fs::remove_file(state.join("ballast")).unwrap();
+            eventually("there is a journal", || values.tokenize(site.here(), 10).is_none());
+            site.proxy.gone.send(false).unwrap();
+            site.drain();
+            values.check(&site.fresh().1);
             unmount(&site);
         },
     );

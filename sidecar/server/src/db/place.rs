@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use redb::backends::InMemoryBackend;
 
 use super::{Overlay, files};
 
@@ -19,9 +20,9 @@ pub trait Place: Send + Sync + 'static {
     fn name(&self) -> String;
     /// Opens it for the first time, creating it when it is not there, and reads it once from end to end.
     fn begin(&self) -> Result<redb::Database, redb::Error>;
-    /// Opens it again. Never creates it: what has vanished is not empty.
+    /// Opens it again. Never creates it once it was there: what has vanished is not empty.
     fn reopen(&self) -> Result<redb::Database, redb::Error>;
-    /// Opens it to be read, where it cannot be written.
+    /// Opens it to be read, where it cannot be written; the first time, it is read once from end to end.
     fn view(&self) -> Result<redb::Database, redb::Error>;
     /// What was written to a file that has lost its name would be lost with the process.
     fn is_still_there(&self) -> bool;
@@ -34,13 +35,23 @@ pub trait Place: Send + Sync + 'static {
 /// A file.
 pub(super) struct File {
     path: PathBuf,
-    /// Device and number of the file, which stay the same for as long as it is there.
+    /// Device and number of the file, which stay the same for as long as it is there; none until it was opened.
     identity: Mutex<Option<(u64, u64)>>,
 }
 
 impl File {
     pub(super) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: Mutex::default() }
+    }
+
+    fn known(&self) -> Option<(u64, u64)> {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn know(&self) -> io::Result<()> {
+        let identity = identity(&self.path)?;
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+        Ok(())
     }
 
     /// Reads it from end to end on a copy, and changes nothing in it.
@@ -67,21 +78,33 @@ impl Place for File {
             create(&self.path)?;
         }
         let database = builder().set_check_integrity_on_open(true).open(&self.path)?;
-        let identity = identity(&self.path)?;
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+        self.know()?;
         Ok(database)
     }
 
     fn reopen(&self) -> Result<redb::Database, redb::Error> {
-        Ok(builder().open(&self.path)?)
+        match self.known() {
+            Some(_) => Ok(builder().open(&self.path)?),
+            None => self.begin(),
+        }
     }
 
     fn view(&self) -> Result<redb::Database, redb::Error> {
-        Ok(builder().create_with_backend(Overlay::open(&self.path)?)?)
+        let is_new = self.known().is_none();
+        if is_new && !self.path.exists() {
+            // There was no room to make it, so nothing was ever written to it.
+            return Ok(builder().create_with_backend(InMemoryBackend::new())?);
+        }
+        let overlay = Overlay::open(&self.path)?;
+        let view = builder().set_check_integrity_on_open(is_new).create_with_backend(overlay)?;
+        if is_new {
+            self.know()?;
+        }
+        Ok(view)
     }
 
     fn is_still_there(&self) -> bool {
-        let known = *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         identity(&self.path).is_ok_and(|now| Some(now) == known)
     }
 
@@ -113,7 +136,11 @@ fn create(path: &Path) -> Result<(), redb::Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    drop(builder().create(&draft)?);
+    if let Err(error) = builder().create(&draft) {
+        // The room that it took, on a full disk.
+        let _ = fs::remove_file(&draft);
+        return Err(error.into());
+    }
     restrict(&draft)?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;

@@ -33,12 +33,20 @@ enum Mode {
 }
 
 impl Shared {
-    /// Opens it, creating it when it is not there, and reads it once from end to end.
+    /// Opens it, creating it when it is not there, and reads it once from end to end. On a full disk it is read, and
+    /// written as soon as there is room: what ended on a full disk has to begin on one.
     pub(super) fn begin(place: impl Place) -> Result<Self, DbError> {
         let place: Box<dyn Place> = Box::new(place);
-        let database = guarded(&*place, || place.begin())?;
-        let slot = RwLock::new(Some(Open { database, mode: Mode::Proven }));
-        Ok(Self { place, slot })
+        let open = match guarded(&*place, || place.begin()) {
+            Ok(database) => Open { database, mode: Mode::Proven },
+            Err(error @ DbError::Full(..)) => {
+                tracing::error!(%error, "it can only be read until there is room");
+                let database = guarded(&*place, || place.view())?;
+                Open { database, mode: Mode::View }
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { place, slot: RwLock::new(Some(open)) })
     }
 
     pub(super) fn place(&self) -> &dyn Place {

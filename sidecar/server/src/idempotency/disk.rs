@@ -38,7 +38,7 @@ impl DiskEntries {
     /// Opens or creates the file; keeps up to `capacity` entries.
     pub async fn open(path: &Path, capacity: u64) -> Result<Self, DbError> {
         let db = Db::open(path)?;
-        let count = Arc::new(AtomicU64::new(db.write(count).await?));
+        let count = Arc::new(AtomicU64::new(db.read(count).await?));
         Ok(Self { db, capacity, count })
     }
 }
@@ -61,7 +61,9 @@ impl Entries for DiskEntries {
                 for (name, entry) in &entries {
                     insert(transaction, name, entry, capacity, now)?;
                 }
-                count(transaction)
+                GENERATIONS.iter().try_fold(0, |total, generation| {
+                    Ok(total + transaction.open_table(*generation)?.len()?)
+                })
             })
             .await?;
         self.count.store(total, Ordering::Relaxed);
@@ -119,10 +121,9 @@ fn insert(
     Ok(())
 }
 
-fn count(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
-    let mut total = 0;
-    for generation in GENERATIONS {
-        total += transaction.open_table(generation)?.len()?;
-    }
-    Ok(total)
+fn count(transaction: &ReadTransaction) -> Result<u64, redb::Error> {
+    GENERATIONS.iter().try_fold(0, |total, generation| {
+        let table = table(transaction, *generation)?;
+        Ok(total + table.map_or(Ok(0), |table| table.len())?)
+    })
 }

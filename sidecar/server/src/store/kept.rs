@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind};
 use crate::{
-    db::{Db, DbError, see, table},
+    db::{Db, DbError, see, seen, table},
     env::{Clock, millis},
     seldom::Seldom,
     within::within,
@@ -102,7 +102,11 @@ impl<S: Store> Kept<S> {
         most: usize,
     ) -> Result<Self, DbError> {
         let now = clock.now();
-        let rows = db.write(move |transaction| begin(transaction, now)).await?;
+        let rows = match db.write(move |transaction| begin(transaction, now)).await {
+            // There is no room to note the time, and none is needed to read what is there.
+            Err(DbError::Full(..)) => db.read(move |transaction| rows_at(transaction, now)).await?,
+            rows => rows?,
+        };
         let hasher = RandomState::default();
         let known = rows.iter().map(|(name, asked, version)| {
             (hasher.hash_one(name.as_str()), (*asked, version_digest(&hasher, version)))
@@ -307,18 +311,32 @@ async fn keep(shelf: Arc<Shelf>, mut queue: mpsc::Receiver<News>) {
     }
 }
 
+/// What is kept of a name: when the store was asked for it, and its version.
+type Known = (String, Millis, Version);
+
 /// Empties what the clock says nothing about any more, and tells what is there.
-fn begin(
-    transaction: &WriteTransaction,
-    now: Millis,
-) -> Result<Vec<(String, Millis, Version)>, redb::Error> {
+fn begin(transaction: &WriteTransaction, now: Millis) -> Result<Vec<Known>, redb::Error> {
     if see(transaction, COUNTERS, now)? > now {
         transaction.delete_table(OBJECTS)?;
         transaction.delete_table(AGES)?;
         transaction.open_table(COUNTERS)?.remove(BYTES)?;
     }
+    rows(&transaction.open_table(OBJECTS)?)
+}
+
+/// What there is, unless the clock says nothing about it any more.
+fn rows_at(transaction: &ReadTransaction, now: Millis) -> Result<Vec<Known>, redb::Error> {
+    if seen(transaction, COUNTERS)?.is_none_or(|seen| seen > now) {
+        return Ok(Vec::new());
+    }
+    table(transaction, OBJECTS)?.map_or(Ok(Vec::new()), |objects| rows(&objects))
+}
+
+fn rows(
+    objects: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<Vec<Known>, redb::Error> {
     let mut rows = Vec::new();
-    for row in transaction.open_table(OBJECTS)?.iter()? {
+    for row in objects.iter()? {
         let (name, row) = row?;
         if let Some((asked, version, _)) = split(row.value()) {
             rows.push((name.value().to_owned(), asked, version));
