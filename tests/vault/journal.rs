@@ -446,6 +446,36 @@ async fn a_first_write_of_several_steps_waits_once_also_beside_reads_out_of_memo
     assert!(began.elapsed() < limits::REQUEST_TIME, "{:?}", began.elapsed());
 }
 
+/// Storage comes back between the two, and somebody else finds out.
+#[tokio::test(start_paused = true)]
+async fn a_value_whose_metadata_waits_waits_behind_it() {
+    for _ in 0..20 {
+        let bridge = Bridge::new().await;
+        let here = &bridge.here;
+        here.store.room.store(0, Ordering::SeqCst);
+        let others = async {
+            loop {
+                if bridge.pending() > 0 {
+                    here.store.room.store(usize::MAX, Ordering::SeqCst);
+                }
+                here.vault.store.list(Name::RECORDS, None, 1).await.unwrap();
+            }
+        };
+        let mut value = new_value("value");
+        value.metadata = Some("{\"a\":1}".into());
+        let call = call();
+        let given = tokio::select! {
+            given = here.vault.tokenize(&call, value) => given.unwrap(),
+            () = others => unreachable!(),
+        };
+        assert_eq!((given.durability, bridge.pending()), (Durability::Journaled, 2));
+        here.store.room.store(usize::MAX, Ordering::SeqCst);
+        bridge.heal().await;
+        let described = bridge.there.vault.metadata_get(&call, &given.token).await.unwrap();
+        assert_eq!(described.metadata, "{\"a\":1}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_a_journaled_delete_does_not_say_stored() {
     let bridge = Bridge::new().await;

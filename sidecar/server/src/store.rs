@@ -93,6 +93,15 @@ pub trait Store: Send + Sync {
         Err(StoreError::Unavailable("it cannot be asked what lies there".into()))
     }
 
+    /// Creates objects that belong to others, which wait in a journal: they wait behind them, and nobody finds the
+    /// ones without the others.
+    async fn put_new_many_behind(
+        &self,
+        objects: Vec<(Name, Bytes)>,
+    ) -> Vec<Result<Version, StoreError>> {
+        self.put_new_many(objects).await
+    }
+
     /// Names that start with `prefix`, in order, behind `after`.
     async fn list(
         &self,

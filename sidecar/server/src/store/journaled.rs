@@ -106,6 +106,50 @@ impl Journaled {
         (!is_silent || !self.takes).then_some(written)
     }
 
+    /// Creates objects, in the journal at once if it leads.
+    async fn put_many(
+        &self,
+        objects: Vec<(Name, Bytes)>,
+        leads: bool,
+    ) -> Vec<Result<Version, StoreError>> {
+        // Names of new tokens, which need no turns, unless a retry finds its own first attempt.
+        let is_known = async |name: &Name| {
+            !is_journaled(name)
+                || self.journal.may_hold(name)
+                || self.inner.remembered(name).await.is_some()
+        };
+        let mut known = false;
+        for (name, _) in &objects {
+            known |= is_known(name).await;
+        }
+        if known {
+            let puts =
+                objects.into_iter().map(async |(name, bytes)| self.put_new(&name, bytes).await);
+            return join_all(puts).await;
+        }
+        let mut results = match leads {
+            true => vec![Err(not_asked()); objects.len()],
+            false => self.inner.put_new_many(objects.clone()).await,
+        };
+        if !leads {
+            results.iter().for_each(|result| _ = self.note(result));
+        }
+        let silent = |at: &usize| results[*at].as_ref().is_err_and(StoreError::may_pass);
+        let open: Vec<usize> = (0..results.len()).filter(silent).collect();
+        if open.is_empty() || !self.takes {
+            return results;
+        }
+        let drafts = open.iter().map(|at| {
+            let (name, bytes) = &objects[*at];
+            first(name, Base::Nothing, bytes.clone())
+        });
+        let appended = self.append_all(drafts.collect()).await;
+        for (at, appended) in open.into_iter().zip(appended) {
+            results[at] = appended;
+        }
+        results
+    }
+
     /// What a read came to. What succeeds may come out of the memory, and says nothing of the store.
     fn heard<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() {
@@ -183,40 +227,15 @@ impl Store for Journaled {
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
-        // Names of new tokens, which need no turns, unless a retry finds its own first attempt.
-        let is_known = async |name: &Name| {
-            !is_journaled(name)
-                || self.journal.may_hold(name)
-                || self.inner.remembered(name).await.is_some()
-        };
-        let mut known = false;
-        for (name, _) in &objects {
-            known |= is_known(name).await;
-        }
-        if known {
-            let puts =
-                objects.into_iter().map(async |(name, bytes)| self.put_new(&name, bytes).await);
-            return join_all(puts).await;
-        }
-        let mut results = match self.leads() {
-            true => vec![Err(not_asked()); objects.len()],
-            false => self.inner.put_new_many(objects.clone()).await,
-        };
-        results.iter().for_each(|result| _ = self.note(result));
-        let silent = |at: &usize| results[*at].as_ref().is_err_and(StoreError::may_pass);
-        let open: Vec<usize> = (0..results.len()).filter(silent).collect();
-        if open.is_empty() || !self.takes {
-            return results;
-        }
-        let drafts = open.iter().map(|at| {
-            let (name, bytes) = &objects[*at];
-            first(name, Base::Nothing, bytes.clone())
-        });
-        let appended = self.append_all(drafts.collect()).await;
-        for (at, appended) in open.into_iter().zip(appended) {
-            results[at] = appended;
-        }
-        results
+        let leads = self.leads();
+        self.put_many(objects, leads).await
+    }
+
+    async fn put_new_many_behind(
+        &self,
+        objects: Vec<(Name, Bytes)>,
+    ) -> Vec<Result<Version, StoreError>> {
+        self.put_many(objects, self.takes).await
     }
 
     async fn put_if(

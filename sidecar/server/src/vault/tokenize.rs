@@ -221,13 +221,33 @@ impl Vault {
     /// Stores what belongs to items that have not failed so far.
     async fn put_all(&self, puts: Puts, items: &mut [Result<Plan, Failure>]) {
         let puts = puts.items.into_iter().zip(puts.objects);
-        let (places, objects): (Vec<_>, Vec<_>) = puts.filter(|(at, _)| items[*at].is_ok()).unzip();
-        if objects.is_empty() {
-            return;
+        let going = puts.filter(|(at, _)| items[*at].is_ok());
+        // Nobody shall find a value whose metadata waits in a journal.
+        let waits = |at: usize| {
+            items[at].as_ref().is_ok_and(|plan| plan.durability == Durability::Journaled)
+        };
+        let (behind, at_once): (Vec<_>, Vec<_>) = going.partition(|(at, _)| waits(*at));
+        for (puts, behind) in [(at_once, false), (behind, true)] {
+            let (places, objects): (Vec<_>, Vec<_>) = puts.into_iter().unzip();
+            if objects.is_empty() {
+                continue;
+            }
+            let names: Vec<_> = objects.iter().map(|(name, _)| name.clone()).collect();
+            let written = match behind {
+                true => self.store.put_new_many_behind(objects).await,
+                false => self.store.put_new_many(objects).await,
+            };
+            self.take_over(places.into_iter().zip(names).zip(written), items);
         }
-        let names: Vec<_> = objects.iter().map(|(name, _)| name.clone()).collect();
-        let written = self.store.put_new_many(objects).await;
-        for ((at, name), written) in places.into_iter().zip(names).zip(written) {
+    }
+
+    /// What came of writing each of some names, for the items at their places.
+    fn take_over(
+        &self,
+        written: impl Iterator<Item = ((usize, Name), Result<Version, StoreError>)>,
+        items: &mut [Result<Plan, Failure>],
+    ) {
+        for ((at, name), written) in written {
             let Ok(plan) = &mut items[at] else { continue };
             let waits = || match self.store.waits(&name) {
                 true => Durability::Journaled,
