@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -691,43 +694,79 @@ async fn what_waits_is_read_and_replayed_by_a_process_that_begins_on_a_full_disk
     bridge.heal().await;
 }
 
-/// A disk that removes, and says that it could not.
-struct Denies(Arc<DiskLedger>);
+/// A disk that does what it is told, and says that it could not: whatever it removes, and what it takes at will.
+struct Denies {
+    disk: Arc<DiskLedger>,
+    takes: AtomicBool,
+}
+
+impl Denies {
+    fn error() -> DbError {
+        DbError::Io("the disk".into(), "it says so".into())
+    }
+}
 
 #[async_trait]
 impl Ledger for Denies {
     async fn append(&self, at: Millis, drafts: Vec<Draft>) -> Result<Vec<Option<u64>>, DbError> {
-        self.0.append(at, drafts).await
+        let numbers = self.disk.append(at, drafts).await?;
+        if self.takes.load(Ordering::SeqCst) { Err(Self::error()) } else { Ok(numbers) }
     }
 
     async fn last(&self, name: &Name) -> Result<Option<Entry>, DbError> {
-        self.0.last(name).await
+        self.disk.last(name).await
     }
 
     async fn page(&self, after: u64, count: usize, bytes: usize) -> Result<Vec<Entry>, DbError> {
-        self.0.page(after, count, bytes).await
+        self.disk.page(after, count, bytes).await
     }
 
     async fn remove(&self, numbers: Vec<u64>) -> Result<(), DbError> {
-        self.0.remove(numbers).await?;
-        Err(DbError::Io("the disk".into(), "it says so".into()))
+        self.disk.remove(numbers).await?;
+        Err(Self::error())
     }
 
     async fn contents(&self) -> Result<Vec<(u64, Millis, Name, usize)>, DbError> {
-        self.0.contents().await
+        self.disk.contents().await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_removed_by_a_disk_that_denies_it_is_not_waited_for() {
     let backend = Backend::memory();
-    let ledger = Arc::new(Denies(Disk::default().ledger()));
-    let here = World::journaled(&backend, ledger, BOUNDS).await;
+    let ledger = Denies { disk: Disk::default().ledger(), takes: AtomicBool::new(false) };
+    let here = World::journaled(&backend, Arc::new(ledger), BOUNDS).await;
     here.tokenize("warms").await;
     here.store.hangs.store(true, Ordering::SeqCst);
     let token = journaled(&here, "value").await;
     heal(&here).await;
     assert_eq!(World::on(&backend).detokenize(&token).await, Ok("value".into()));
+}
+
+/// What was not acknowledged is in nobody's way, and is not taken for what was.
+#[tokio::test(start_paused = true)]
+async fn what_was_written_by_a_disk_that_denies_it_is_written_again() {
+    let backend = Backend::memory();
+    let ledger = Denies { disk: Disk::default().ledger(), takes: AtomicBool::new(false) };
+    let ledger = Arc::new(ledger);
+    let here = World::journaled(&backend, Arc::clone(&ledger) as _, BOUNDS).await;
+    let (token, alice) = (here.tokenize("warms").await, session("alice"));
+    here.vault.keyring.index(&Namespace::default()).await.unwrap();
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let call = call_with("order-1");
+    ledger.takes.store(true, Ordering::SeqCst);
+    here.vault.tokenize(&call, new_value("value")).await.unwrap_err();
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap_err();
+    ledger.takes.store(false, Ordering::SeqCst);
+    let again = here.vault.tokenize(&call, new_value("value")).await.unwrap();
+    assert_eq!(again.durability, Durability::Journaled);
+    assert_eq!(here.detokenize(&again.token).await, Ok("value".into()));
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    heal(&here).await;
+    let fresh = World::on(&backend);
+    assert_eq!(fresh.detokenize(&again.token).await, Ok("value".into()));
+    let verdict = fresh.verdict(&alice, &token, Action::Detokenize).await;
+    assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,6 +105,9 @@ pub struct Draft {
     pub bytes: Bytes,
     /// The last entry of this name must be this one, or there must be none.
     pub last: Option<u64>,
+    /// Whether nothing that counts waits for this name. What is on the disk all the same, because it could not be
+    /// removed, or was not acknowledged as its write failed, is removed with this.
+    pub alone: bool,
 }
 
 impl Draft {
@@ -245,9 +248,6 @@ impl Journal {
         self: &Arc<Self>,
         mut drafts: Vec<Draft>,
     ) -> Result<Vec<Option<u64>>, StoreError> {
-        for draft in &mut drafts {
-            draft.last = draft.last.or_else(|| self.waiting().last_spent(self.digest(&draft.name)));
-        }
         let weigh = |draft: &Draft| (self.digest(&draft.name), size(&draft.name, &draft.bytes));
         let sizes: Vec<(u64, usize)> = drafts.iter().map(weigh).collect();
         // However much is tokenized, there is room to take something back.
@@ -255,7 +255,9 @@ impl Journal {
             true => self.bounds.bytes,
             false => self.bounds.bytes / 8 * 7,
         };
-        self.reserve(&sizes, share)?;
+        for (draft, alone) in drafts.iter_mut().zip(self.reserve(&sizes, share)?) {
+            draft.alone = alone;
+        }
         let journal = Arc::clone(self);
         // To its end, also when nobody waits for it any more: what is on the disk has to be known here.
         let written = tokio::spawn(async move {
@@ -398,7 +400,8 @@ impl Journal {
         Duration::from_millis(self.forward.now().saturating_sub(since))
     }
 
-    fn reserve(&self, sizes: &[(u64, usize)], share: usize) -> Result<(), StoreError> {
+    /// Makes room; for each whether its name has nothing else.
+    fn reserve(&self, sizes: &[(u64, usize)], share: usize) -> Result<Vec<bool>, StoreError> {
         let mut waiting = self.waiting();
         let bytes: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
         if waiting.bytes + bytes > share {
@@ -411,10 +414,12 @@ impl Journal {
             ));
         }
         waiting.bytes += bytes;
-        for (name, _) in sizes {
-            *waiting.names.entry(*name).or_default() += 1;
-        }
-        Ok(())
+        let mut count = |name: &u64| {
+            let count = waiting.names.entry(*name).or_default();
+            *count += 1;
+            *count == 1
+        };
+        Ok(sizes.iter().map(|(name, _)| count(name)).collect())
     }
 
     /// Takes over what came of writing. After a failure it may be on the disk: then it is replayed as well.
@@ -463,12 +468,6 @@ impl Waiting {
             let name = waits.name;
             self.release(Some(name), 0);
         }
-    }
-
-    /// The last entry of a name that is only still on the disk: what is written next comes behind it.
-    fn last_spent(&self, name: u64) -> Option<u64> {
-        let is = |(_, waits): &(&u64, &Waits)| waits.spent && waits.name == name;
-        self.entries.iter().rev().find(is).map(|(number, _)| *number)
     }
 
     fn release(&mut self, name: Option<u64>, bytes: usize) {

@@ -45,6 +45,10 @@ pub fn append(
     let mut counters = transaction.open_table(COUNTERS)?;
     let mut number = counters.get(NUMBERS)?.map_or(0, |number| number.value());
     let mut append = |draft: &Draft| {
+        while let Some(left) = last_number(&names, &draft.name)?.filter(|_| draft.alone) {
+            names.remove((draft.name.as_str(), left))?;
+            entries.remove(left)?;
+        }
         if last_number(&names, &draft.name)? != draft.last {
             return Ok(None);
         }

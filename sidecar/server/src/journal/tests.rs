@@ -144,7 +144,7 @@ fn value() -> Bytes {
 }
 
 fn draft(number: u8) -> Draft {
-    Draft { name: name(number), base: Base::Nothing, bytes: value(), last: None }
+    Draft { name: name(number), base: Base::Nothing, bytes: value(), last: None, alone: false }
 }
 
 #[tokio::test(start_paused = true)]

@@ -175,12 +175,12 @@ fn behind(entry: &Entry, bytes: Bytes) -> Draft {
         false => Header::parse(&entry.bytes).ok().map(|header| header.put_id),
     };
     let base = put.map_or(Base::Unknown, Base::Put);
-    Draft { name: entry.name.clone(), base, bytes, last: Some(entry.number) }
+    Draft { name: entry.name.clone(), base, bytes, last: Some(entry.number), alone: false }
 }
 
 /// What nothing waits for yet.
 fn first(name: &Name, base: Base, bytes: Bytes) -> Draft {
-    Draft { name: name.clone(), base, bytes, last: None }
+    Draft { name: name.clone(), base, bytes, last: None, alone: false }
 }
 
 /// Whether a record that is to be written is the very put that waits already.
