@@ -141,6 +141,26 @@ async fn tokenize_with_storage_away_is_journaled_and_the_token_opens_here_at_onc
     assert_eq!(given.durability, Durability::Stored);
 }
 
+/// The key that opened something seals, where nobody can be asked for a newer one.
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_that_has_only_revealed_tokenizes_while_storage_is_away() {
+    let backend = Backend::memory();
+    let there = World::on(&backend);
+    let seen = there.tokenize("seen").await;
+    let here = World::journaled(&backend, Disk::default().ledger(), BOUNDS).await;
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let refused = here.vault.tokenize(&call(), new_value("value")).await.unwrap_err();
+    assert_eq!(refused.code, Code::KeysUnavailable, "it knows no key at all");
+    here.store.hangs.store(false, Ordering::SeqCst);
+    here.clock.pass(2 * limits::BREAKER_PAUSE);
+    assert_eq!(here.detokenize(&seen).await, Ok("seen".into()));
+    here.store.hangs.store(true, Ordering::SeqCst);
+    let token = journaled(&here, "value").await;
+    assert_eq!(here.detokenize(&token).await, Ok("value".into()));
+    heal(&here).await;
+    assert_eq!(there.detokenize(&token).await, Ok("value".into()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_write_of_an_outage_waits_for_storage_once_and_is_journaled_in_time() {
     let bridge = Bridge::new().await;

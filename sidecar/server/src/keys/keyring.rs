@@ -445,17 +445,33 @@ impl Keyring {
         now.saturating_sub(id.starts_at()) < millis(self.settings.extension)
     }
 
-    /// The last key again, while a newer one cannot be had. A keeper that refuses is not away: an
-    /// operator who disables a key means it.
+    /// The last key again, while a newer one cannot be had; where nothing was sealed yet, the newest that has opened
+    /// something. A keeper that refuses is not away: an operator who disables a key means it.
     fn extend(&self, namespace: &Namespace, now: Millis, error: KeyError) -> Result<Key, KeyError> {
         let mut held = self.held();
-        let Some(key) = held.current.get(namespace).cloned() else { return Err(error) };
+        let last = held.current.get(namespace).cloned();
+        let Some(key) = last.or_else(|| self.newest_opened(&held, namespace)) else {
+            return Err(error);
+        };
         if is_refusal(&error) || !self.may_extend(key.id, now) {
             return Err(error);
         }
         tracing::warn!(namespace = namespace.as_str(), %error, "the data key's epoch is extended");
+        held.make_current(namespace, &key, self.settings.capacity);
         held.pause.insert(namespace.clone(), self.clock.monotonic() + self.settings.retry);
         Ok(key)
+    }
+
+    fn newest_opened(&self, held: &Held, namespace: &Namespace) -> Option<Key> {
+        let serves = |slot: &Slot, unwrapped: &Unwrapped| {
+            slot.namespace == *namespace
+                && !held.refused.contains_key(slot)
+                && self.held_for(unwrapped) < self.settings.extension
+        };
+        let keys = held.unwrapped.iter().filter(|(slot, unwrapped)| serves(slot, unwrapped));
+        let keys =
+            keys.filter_map(|(slot, it)| Some(Key { id: slot.id?, key: Arc::clone(&it.key) }));
+        keys.max_by_key(|key| key.id)
     }
 
     /// The key, where it serves now; or why it was refused a moment ago, which asking again would not change.
