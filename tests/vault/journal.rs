@@ -511,6 +511,31 @@ async fn a_retry_after_a_journaled_delete_does_not_say_stored() {
     assert_eq!(bridge.here.detokenize(&first.token).await, Err(Code::NotFound));
 }
 
+/// Where storage refuses metadata, the value that it was stored with waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_value_whose_metadata_is_refused_waits_behind_it() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let mut value = new_value("value");
+    value.metadata = Some("{\"a\":1}".into());
+    let token = here.vault.tokenize(&call(), value).await.unwrap().token;
+    let other = journaled(here, "other").await;
+    let metadata = Subject::new(token.clone(), Namespace::default(), Kind::Metadata, &[]).locator();
+    let metadata = Name::record(&Namespace::default(), &metadata);
+    *here.store.refuses.lock().unwrap() = Some(metadata);
+    replayed_to(here, 2).await;
+    assert_eq!(there.detokenize(&other).await, Ok("other".into()));
+    assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
+    assert_eq!(here.journal.as_ref().unwrap().refused().len(), 1);
+    *here.store.refuses.lock().unwrap() = None;
+    there.clock.pass(limits::CACHED_VALUE_AGE);
+    bridge.heal().await;
+    let described = there.vault.metadata_get(&call(), &token).await.unwrap();
+    assert_eq!(described.metadata, "{\"a\":1}");
+    assert_eq!(there.detokenize(&token).await, Ok("value".into()));
+}
+
 /// One object that storage refuses keeps itself waiting, and nothing else.
 #[tokio::test(start_paused = true)]
 async fn what_storage_refuses_waits_alone() {

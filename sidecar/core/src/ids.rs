@@ -200,7 +200,7 @@ impl fmt::Debug for Locator {
 }
 
 /// Chosen at random for each put, so that a put whose answer was lost is told from someone else's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PutId(pub [u8; PutId::LEN]);
 
 impl PutId {

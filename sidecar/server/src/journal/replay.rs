@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use lunasec_core::{
     derive::SessionTag,
     grant::SessionState,
-    ids::Locator,
+    ids::{Locator, PutId},
     limits,
     record::{Header, Kind, Malformed},
     replay::{self, Verdict},
@@ -99,6 +99,29 @@ struct Chained {
     done: Vec<(u64, Replayed)>,
     /// Why the next one does.
     stop: Option<Stop>,
+    /// The puts of those that do.
+    left: Vec<PutId>,
+}
+
+/// What waits for what waits for a reason of its own.
+#[derive(Default)]
+struct Held {
+    /// Later entries of the same name.
+    names: HashSet<Name>,
+    /// A value, for the metadata that was stored with it: nobody shall find the one without the other.
+    puts: HashSet<PutId>,
+}
+
+impl Held {
+    fn holds(&self, entry: &Entry) -> bool {
+        self.names.contains(&entry.name)
+            || header(entry).is_some_and(|header| self.puts.contains(&header.put_id))
+    }
+}
+
+/// What a record says of itself; a session says nothing so.
+fn header(entry: &Entry) -> Option<Header> {
+    Header::parse(&entry.bytes).ok().filter(|_| !entry.name.is_session())
 }
 
 #[derive(Default)]
@@ -155,7 +178,7 @@ impl Replayer {
 
     /// Goes through all that waits, once.
     async fn round(&self, pace: &mut Pace) -> Round {
-        let (mut round, mut held, mut after) = (Round::default(), HashSet::new(), 0);
+        let (mut round, mut held, mut after) = (Round::default(), Held::default(), 0);
         loop {
             let page = match self.journal.page(after).await {
                 Ok(page) => page,
@@ -175,35 +198,29 @@ impl Replayer {
     }
 
     /// Whether storage or keys turned out to be away.
-    async fn page(
-        &self,
-        page: Vec<Entry>,
-        pace: Pace,
-        round: &mut Round,
-        held: &mut HashSet<Name>,
-    ) -> bool {
+    async fn page(&self, page: Vec<Entry>, pace: Pace, round: &mut Round, held: &mut Held) -> bool {
         let away = &AtomicBool::new(false);
         let (spent, page): (Vec<_>, Vec<_>) =
             page.into_iter().partition(|entry| self.journal.is_spent(entry.number));
-        let entries = page.into_iter().filter(|entry| !held.contains(&entry.name));
-        let mut results = Vec::new();
-        for wave in waves(entries) {
-            let chains: Vec<_> = wave.into_iter().map(|chain| self.chain(chain, away)).collect();
-            results.extend(stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await);
-        }
         let mut done: Vec<u64> = spent.iter().map(|entry| entry.number).collect();
-        for chained in results {
-            for (number, became) in chained.done {
-                done.push(number);
-                round.count(became);
-                self.journal.replayed.count(became);
-            }
-            if let Some(stop) = chained.stop {
-                // That all of them wait is said rather than that one does.
-                if !round.stop.as_ref().is_some_and(|stop| stop.away) {
-                    round.stop = Some(stop);
+        for wave in waves(page) {
+            let chains = chains(wave.into_iter().filter(|entry| !held.holds(entry)));
+            let chains: Vec<_> = chains.into_iter().map(|chain| self.chain(chain, away)).collect();
+            let results = stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await;
+            for chained in results {
+                for (number, became) in chained.done {
+                    done.push(number);
+                    round.count(became);
+                    self.journal.replayed.count(became);
                 }
-                held.insert(chained.name);
+                if let Some(stop) = chained.stop {
+                    // That all of them wait is said rather than that one does.
+                    if !round.stop.as_ref().is_some_and(|stop| stop.away) {
+                        round.stop = Some(stop);
+                    }
+                    held.names.insert(chained.name);
+                    held.puts.extend(chained.left);
+                }
             }
         }
         if !done.is_empty()
@@ -219,7 +236,9 @@ impl Replayer {
     /// Entries of one name, in order, up to the first that has to wait on.
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
-        let mut chained = Chained { name, done: Vec::new(), stop: None };
+        let mut chained = Chained { name, done: Vec::new(), stop: None, left: Vec::new() };
+        let put = |entry: &Entry| header(entry).map(|header| header.put_id);
+        let puts: Vec<_> = chain.iter().map(put).collect();
         for entry in chain {
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
@@ -238,6 +257,7 @@ impl Replayer {
                 }
             }
         }
+        chained.left = puts.into_iter().skip(chained.done.len()).flatten().collect();
         chained
     }
 
@@ -343,18 +363,16 @@ impl Replayer {
     }
 }
 
-/// The entries of each name, in two waves, one after the other: nobody shall find a value without the metadata that
-/// was stored with it.
-fn waves(entries: impl Iterator<Item = Entry>) -> [Vec<Vec<Entry>>; 2] {
-    let is_metadata = |entry: &Entry| {
-        Header::parse(&entry.bytes).is_ok_and(|header| header.kind == Kind::Metadata)
-    };
-    let (metadata, others): (Vec<_>, Vec<_>) = entries.partition(is_metadata);
-    [metadata, others].map(chains)
+/// In two waves, one after the other: metadata, then everything else.
+fn waves(entries: Vec<Entry>) -> [Vec<Entry>; 2] {
+    let is_metadata =
+        |entry: &Entry| header(entry).is_some_and(|header| header.kind == Kind::Metadata);
+    let (metadata, others) = entries.into_iter().partition(is_metadata);
+    [metadata, others]
 }
 
 /// The entries of each name, in the order of the first of each.
-fn chains(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+fn chains(entries: impl Iterator<Item = Entry>) -> Vec<Vec<Entry>> {
     let mut chains: Vec<Vec<Entry>> = Vec::new();
     let mut places = HashMap::new();
     for entry in entries {
@@ -397,8 +415,9 @@ mod tests {
             entry(6, METADATA, 2),
         ];
         let numbers = |chain: Vec<Entry>| chain.iter().map(|it| it.number).collect::<Vec<_>>();
-        let waves =
-            waves(page.into_iter()).map(|wave| wave.into_iter().map(numbers).collect::<Vec<_>>());
+        let chained =
+            |wave: Vec<Entry>| chains(wave.into_iter()).into_iter().map(numbers).collect();
+        let waves: [Vec<_>; 2] = waves(page.into()).map(chained);
         assert_eq!(waves, [vec![vec![2, 6], vec![4]], vec![vec![1, 5], vec![3]]]);
     }
 }
