@@ -85,6 +85,22 @@ async fn a_revocation_that_always_loses_does_not_say_that_it_was_done() {
     assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Denied));
 }
 
+/// Each reads the session and writes it, which takes a while on S3: sixty one after the other would take too long.
+#[tokio::test]
+async fn revokes_of_one_session_that_come_at_once_are_two() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    for _ in 0..2 {
+        let end = world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
+        assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Valid(end)));
+        let before = world.store.gets.load(Ordering::SeqCst);
+        let revoked = join_all((0..60).map(|_| world.revoke_all(&alice))).await;
+        assert_eq!(revoked, [Ok(()); 60]);
+        assert_eq!(world.store.gets.load(Ordering::SeqCst) - before, 2);
+        assert_eq!(world.verdict(&alice, &token, REVEAL[0]).await, Ok(Verdict::Denied));
+    }
+}
+
 /// While storage is away nothing is valid and nothing is denied.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_neither_valid_nor_denied() {

@@ -24,6 +24,7 @@ pub mod keys;
 pub mod listen;
 pub mod platform;
 pub mod report;
+pub mod rounds;
 pub mod seldom;
 pub mod sessions;
 pub mod stack;

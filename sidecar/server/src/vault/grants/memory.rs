@@ -24,8 +24,8 @@ use lunasec_core::{
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::Held;
-use crate::{store::Name, vault::name_of};
+use super::{Held, Revoked};
+use crate::{failure::Failure, rounds::Rounds, store::Name, vault::name_of};
 
 /// What an object opened to, and the object's bytes.
 pub(super) struct Opened<T>(Mutex<Option<(Box<[u8]>, T)>>);
@@ -68,8 +68,8 @@ pub(super) struct SessionPlace {
     pub(super) tag: SessionTag,
     pub(super) name: Name,
     pub(super) opened: Opened<SessionState>,
-    /// Taken by whoever takes all of its grants back: together they would only race.
-    pub(super) revoking: tokio::sync::Mutex<()>,
+    /// Of those who take all of its grants back: one write does it for all who asked before it began.
+    pub(super) revoking: Rounds<Result<Revoked, Failure>>,
 }
 
 /// A record's place.
@@ -130,7 +130,7 @@ impl Memory {
             tag,
             name: Name::session(namespace, &tag),
             opened: Opened::default(),
-            revoking: tokio::sync::Mutex::default(),
+            revoking: Rounds::default(),
         });
         self.sessions.insert(digest, Arc::clone(&place));
         place

@@ -31,7 +31,7 @@ pub struct Revoked {
 }
 
 impl Vault {
-    /// Takes back every grant of a session: one write, however many there are.
+    /// Takes back every grant of a session: one write, however many there are, and of those who ask at once.
     pub async fn grants_revoke_all(
         &self,
         call: &Call,
@@ -39,7 +39,10 @@ impl Vault {
     ) -> Result<Revoked, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
         let (place, _) = self.session_place(call, session).await?;
-        let _turn = place.revoking.lock().await;
+        place.revoking.share(self.revoke_all(call, session)).await
+    }
+
+    async fn revoke_all(&self, call: &Call, session: &Session) -> Result<Revoked, Failure> {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let known = self.session_to_revoke(call, session).await?;
             let stored = Revoked { count: None, durability: Durability::Stored };
