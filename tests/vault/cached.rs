@@ -2,13 +2,24 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::join};
 use lunasec_api::Code;
-use lunasec_core::{grant::Action, ids::Session, limits, token::Token};
-use lunasec_sidecar::vault::{Terms, Verdict};
+use lunasec_core::{
+    grant::Action,
+    ids::{Locator, Namespace, Session},
+    limits,
+    record::Kind,
+    token::Token,
+};
+use lunasec_sidecar::{
+    store::{Ages, Kept, Name, Store},
+    vault::{Terms, Verdict},
+};
 use lunasec_tests::{
     Backend,
-    world::{HOUR, World, call},
+    disk::Disk,
+    world::{HOUR, START, World, call},
 };
 
 fn reads(world: &World) -> usize {
@@ -221,5 +232,41 @@ async fn a_write_that_is_given_up_leaves_nothing_to_believe() {
         // Whichever it is, it is what the store says.
         let said = World::on(&backend).detokenize(&token).await;
         assert_eq!(here.detokenize(&token).await, said, "round {round}");
+    }
+}
+
+/// Nothing can be removed from a full disk, so it is known to be there: it is not given, and forgotten like anything else.
+#[tokio::test]
+async fn a_disk_cache_that_begins_on_a_full_disk_after_its_clock_was_set_back_gives_nothing() {
+    let name = Name::record(&Namespace::default(), &Locator([1; Locator::LEN])).of(Kind::Value);
+    let bytes: Bytes = [&[1, 1, 1, 0][..], &[7; 124]].concat().into();
+    for back in [30_000, 120_000] {
+        let (world, mut disk) = (World::in_memory(), Disk::default());
+        let open = async |disk: &Disk| {
+            let (store, clock) = (world.store.clone(), world.clock.clone());
+            Kept::open(store, disk.open(), clock, Ages::default(), 1 << 20).await.unwrap()
+        };
+        let away = |away| world.store.away.store(away, Ordering::SeqCst);
+        let kept = open(&disk).await;
+        let version = kept.put_new(&name, bytes.clone()).await.unwrap();
+        away(true);
+        while kept.get(&name).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        drop(kept);
+        disk = disk.pull();
+        disk.fill(true);
+        world.clock.set(START - back);
+        let kept = open(&disk).await;
+        assert!(kept.get(&name).await.is_err());
+        disk.fill(false);
+        away(false);
+        assert_eq!(kept.remove_if(&name, &version).await, Ok(true));
+        drop(kept);
+        world.clock.set(START + 60_000);
+        disk = disk.pull();
+        let kept = open(&disk).await;
+        away(true);
+        assert!(kept.get(&name).await.is_err(), "what was removed is given again");
     }
 }

@@ -241,6 +241,8 @@ pub const KEPT_QUEUE: usize = 1_024;
 
 /// How far this machine's clock may be from storage's before it is reported.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// A wall clock that is set back by no more while the sidecar runs is waited for; after more, what was kept by it goes.
+pub const CLOCK_STEP: Duration = Duration::from_secs(60);
 
 /// Retired keys that may still unwrap.
 pub const ACCEPTED_KEYS: usize = 16;

@@ -26,7 +26,7 @@ use overlay::Overlay;
 use place::File;
 pub use place::Place;
 use shared::{Shared, advise, guarded};
-pub use tables::{see, seen, table};
+pub use tables::{see, seen, set_back, table};
 
 /// Writes that share one sync at most: bounds the wait of the first of them.
 const GROUP: usize = 4_096;

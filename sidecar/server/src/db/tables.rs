@@ -1,10 +1,14 @@
 //! What several files have in common: tables that are not there yet, and the highest time that was seen.
 
+use std::time::Duration;
+
 use lunasec_core::ids::Millis;
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, Value,
     WriteTransaction,
 };
+
+use crate::env::millis;
 
 const SEEN: &str = "seen";
 
@@ -31,6 +35,21 @@ pub fn see(
     let seen = counters.get(SEEN)?.map_or(0, |seen| seen.value());
     counters.insert(SEEN, seen.max(now))?;
     Ok(seen)
+}
+
+/// The same, where a clock that was set back by more than `waited` is believed from now on, or one that was once wrong
+/// would never be again: whether it was. Of what was written before that, nobody knows how old it is.
+pub fn set_back(
+    transaction: &WriteTransaction,
+    counters: TableDefinition<'_, &str, u64>,
+    now: Millis,
+    waited: Duration,
+) -> Result<bool, redb::Error> {
+    let back = see(transaction, counters, now)?.saturating_sub(now) > millis(waited);
+    if back {
+        transaction.open_table(counters)?.insert(SEEN, now)?;
+    }
+    Ok(back)
 }
 
 /// The highest time that was seen; none where nothing was ever noted.

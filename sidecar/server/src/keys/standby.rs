@@ -3,14 +3,15 @@
 //! Whoever has both the directory and that key has the data keys, without KMS and without its log: that is the
 //! price, and why there is no standby key unless the operator gives one. It serves only while storage or the
 //! keeper give no answer; a keeper that refuses makes it forget the key, and so does time: what would not serve any
-//! more is removed when the file is opened and when something is written to it.
+//! more is removed when the file is opened and when something is written to it. Where the wall clock was set back, that
+//! is all that was kept before; of up to a minute, while the sidecar runs, it is waited for the clock instead.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | `keys` | name of the wrapped key in storage | when the keeper last gave it (u64), then the key, wrapped as in [`super::local`]; the time is part of its context |
 //! | `clock` | `seen` | the highest time of the wall clock that was seen |
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use lunasec_core::{
     ids::{KeyId, Millis, Namespace},
@@ -21,7 +22,7 @@ use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 use super::{Context, KeyFileError, LocalKeys, Purpose, Wrapper};
 use crate::{
-    db::{Db, see, seen, table},
+    db::{Db, seen, set_back, table},
     env::{Clock, Entropy, millis},
     seldom::Seldom,
     store::Name,
@@ -56,8 +57,13 @@ impl Standby {
     ) -> Result<Self, KeyFileError> {
         let wrapper = LocalKeys::open(key, entropy)?;
         let now = clock.now();
-        if let Err(error) = db.write(move |transaction| forget_old(transaction, now)).await {
-            tracing::warn!(%error, "data keys that serve no more are still kept for a restart");
+        let tidied = db.write(move |transaction| tidy(transaction, now, Duration::ZERO)).await;
+        match tidied {
+            Ok(true) => tell_forgotten(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "data keys that serve no more are still kept for a restart");
+            }
         }
         let unusable = Seldom::new(Arc::clone(&clock));
         Ok(Self { db, wrapper, clock, unusable })
@@ -73,19 +79,30 @@ impl Standby {
         });
     }
 
-    async fn write(&self, name: &Name, purpose: Purpose, key: &DataKey) -> Result<(), String> {
+    pub(super) async fn write(
+        &self,
+        name: &Name,
+        purpose: Purpose,
+        key: &DataKey,
+    ) -> Result<(), String> {
         let (at, namespace) = (self.clock.now(), name.namespace());
         let namespace = namespace.ok_or("it is no key's name")?;
         let wrapped = self.wrapper.wrap(&context(&namespace, &told(name, at), purpose), key);
         let wrapped = wrapped.map_err(|error| error.to_string())?;
         let row = [&at.to_be_bytes()[..], &wrapped].concat();
-        let name = name.clone();
+        let (name, clock) = (name.clone(), Arc::clone(&self.clock));
         let write = move |transaction: &WriteTransaction| {
-            transaction.open_table(KEYS)?.insert(name.as_str(), row.as_slice())?;
-            see(transaction, CLOCK, at)?;
-            forget_old(transaction, at)
+            let now = clock.now();
+            let back = tidy(transaction, now, limits::CLOCK_STEP)?;
+            if at <= now {
+                transaction.open_table(KEYS)?.insert(name.as_str(), row.as_slice())?;
+            }
+            Ok(back)
         };
-        self.db.write(write).await.map_err(|error| error.to_string())
+        if self.db.write(write).await.map_err(|error| error.to_string())? {
+            tell_forgotten();
+        }
+        Ok(())
     }
 
     /// Forgets a key that the keeper refuses.
@@ -140,13 +157,30 @@ fn context<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Cont
     Context { namespace, key, purpose }
 }
 
-/// Keys that were given so long ago that they serve no more.
-fn forget_old(transaction: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
+fn tell_forgotten() {
+    tracing::warn!(
+        "the wall clock was set back since data keys were kept for a restart, so that nobody knows how old they are: they were removed, and are kept again as the keeper gives them"
+    );
+}
+
+/// Forgets keys that were given so long ago that they serve no more, and all of them where the clock was set back by
+/// more than `waited`: whether it was.
+fn tidy(
+    transaction: &WriteTransaction,
+    now: Millis,
+    waited: Duration,
+) -> Result<bool, redb::Error> {
+    let back = set_back(transaction, CLOCK, now, waited)?;
+    if back {
+        transaction.delete_table(KEYS)?;
+        return Ok(true);
+    }
     let serves = |row: &[u8]| {
         let at = row.first_chunk::<TIME_LEN>().map_or(0, |at| Millis::from_be_bytes(*at));
         now.saturating_sub(at) < millis(limits::KEY_EXTENSION)
     };
-    Ok(transaction.open_table(KEYS)?.retain(|_, row| serves(row))?)
+    transaction.open_table(KEYS)?.retain(|_, row| serves(row))?;
+    Ok(false)
 }
 
 fn read(

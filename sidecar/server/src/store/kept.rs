@@ -2,8 +2,9 @@
 //! opens: sealed objects and versions, as in the store.
 //!
 //! It is asked only when the store gives no answer, and gives nothing past its hard limit, which counts by the wall
-//! clock from when the store last said so. Where that clock was set back, everything is past it. What is about to
-//! be replaced is forgotten before, durably; where the disk does not even take that, the whole file goes.
+//! clock from when the store last said so. Where that clock was set back, everything is past it, and removed: at the
+//! next start, or, where it was by more than a minute, with the next write; so what is kept after that counts again. What
+//! is about to be replaced is forgotten before, durably; where the disk does not even take that, the whole file goes.
 //! Everything else is written on the side, and what there is no time for is not kept.
 //!
 //! | table | key | value |
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 
 use super::{Ages, Heads, Name, Object, Store, StoreError, Version, caches::kind};
 use crate::{
-    db::{Db, DbError, see, seen, table},
+    db::{Db, DbError, see, seen, set_back, table},
     env::{Clock, millis},
     seldom::Seldom,
     within::within,
@@ -75,7 +76,7 @@ struct Shelf {
     hasher: RandomState,
     /// By a digest of each name: when the store was asked for what is kept of it, and a digest of its version.
     known: Mutex<HashMap<u64, (Millis, u64)>>,
-    /// The highest time of the wall clock that was seen since the start.
+    /// The highest time of the wall clock that was seen since the start, or since what was kept by it was removed.
     seen: AtomicU64,
     replaced: Mutex<Replaced>,
     /// The disk has failed at what it must not fail at.
@@ -102,11 +103,14 @@ impl<S: Store> Kept<S> {
         most: usize,
     ) -> Result<Self, DbError> {
         let now = clock.now();
-        let rows = match db.write(move |transaction| begin(transaction, now)).await {
+        let (back, seen, rows) = match db.write(move |transaction| begin(transaction, now)).await {
             // There is no room to note the time, and none is needed to read what is there.
-            Err(DbError::Full(..)) => db.read(move |transaction| rows_at(transaction, now)).await?,
-            rows => rows?,
+            Err(DbError::Full(..)) => db.read(rows_there).await?,
+            begun => begun?,
         };
+        if back {
+            tell_emptied();
+        }
         let hasher = RandomState::default();
         let known = rows.iter().map(|(name, asked, version)| {
             (hasher.hash_one(name.as_str()), (*asked, version_digest(&hasher, version)))
@@ -115,7 +119,7 @@ impl<S: Store> Kept<S> {
         let (off, most) = (AtomicBool::new(false), most as u64);
         let replaced = Mutex::default();
         let lines = [(); 2].map(|()| Seldom::new(Arc::clone(&clock)));
-        let seen = AtomicU64::new(now);
+        let seen = AtomicU64::new(now.max(seen));
         let shelf = Shelf { db, clock, ages, most, hasher, known, replaced, off, lines, seen };
         let shelf = Arc::new(shelf);
         let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
@@ -218,7 +222,9 @@ impl Shelf {
     fn is_news(&self, name: &Name, object: &Object, asked: Millis) -> bool {
         let Some(hard) = self.hard(name, object) else { return false };
         let known = self.known().get(&self.digest(name)).map(|(at, _)| *at);
-        let is_young = known.is_some_and(|at| asked.saturating_sub(at) < millis(hard) / 8);
+        // What was kept at a time that is still to come, by a clock that was wrong, is as good as gone.
+        let age = known.and_then(|at| asked.checked_sub(at));
+        let is_young = age.is_some_and(|age| age < millis(hard) / 8);
         !is_young && !self.off.load(Ordering::Relaxed)
     }
 
@@ -259,6 +265,7 @@ impl Shelf {
         if self.off.load(Ordering::Relaxed) || !self.known().contains_key(&self.digest(name)) {
             return None;
         }
+        let began = self.now()?;
         let wanted = name.clone();
         let work = self.db.read(move |transaction| read(transaction, &wanted));
         let row = match within(limits::JOURNAL_TIME, work).await {
@@ -272,7 +279,9 @@ impl Shelf {
         };
         let (asked, version, bytes) = split(&row)?;
         let object = Object::new(Bytes::copy_from_slice(bytes), version);
-        let age = Duration::from_millis(self.now()?.checked_sub(asked)?);
+        // It may have been set back, and all been removed, since the row was read.
+        let now = self.now().filter(|now| *now >= began)?;
+        let age = Duration::from_millis(now.checked_sub(asked)?);
         let hard = self.hard(name, &object)?;
         (age < hard).then(|| Object { age: Some(age), ..object })
     }
@@ -281,7 +290,16 @@ impl Shelf {
         let shelf = Arc::clone(self);
         // Judged where it is written, in turn with what forgets.
         let write = move |transaction: &WriteTransaction| {
-            let current = |it: &News| shelf.is_current(shelf.digest(&it.name), it.asked);
+            // Also what was only looked at.
+            see(transaction, COUNTERS, shelf.seen.load(Ordering::Relaxed))?;
+            let now = shelf.clock.now();
+            let back = set_back(transaction, COUNTERS, now, limits::CLOCK_STEP)?;
+            if back {
+                empty(transaction)?;
+            }
+            let current = |it: &News| {
+                it.asked.at <= now && shelf.is_current(shelf.digest(&it.name), it.asked)
+            };
             let rows: Vec<Row> = news
                 .into_iter()
                 .filter(current)
@@ -290,13 +308,26 @@ impl Shelf {
                     (name, asked.at, row)
                 })
                 .collect();
-            insert(transaction, &rows, shelf.most, shelf.clock.now())
+            Ok((back.then_some(now), insert(transaction, &rows, shelf.most)?))
         };
-        for name in self.db.write(write).await? {
+        let (back, dropped) = self.db.write(write).await?;
+        if let Some(now) = back {
+            self.seen.store(now, Ordering::Relaxed);
+            // Which names there are stays: of one too many nothing is found, of one too few nothing would be forgotten.
+            self.known().values_mut().for_each(|(at, _)| *at = 0);
+            tell_emptied();
+        }
+        for name in dropped {
             self.know(self.hasher.hash_one(name.as_str()), None);
         }
         Ok(())
     }
+}
+
+fn tell_emptied() {
+    tracing::warn!(
+        "the wall clock was set back since the disk cache was written, so that nobody knows how old what is in it is: it was emptied, and is filled again"
+    );
 }
 
 /// Writes what has come, as much of it at once as there is.
@@ -314,22 +345,23 @@ async fn keep(shelf: Arc<Shelf>, mut queue: mpsc::Receiver<News>) {
 /// What is kept of a name: when the store was asked for it, and its version.
 type Known = (String, Millis, Version);
 
-/// Empties what the clock says nothing about any more, and tells what is there.
-fn begin(transaction: &WriteTransaction, now: Millis) -> Result<Vec<Known>, redb::Error> {
-    if see(transaction, COUNTERS, now)? > now {
-        transaction.delete_table(OBJECTS)?;
-        transaction.delete_table(AGES)?;
-        transaction.open_table(COUNTERS)?.remove(BYTES)?;
+/// Whether all was removed, the highest time that was seen, and what there is.
+type Begun = (bool, Millis, Vec<Known>);
+
+/// Empties what the clock says nothing about any more.
+fn begin(transaction: &WriteTransaction, now: Millis) -> Result<Begun, redb::Error> {
+    let back = set_back(transaction, COUNTERS, now, Duration::ZERO)?;
+    if back {
+        empty(transaction)?;
     }
-    rows(&transaction.open_table(OBJECTS)?)
+    Ok((back, now, rows(&transaction.open_table(OBJECTS)?)?))
 }
 
-/// What there is, unless the clock says nothing about it any more.
-fn rows_at(transaction: &ReadTransaction, now: Millis) -> Result<Vec<Known>, redb::Error> {
-    if seen(transaction, COUNTERS)?.is_none_or(|seen| seen > now) {
-        return Ok(Vec::new());
-    }
-    table(transaction, OBJECTS)?.map_or(Ok(Vec::new()), |objects| rows(&objects))
+/// The same where nothing can be removed: while the clock says nothing about what is there, that is known all the same,
+/// to be forgotten.
+fn rows_there(transaction: &ReadTransaction) -> Result<Begun, redb::Error> {
+    let rows = table(transaction, OBJECTS)?.map_or(Ok(Vec::new()), |objects| rows(&objects))?;
+    Ok((false, seen(transaction, COUNTERS)?.unwrap_or_default(), rows))
 }
 
 fn rows(
@@ -343,6 +375,13 @@ fn rows(
         }
     }
     Ok(rows)
+}
+
+fn empty(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.delete_table(OBJECTS)?;
+    transaction.delete_table(AGES)?;
+    transaction.open_table(COUNTERS)?.remove(BYTES)?;
+    Ok(())
 }
 
 /// Forgets a name.
@@ -368,9 +407,7 @@ fn insert(
     transaction: &WriteTransaction,
     rows: &[Row],
     most: u64,
-    now: Millis,
 ) -> Result<Vec<String>, redb::Error> {
-    see(transaction, COUNTERS, now)?;
     let mut added = 0;
     for (name, asked, row) in rows {
         remove(transaction, name)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::{tests::World, *};
 use crate::{
@@ -12,6 +13,8 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// What never comes is not waited for.
+const LONG: Duration = Duration::from_secs(20);
 
 /// A state directory and the operator's key.
 struct Directory(TempDir);
@@ -145,6 +148,61 @@ async fn a_clock_that_was_set_back_makes_nothing_younger() {
     before.keeper.away();
     let keyring = keyring(&before, &directory.open(&before).await);
     assert!(keyring.opening(&before.namespace, current.id).await.is_err());
+}
+
+/// One wrong clock does not turn them off for ever, and what was kept by it does not serve.
+#[tokio::test]
+async fn a_clock_that_was_wrong_once_is_not_believed_for_ever() {
+    let year = 365 * DAY;
+    let is_kept = async |standby: &Arc<Standby>, key: &Key, world: &World| {
+        standby.find(&Name::key(&world.namespace, key.id), Purpose::Data).await.is_some()
+    };
+    for while_it_runs in [false, true] {
+        let (world, directory) = (World::new(), Directory::new());
+        let start = world.clock.now();
+        world.clock.pass(year);
+        let (wrong, _) = used(&world, &directory).await;
+        let standby = directory.open(&world).await;
+        world.clock.set(start);
+        assert!(!is_kept(&standby, &wrong, &world).await);
+        if while_it_runs {
+            let other = keyring(&world, &standby);
+            let key = other.current(&world.namespace).await.unwrap();
+            let kept = async {
+                while !is_kept(&standby, &key, &world).await {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(LONG, kept).await.expect("it is not kept");
+        }
+        drop(standby);
+        let kept = timeout(LONG, used(&world, &directory)).await;
+        let (right, _) = kept.expect("they are not kept");
+        world.keeper.away();
+        world.clock.pass(Duration::from_millis(1));
+        let standby = directory.open(&world).await;
+        let again = keyring(&world, &standby).current(&world.namespace).await.unwrap();
+        assert_eq!((again.id, again.key.expose()), (right.id, right.key.expose()));
+        world.clock.set(start + millis(year));
+        assert!(!is_kept(&standby, &wrong, &world).await, "nor when its time comes");
+    }
+}
+
+/// What is less than a minute is waited for, or every machine whose clock is put right would lose its keys.
+#[tokio::test]
+async fn a_clock_that_is_set_back_a_little_while_it_runs_is_waited_for() {
+    let (world, directory) = (World::new(), Directory::new());
+    let start = world.clock.now();
+    world.clock.pass(limits::CLOCK_STEP);
+    let (current, _) = used(&world, &directory).await;
+    let standby = directory.open(&world).await;
+    world.clock.set(start);
+    let name = Name::key(&world.namespace, current.id);
+    let index = Name::index_key(&world.namespace);
+    standby.write(&index, Purpose::Index, &current.key).await.unwrap();
+    assert!(standby.find(&name, Purpose::Data).await.is_none());
+    world.clock.set(start + millis(limits::CLOCK_STEP));
+    assert!(standby.find(&name, Purpose::Data).await.is_some());
 }
 
 /// An operator who disables a key means it.

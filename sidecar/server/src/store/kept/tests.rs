@@ -245,6 +245,75 @@ async fn a_clock_that_was_set_back_empties_it() {
     assert!(kept.get(&name).await.is_err());
 }
 
+/// One wrong clock does not turn it off for ever, and what was kept by it is never given.
+#[tokio::test]
+async fn a_clock_that_was_wrong_once_is_not_believed_for_ever() {
+    let century = Duration::from_secs(100 * 365 * 24 * 3_600);
+    let machine = Machine::new();
+    let ((before, bytes), (wrong, other)) = (value(1), value(2));
+    {
+        let kept = machine.start().await;
+        kept.put_new(&before, bytes.clone()).await.unwrap();
+        written(&kept, &before).await;
+        machine.clock.pass(century);
+        kept.put_new(&wrong, other).await.unwrap();
+        written(&kept, &wrong).await;
+    }
+    machine.clock.set(NOON + 1);
+    for start in 0..3 {
+        let kept = machine.start().await;
+        let is_there = kept.shelf.find(&before).await.is_some();
+        assert_eq!(is_there, start > 0, "what was kept since is there after the next start");
+        assert!(kept.shelf.find(&wrong).await.is_none());
+        kept.get(&before).await.unwrap();
+        written(&kept, &before).await;
+    }
+    machine.away(true);
+    let kept = machine.start().await;
+    assert_eq!(given(&kept, &before).await.unwrap(), Some(bytes));
+    machine.clock.set(NOON + 1 + millis(century));
+    assert!(kept.get(&wrong).await.is_err(), "nor when its time comes");
+}
+
+#[tokio::test]
+async fn nor_is_one_that_is_set_right_while_it_runs() {
+    let machine = Machine::new();
+    let ((before, bytes), (wrong, other), (after, third)) = (value(1), value(2), value(3));
+    let year = 365 * 24 * 3_600_000;
+    for is_only_read in [false, true] {
+        let kept = machine.start().await;
+        _ = kept.put_new(&before, bytes.clone()).await;
+        kept.get(&before).await.unwrap();
+        written(&kept, &before).await;
+        machine.clock.set(NOON + year);
+        kept.get(&before).await.unwrap();
+        if !is_only_read {
+            kept.put_new(&wrong, other.clone()).await.unwrap();
+            written(&kept, &wrong).await;
+        }
+        // A little is waited for.
+        machine.clock.set(NOON + year - millis(limits::CLOCK_STEP));
+        assert!(kept.shelf.find(&before).await.is_none());
+        machine.clock.set(NOON + 1);
+        _ = kept.put_new(&after, third.clone()).await;
+        kept.get(&after).await.unwrap();
+        written(&kept, &after).await;
+        assert!(
+            kept.shelf.find(&before).await.is_none() && kept.shelf.find(&wrong).await.is_none()
+        );
+        kept.get(&before).await.unwrap();
+        written(&kept, &before).await;
+        drop(kept);
+        machine.away(true);
+        let kept = machine.start().await;
+        assert_eq!(given(&kept, &before).await.unwrap(), Some(bytes.clone()));
+        assert_eq!(given(&kept, &after).await.unwrap(), Some(third.clone()));
+        assert!(kept.get(&wrong).await.is_err());
+        drop(kept);
+        machine.away(false);
+    }
+}
+
 #[tokio::test]
 async fn the_oldest_goes_first() {
     let machine = Machine { most: 10 * 400, ..Machine::new() };
