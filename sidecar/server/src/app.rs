@@ -39,7 +39,7 @@ mod open;
 mod state;
 
 pub use open::{Copies, Opener};
-pub use state::warnings;
+pub use state::{refuse_standby_in_state, warnings};
 
 /// Why the sidecar did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,16 @@ pub enum StartError {
     /// What data keys are kept in for a restart.
     #[error("degrade.standby_key_file: {0}")]
     Standby(KeyFileError),
+    /// The same lies beside what it protects.
+    #[error(
+        "degrade.standby_key_file {key} lies in degrade.state_dir {directory}, by a link: whoever has that directory would have the data keys, too; keep the key elsewhere, such as /etc/lunasec/standby.key"
+    )]
+    StandbyInState {
+        /// The key, as it is named.
+        key: String,
+        /// The directory, as it is named.
+        directory: String,
+    },
     /// The key file is gone and the store is not empty.
     #[error(
         "{store} holds data keys, and the key file {keys} that they are wrapped under is missing; restore it from a backup: without it no value can be read"

@@ -213,6 +213,7 @@ impl Opener {
 
     /// What data keys are kept in for a restart.
     async fn standby(&self) -> Result<Option<Arc<Standby>>, StartError> {
+        super::refuse_standby_in_state(&self.config)?;
         let key = &self.config.degrade.standby_key_file;
         let Some((db, key)) = self.copy("standby.redb", key.is_some())?.zip(key.as_ref()) else {
             return Ok(None);

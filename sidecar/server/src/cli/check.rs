@@ -37,6 +37,8 @@ impl Check {
             print(&config::reference().to_string())?;
         } else {
             let config = load(&self.config)?;
+            app::refuse_standby_in_state(&config)
+                .map_err(|error| Stop::new(USAGE, format!("{}: {error}", self.config.display())))?;
             print(&format!("{}: no mistakes\n", self.config.display()))?;
             for warning in app::warnings(&config) {
                 print(&format!("{}: warning: {warning}\n", self.config.display()))?;
