@@ -22,6 +22,8 @@ pub mod journal;
 pub mod keyed;
 pub mod keys;
 pub mod listen;
+#[cfg(test)]
+mod logged;
 pub mod platform;
 pub mod report;
 pub mod rounds;

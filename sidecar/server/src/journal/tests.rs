@@ -1,46 +1,15 @@
 //! What the log has of entries that wait.
 
-use std::{io, sync::Mutex};
-
 use lunasec_core::ids::{Locator, Namespace};
 use tempfile::TempDir;
-use tracing::subscriber::{DefaultGuard, set_default};
-use tracing_subscriber::fmt;
 
 use super::*;
 use crate::{
     env::{FakeClock, SystemEntropy},
     keys::{Keyring, LocalKeys, Settings},
+    logged::Lines,
     store::{MemoryStore, Store},
 };
-
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn gather() -> (Self, DefaultGuard) {
-        let lines = Self::default();
-        let written = lines.clone();
-        let log = fmt().with_ansi(false).with_writer(move || written.clone()).finish();
-        (lines, set_default(log))
-    }
-
-    fn with(&self, words: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(words)).map(Into::into).collect()
-    }
-}
 
 /// A disk that answers at once: under a clock that jumps, a thread of its own would always be too late.
 struct Quick(redb::Database);

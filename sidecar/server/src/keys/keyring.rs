@@ -25,6 +25,7 @@ use super::{Context, KeyError, Purpose, Standby, Wrapper};
 use crate::{
     env::{Clock, millis},
     keyed::KeyedLocks,
+    seldom::Seldom,
     store::{Name, Store, StoreError},
     telemetry::CacheSeries,
 };
@@ -196,6 +197,21 @@ pub struct Keyring {
     /// When the keeper was last known to be away, and for how long that counts: milliseconds.
     away_until: AtomicU64,
     series: CacheSeries,
+    lines: Lines,
+}
+
+/// What is logged while keys cannot be had. Of any namespace, of which there may be any number.
+struct Lines {
+    extended: Seldom,
+    not_prepared: Seldom,
+    not_looked: Seldom,
+}
+
+impl Lines {
+    fn new(clock: &Arc<dyn Clock>) -> Self {
+        let seldom = || Seldom::new(Arc::clone(clock));
+        Self { extended: seldom(), not_prepared: seldom(), not_looked: seldom() }
+    }
 }
 
 impl Keyring {
@@ -207,6 +223,7 @@ impl Keyring {
         settings: Settings,
     ) -> Self {
         Self {
+            lines: Lines::new(&clock),
             store,
             wrapper,
             clock,
@@ -456,7 +473,10 @@ impl Keyring {
         if is_refusal(&error) || !self.may_extend(key.id, now) {
             return Err(error);
         }
-        tracing::warn!(namespace = namespace.as_str(), %error, "the data key's epoch is extended");
+        if let Some(left_out) = self.lines.extended.admit() {
+            let name = namespace.as_str();
+            tracing::warn!(namespace = name, %error, left_out, "the data key's epoch is extended");
+        }
         held.make_current(namespace, &key, self.settings.capacity);
         held.pause.insert(namespace.clone(), self.clock.monotonic() + self.settings.retry);
         Ok(key)
@@ -626,8 +646,10 @@ impl Keyring {
                     held.prepared.insert(namespace, key.id.epoch);
                 }
                 Err(error) => {
-                    let name = namespace.as_str();
-                    tracing::warn!(namespace = name, %error, "no key for the next epoch yet");
+                    if let Some(left_out) = keyring.lines.not_prepared.admit() {
+                        let name = namespace.as_str();
+                        tracing::warn!(namespace = name, %error, left_out, "no key for the next epoch yet");
+                    }
                     let until = keyring.clock.monotonic() + keyring.settings.retry;
                     keyring.held().pause.insert(namespace, until);
                 }
@@ -649,9 +671,11 @@ impl Keyring {
         self.held().looked.insert(namespace.clone(), now);
         let (keyring, namespace, id) = (Arc::clone(self), namespace.clone(), key.id);
         tokio::spawn(async move {
-            if let Err(error) = keyring.take_newer(&namespace, id).await {
+            if let Err(error) = keyring.take_newer(&namespace, id).await
+                && let Some(left_out) = keyring.lines.not_looked.admit()
+            {
                 let name = namespace.as_str();
-                tracing::warn!(namespace = name, %error, "no look for a newer data key");
+                tracing::warn!(namespace = name, %error, left_out, "no look for a newer data key");
             }
             keyring.looking.store(false, Ordering::Release);
         });

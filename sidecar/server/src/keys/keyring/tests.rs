@@ -10,7 +10,7 @@ use lunasec_core::{
 };
 
 use super::*;
-use crate::{env::FakeClock, store::MemoryStore};
+use crate::{env::FakeClock, logged::Lines, store::MemoryStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -199,6 +199,38 @@ async fn the_next_key_is_made_ahead_and_nobody_waits_for_it() {
     assert_eq!((second.id.epoch, world.keeper.calls()), (first.id.epoch + 24 * 60, calls));
     assert_ne!(second.key.expose(), first.key.expose());
     assert!(!keyring.extended());
+}
+
+/// There may be any number of namespaces, and each is a reason to log that there is no key.
+#[tokio::test]
+async fn that_no_key_can_be_had_is_logged_once_in_a_while_for_all_namespaces() {
+    let (world, (lines, _gathering)) = (World::new(), Lines::gather());
+    let keyring = world.keyring();
+    let namespaces: Vec<_> =
+        (0..50).map(|number| Namespace::parse(&format!("n{number}")).unwrap()).collect();
+    let ask_all = async || {
+        for namespace in &namespaces {
+            keyring.current(namespace).await.unwrap();
+            settle().await;
+        }
+    };
+    ask_all().await;
+    // Near the end of the epoch, and past it.
+    for (pass, words) in [
+        (DAY - MINUTE, "no key for the next epoch yet"),
+        (MINUTE, "the data key's epoch is extended"),
+    ] {
+        world.keeper.away();
+        world.clock.pass(pass);
+        world.clock.pass(limits::KEY_RETRY);
+        ask_all().await;
+        assert_eq!(lines.with(words).len(), 1, "{words}");
+        world.clock.pass(limits::KEY_RETRY + limits::LOG_PAUSE);
+        ask_all().await;
+        let written = lines.with(words);
+        assert_eq!(written.len(), 2, "{words}");
+        assert!(written[0].contains("left_out=0") && written[1].contains("left_out=49"));
+    }
 }
 
 #[tokio::test]
