@@ -11,11 +11,11 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use lunasec_api::{Code, Durability};
+use lunasec_api::{Code, DependencyState, Durability};
 use lunasec_core::{
     envelope::Subject,
     grant::Action,
-    ids::{Millis, Namespace},
+    ids::{Locator, Millis, Namespace},
     limits,
     record::Kind,
     token::Token,
@@ -23,14 +23,15 @@ use lunasec_core::{
 use lunasec_sidecar::{
     db::DbError,
     journal::{Bounds, DiskLedger, Draft, Entry, Ledger, Refused},
-    store::Name,
+    store::{Measured, Name, Store},
+    telemetry::Telemetry,
     vault::{Age, Verdict},
 };
 use lunasec_tests::{
     Backend, World,
     disk::Disk,
     grants::session,
-    world::{HOUR, call, call_with, new_value},
+    world::{FakeClock, HOUR, call, call_with, new_value},
 };
 use tokio::time::Instant;
 
@@ -789,6 +790,44 @@ async fn what_was_removed_by_a_disk_that_denies_it_is_not_waited_for() {
     heal(&here).await;
     assert_eq!(World::on(&backend).detokenize(&token).await, Ok("value".into()));
 }
+/// What is refused is tried again and again, between writes that are not: what the status says of storage has to
+/// stay what it is, and the refused entry has a name of its own in it.
+#[tokio::test]
+async fn one_write_that_is_refused_again_and_again_does_not_make_the_state_flap() {
+    let (world, telemetry) = (World::in_memory(), Telemetry::new(Arc::new(FakeClock::default())));
+    let storage = Arc::clone(&telemetry.storage);
+    let store = Measured::new(world.store.clone(), Arc::clone(&storage));
+    let name = |number: u8| Name::record(&Namespace::default(), &Locator([number; Locator::LEN]));
+    let state = || storage.health().state;
+    let mut next = 100;
+    let mut others_are_taken = async || {
+        next += 1;
+        store.put_new(&name(next), b"x".as_slice().into()).await.unwrap();
+    };
+    for number in 1..=2 {
+        *world.store.refuses.lock().unwrap() = Some(name(number));
+        let refused = async || store.put_new(&name(number), b"x".as_slice().into()).await;
+        refused().await.unwrap_err();
+        assert_eq!(state(), DependencyState::Degraded, "another than before is news");
+        refused().await.unwrap_err();
+        assert_eq!(state(), DependencyState::Degraded, "as long as nothing else says otherwise");
+        for _ in 0..5 {
+            others_are_taken().await;
+            assert_eq!(state(), DependencyState::Up);
+            refused().await.unwrap_err();
+            assert_eq!(state(), DependencyState::Up);
+        }
+    }
+    // What was taken since is refused anew.
+    *world.store.refuses.lock().unwrap() = None;
+    store.put_new(&name(1), b"x".as_slice().into()).await.unwrap();
+    *world.store.refuses.lock().unwrap() = Some(name(1));
+    store.put_new(&name(1), b"x".as_slice().into()).await.unwrap_err();
+    assert_eq!(state(), DependencyState::Degraded);
+    let counted = r#"operation="put_new",result="refused"} 15"#;
+    assert!(telemetry.render().contains(counted), "{}", telemetry.render());
+}
+
 
 /// What was not acknowledged is in nobody's way, and is not taken for what was.
 #[tokio::test(start_paused = true)]

@@ -229,6 +229,8 @@ pub const REPLAY_STALE_PAUSE: Duration = Duration::from_secs(60);
 pub const REPLAY_STALE_REMINDER: Duration = Duration::from_secs(3600);
 /// Entries that are named, each for itself, as ones that wait for a reason of their own.
 pub const REFUSED_NAMED: usize = 64;
+/// Objects that storage refuses to write of which it is known that it does.
+pub const REFUSED_KNOWN: usize = 1_024;
 /// The longest pause after something could not be replayed.
 pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 

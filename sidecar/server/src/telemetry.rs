@@ -558,6 +558,11 @@ impl Asked<'_> {
         }
     }
 
+    /// It was answered as the same was before, which is counted and says nothing new of the dependency.
+    pub fn refused_again(self) {
+        self.ends("refused");
+    }
+
     /// It was not sent, because too many others wait.
     pub fn shed(mut self) {
         self.dependency.count(self.request, "shed", 1);
