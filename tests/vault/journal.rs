@@ -691,6 +691,44 @@ async fn a_full_journal_refuses_and_loses_nothing() {
     here.tokenize("again").await;
 }
 
+/// The value's tombstone and the metadata's go into the journal together, or neither does.
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_finds_the_journal_full_has_done_nothing() {
+    for waits in [false, true] {
+        let (mut refused, mut done) = (0, 0);
+        for bytes in (0..4_000).step_by(100) {
+            let bridge = Bridge::bounded(Bounds { bytes, ..BOUNDS }).await;
+            let Bridge { here, there, .. } = &bridge;
+            let token = here.tokenize("value").await;
+            if waits {
+                // Metadata that waits, and a value that does not.
+                bridge.outage().await;
+                let set = here.vault.metadata_set(&call(), &token, "{\"v\":1}", None).await;
+                if set.is_err() {
+                    continue;
+                }
+            } else {
+                here.store.hangs.store(true, Ordering::SeqCst);
+            }
+            match here.delete(&token).await {
+                Ok(()) => {
+                    done += 1;
+                    assert_eq!(here.detokenize(&token).await, Err(Code::NotFound));
+                }
+                Err(code) => {
+                    refused += 1;
+                    assert_eq!(code, Code::JournalFull);
+                    assert_eq!(here.detokenize(&token).await, Ok("value".into()), "{bytes}");
+                    assert_eq!(bridge.pending(), u64::from(waits));
+                    bridge.heal().await;
+                    assert_eq!(there.detokenize(&token).await, Ok("value".into()));
+                }
+            }
+        }
+        assert!(refused > 1 && done > 1, "{refused} {done}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_is_a_full_journal_and_heals() {
     let bridge = Bridge::new().await;
@@ -827,7 +865,6 @@ async fn one_write_that_is_refused_again_and_again_does_not_make_the_state_flap(
     let counted = r#"operation="put_new",result="refused"} 15"#;
     assert!(telemetry.render().contains(counted), "{}", telemetry.render());
 }
-
 
 /// What was not acknowledged is in nobody's way, and is not taken for what was.
 #[tokio::test(start_paused = true)]

@@ -108,6 +108,8 @@ pub struct Draft {
     /// Whether nothing that counts waits for this name. What is on the disk all the same, because it could not be
     /// removed, or was not acknowledged as its write failed, is removed with this.
     pub alone: bool,
+    /// Whether it is added only together with the one before it, and neither without the other.
+    pub joined: bool,
 }
 
 impl Draft {
@@ -120,7 +122,8 @@ impl Draft {
 /// Where entries are kept. Every method is one atomic step.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Adds entries, and answers their numbers once they are durable; none for one whose `last` is another.
+    /// Adds entries, and answers their numbers once they are durable; none for one whose `last` is another, or for
+    /// one that is joined to such a one.
     async fn append(&self, at: Millis, drafts: Vec<Draft>) -> Result<Vec<Option<u64>>, DbError>;
     /// The last entry of a name.
     async fn last(&self, name: &Name) -> Result<Option<Entry>, DbError>;

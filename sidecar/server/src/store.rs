@@ -102,6 +102,23 @@ pub trait Store: Send + Sync {
         self.put_new_many(objects).await
     }
 
+    /// Tombstones that belong together, one after the other. None is tried after one that failed, so there may be fewer
+    /// answers. What a journal takes of them, it takes all or nothing of.
+    async fn put_together(&self, writes: Vec<Write>) -> Vec<Result<Version, StoreError>> {
+        let mut done = Vec::new();
+        for write in writes {
+            if done.last().is_some_and(Result::is_err) {
+                break;
+            }
+            done.push(match &write.over {
+                Over::Nothing => self.put_new(&write.name, write.bytes).await,
+                Over::Version(version) => self.put_if(&write.name, write.bytes, version).await,
+                Over::Unknown => self.put_over(&write.name, write.bytes).await,
+            });
+        }
+        done
+    }
+
     /// Names that start with `prefix`, in order, behind `after`.
     async fn list(
         &self,
@@ -121,6 +138,28 @@ pub trait Store: Send + Sync {
 
     /// Removes exactly the version `expected`; whether it was there.
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError>;
+}
+
+/// A write of which it is known what it goes over.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where to.
+    pub name: Name,
+    /// What.
+    pub bytes: Bytes,
+    /// In the place of what.
+    pub over: Over,
+}
+
+/// What lies where something is to be written.
+#[derive(Clone, Debug)]
+pub enum Over {
+    /// Nothing: [`Store::put_new`].
+    Nothing,
+    /// This: [`Store::put_if`].
+    Version(Version),
+    /// What nobody could be asked about: [`Store::put_over`].
+    Unknown,
 }
 
 /// What a store says when it cannot.

@@ -55,7 +55,7 @@ pub async fn set_aside(
 ) -> Result<(), DbError> {
     for Entry { number, at, name, base, bytes } in entries {
         let last = to.last(&name).await?.map(|entry| entry.number);
-        to.append(at, vec![Draft { name, base, bytes, last, alone: false }]).await?;
+        to.append(at, vec![Draft { name, base, bytes, last, alone: false, joined: false }]).await?;
         from.remove(vec![number]).await?;
     }
     Ok(())

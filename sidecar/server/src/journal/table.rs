@@ -33,7 +33,7 @@ const NAMES: TableDefinition<(&str, u64), ()> = TableDefinition::new("names");
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 const NUMBERS: &str = "numbers";
 
-/// Adds entries; none for one whose `last` is another.
+/// Adds entries; none for one whose `last` is another, or for one that is joined to such a one.
 pub fn append(
     transaction: &WriteTransaction,
     at: Millis,
@@ -44,20 +44,25 @@ pub fn append(
     let mut names = transaction.open_table(NAMES)?;
     let mut counters = transaction.open_table(COUNTERS)?;
     let mut number = counters.get(NUMBERS)?.map_or(0, |number| number.value());
-    let mut append = |draft: &Draft| {
-        while let Some(left) = last_number(&names, &draft.name)?.filter(|_| draft.alone) {
-            names.remove((draft.name.as_str(), left))?;
-            entries.remove(left)?;
+    let mut numbers = Vec::with_capacity(drafts.len());
+    for joined in drafts.chunk_by(|_, next| next.joined) {
+        let mut fits = true;
+        for draft in joined {
+            while let Some(left) = last_number(&names, &draft.name)?.filter(|_| draft.alone) {
+                names.remove((draft.name.as_str(), left))?;
+                entries.remove(left)?;
+            }
+            fits &= last_number(&names, &draft.name)? == draft.last;
         }
-        if last_number(&names, &draft.name)? != draft.last {
-            return Ok(None);
+        for draft in joined {
+            if fits {
+                number += 1;
+                entries.insert(number, encode(at, draft).as_slice())?;
+                names.insert((draft.name.as_str(), number), ())?;
+            }
+            numbers.push(fits.then_some(number));
         }
-        number += 1;
-        entries.insert(number, encode(at, draft).as_slice())?;
-        names.insert((draft.name.as_str(), number), ())?;
-        Ok(Some(number))
-    };
-    let numbers = drafts.iter().map(&mut append).collect::<Result<_, redb::Error>>()?;
+    }
     counters.insert(NUMBERS, number)?;
     Ok(numbers)
 }

@@ -113,7 +113,14 @@ fn value() -> Bytes {
 }
 
 fn draft(number: u8) -> Draft {
-    Draft { name: name(number), base: Base::Nothing, bytes: value(), last: None, alone: false }
+    Draft {
+        name: name(number),
+        base: Base::Nothing,
+        bytes: value(),
+        last: None,
+        alone: false,
+        joined: false,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,6 +144,22 @@ async fn what_is_refused_is_named_once_for_each_reason() {
     assert_eq!(journal.refused(), BTreeMap::new());
     let named = (1..1_000).filter(|number| journal.refuse(*number, refused)).count();
     assert_eq!(named, limits::REFUSED_NAMED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_joined_is_added_together_or_not_at_all() {
+    let journal = Machine::new().journal().await;
+    let joined = |number| Draft { joined: true, ..draft(number) };
+    assert_eq!(journal.append(vec![draft(1), joined(2)]).await.unwrap(), [Some(1), Some(2)]);
+    // Of each of these pairs one has an entry already.
+    for pair in [[3, 2], [2, 3]] {
+        let drafts = vec![draft(pair[0]), joined(pair[1]), draft(pair[0] + 10)];
+        let numbers = journal.append(drafts).await.unwrap();
+        assert_eq!(numbers[..2], [None, None]);
+        assert!(numbers[2].is_some(), "it is not joined to them");
+        assert!(journal.last(&name(3)).await.unwrap().is_none());
+    }
+    assert_eq!(journal.pending().count, 4);
 }
 
 #[tokio::test(start_paused = true)]

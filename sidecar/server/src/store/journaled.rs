@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use lunasec_core::{grant::SessionState, limits, record::Header};
 
-use super::{Heads, Name, Object, Store, StoreError, Version, version::Mark};
+use super::{Heads, Name, Object, Over, Store, StoreError, Version, Write, version::Mark};
 use crate::{
     breaker::Breaker,
     env::{Clock, millis},
@@ -159,6 +159,35 @@ impl Journaled {
     }
 }
 
+impl Journaled {
+    /// See [`Together`]; a failure where one of them could not be written now.
+    async fn together(&self, writes: &[Write]) -> Result<Together, StoreError> {
+        let (mut drafts, mut must) = (Vec::new(), false);
+        for Write { name, bytes, over } in writes {
+            let waiting = self.journal.last(name).await?;
+            must |= waiting.is_some() || matches!(over, Over::Unknown);
+            let draft = match (waiting, over) {
+                (Some(entry), Over::Version(Version(Mark::Entry(number))))
+                    if entry.number == *number =>
+                {
+                    behind(&entry, bytes.clone())
+                }
+                (Some(_), _) | (None, Over::Version(Version(Mark::Entry(_)))) => {
+                    return Err(StoreError::Precondition);
+                }
+                (None, Over::Nothing) => first(name, Base::Nothing, bytes.clone()),
+                (None, Over::Version(version)) => {
+                    first(name, Base::Version(version.clone()), bytes.clone())
+                }
+                (None, Over::Unknown) if !self.takes => return Err(not_asked()),
+                (None, Over::Unknown) => first(name, Base::Unknown, bytes.clone()),
+            };
+            drafts.push(Draft { joined: !drafts.is_empty(), ..draft });
+        }
+        Ok(Together { drafts, must })
+    }
+}
+
 fn not_asked() -> StoreError {
     StoreError::Unavailable("it did not answer just now, and was not asked again".into())
 }
@@ -175,12 +204,26 @@ fn behind(entry: &Entry, bytes: Bytes) -> Draft {
         false => Header::parse(&entry.bytes).ok().map(|header| header.put_id),
     };
     let base = put.map_or(Base::Unknown, Base::Put);
-    Draft { name: entry.name.clone(), base, bytes, last: Some(entry.number), alone: false }
+    Draft {
+        name: entry.name.clone(),
+        base,
+        bytes,
+        last: Some(entry.number),
+        alone: false,
+        joined: false,
+    }
+}
+
+/// Tombstones that belong together, as a journal would take them.
+struct Together {
+    drafts: Vec<Draft>,
+    /// Whether it must, for something waits already, or nobody could be asked.
+    must: bool,
 }
 
 /// What nothing waits for yet.
 fn first(name: &Name, base: Base, bytes: Bytes) -> Draft {
-    Draft { name: name.clone(), base, bytes, last: None, alone: false }
+    Draft { name: name.clone(), base, bytes, last: None, alone: false, joined: false }
 }
 
 /// Whether a record that is to be written is the very put that waits already.
@@ -310,6 +353,40 @@ impl Store for Journaled {
             None if !self.takes => Err(not_asked()),
             None => self.append(first(name, Base::Unknown, bytes)).await,
         }
+    }
+
+    async fn put_together(&self, writes: Vec<Write>) -> Vec<Result<Version, StoreError>> {
+        // Whoever has both of two names has the first of them first.
+        let mut turns = Vec::new();
+        for write in &writes {
+            turns.push(self.writes.lock(write.name.clone()).await);
+        }
+        let Together { mut drafts, must } = match self.together(&writes).await {
+            Ok(together) => together,
+            Err(error) => return vec![Err(error)],
+        };
+        let mut done = Vec::new();
+        if !must {
+            for Write { name, bytes, over } in writes {
+                let written = match &over {
+                    Over::Version(version) => {
+                        self.ask(self.inner.put_if(&name, bytes, version)).await
+                    }
+                    _ => self.ask(self.inner.put_new(&name, bytes)).await,
+                };
+                let Some(written) = written else { break };
+                done.push(written);
+                if done.last().is_some_and(Result::is_err) {
+                    return done;
+                }
+            }
+        }
+        let mut left = drafts.split_off(done.len());
+        if let Some(first) = left.first_mut() {
+            first.joined = false;
+            done.extend(self.append_all(left).await);
+        }
+        done
     }
 
     async fn list(

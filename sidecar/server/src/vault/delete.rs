@@ -6,11 +6,19 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 use lunasec_api::{Code, Durability};
 use lunasec_core::{
-    envelope::Stamp, grant::Action, limits, policy::Operation, record::Kind, token::Token,
+    envelope::{Stamp, Subject},
+    grant::Action,
+    limits,
+    policy::Operation,
+    record::Kind,
+    token::Token,
 };
 
-use super::{Basis, Call, Vault, grants::Standing};
-use crate::{failure::Failure, store::StoreError};
+use super::{Basis, Call, Vault, grants::Standing, name_of};
+use crate::{
+    failure::Failure,
+    store::{Over, StoreError, Write},
+};
 
 impl Vault {
     /// Deletes tokens; each succeeds or fails by itself.
@@ -52,39 +60,38 @@ impl Vault {
             let _turn = self.turns.take().await;
             self.require_grant(call, standing, token, Action::Delete).await?;
         }
-        // The value first: from then on the token is gone, whatever becomes of the rest.
-        let value = self.bury(call, token, Kind::Value).await?;
-        Ok(value.max(self.bury(call, token, Kind::Metadata).await?))
+        self.bury(call, token).await
     }
 
-    async fn bury(&self, call: &Call, token: &Token, kind: Kind) -> Result<Durability, Failure> {
-        let subject = Self::subject(call, token, kind);
+    async fn bury(&self, call: &Call, token: &Token) -> Result<Durability, Failure> {
+        // The value first: from then on the token is gone, whatever becomes of the rest.
+        let kinds = [Kind::Value, Kind::Metadata];
         for _ in 0..limits::WRITE_ATTEMPTS {
-            // The value is gone again before anything is waited for.
-            let turn = self.turns.take().await;
-            let expected = match self.basis(&subject).await {
-                Ok(Basis::Known(Some(found))) if found.header().tombstone => {
-                    return Ok(found.version.durability());
+            let (mut safe, mut writes, mut unread) = (Durability::Stored, Vec::new(), None);
+            for kind in kinds {
+                match self.grave(&Self::subject(call, token, kind)).await {
+                    Ok(Grave::Filled(durability)) => safe = safe.max(durability),
+                    Ok(Grave::Open(write)) => writes.push(write),
+                    Err(failure) => {
+                        unread = Some(failure);
+                        break;
+                    }
                 }
-                Ok(Basis::Known(found)) => Some(found.map(|found| found.version)),
-                Ok(Basis::Unknown) => None,
-                // What does not open can still be deleted.
-                Err(failure) if failure.code == Code::Corrupted => {
-                    Some(self.version(&subject).await?)
+            }
+            let count = writes.len();
+            let written = self.store.put_together(writes).await;
+            for written in &written {
+                match written {
+                    Ok(version) => safe = safe.max(version.durability()),
+                    Err(StoreError::Precondition) => {}
+                    Err(error) => return Err(error.clone().into()),
                 }
-                Err(failure) => return Err(failure),
-            };
-            drop(turn);
-            let stamp = Stamp { tombstone: true, created_at: self.clock.now(), expires_at: None };
-            let record = self.seal(&subject, stamp, self.put_id()?, &[]).await?;
-            let written = match expected {
-                Some(version) => self.write(&subject, record, version.as_ref()).await,
-                None => self.write_over(&subject, record).await,
-            };
-            match written {
-                Ok(durability) => return Ok(durability),
-                Err(StoreError::Precondition) => {}
-                Err(error) => return Err(error.into()),
+            }
+            if let Some(failure) = unread {
+                return Err(failure);
+            }
+            if written.iter().filter(|written| written.is_ok()).count() == count {
+                return Ok(safe);
             }
         }
         Err(Failure::new(
@@ -92,4 +99,33 @@ impl Vault {
             "too many writers change this token at once; try again later",
         ))
     }
+
+    async fn grave(&self, subject: &Subject) -> Result<Grave, Failure> {
+        // What lies there is gone again before anything is waited for.
+        let turn = self.turns.take().await;
+        let over = match self.basis(subject).await {
+            Ok(Basis::Known(Some(found))) if found.header().tombstone => {
+                return Ok(Grave::Filled(found.version.durability()));
+            }
+            Ok(Basis::Known(found)) => found.map_or(Over::Nothing, |it| Over::Version(it.version)),
+            Ok(Basis::Unknown) => Over::Unknown,
+            // What does not open can still be deleted.
+            Err(failure) if failure.code == Code::Corrupted => {
+                self.version(subject).await?.map_or(Over::Nothing, Over::Version)
+            }
+            Err(failure) => return Err(failure),
+        };
+        drop(turn);
+        let stamp = Stamp { tombstone: true, created_at: self.clock.now(), expires_at: None };
+        let bytes = self.seal(subject, stamp, self.put_id()?, &[]).await?;
+        Ok(Grave::Open(Write { name: name_of(subject), bytes, over }))
+    }
+}
+
+/// Where a tombstone belongs.
+enum Grave {
+    /// One is there.
+    Filled(Durability),
+    /// It is to be written.
+    Open(Write),
 }
