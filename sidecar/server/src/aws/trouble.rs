@@ -351,7 +351,10 @@ mod tests {
             };
             let (answer, remembered) = match kind {
                 Kind::Absent => ("that nothing is there".into(), "forgotten"),
-                Kind::Precondition => ("what is there now, or `conflict`".into(), "forgotten"),
+                Kind::Precondition => (
+                    "what is there now, or `conflict`".into(),
+                    "forgotten; by a create only that there was nothing",
+                ),
                 _ => (format!("`{}`", failure.code.as_str()), "kept"),
             };
             let remembered = if of_keys { "" } else { &format!(" {remembered} |") };

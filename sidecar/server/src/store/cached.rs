@@ -585,6 +585,30 @@ mod tests {
         }
     }
 
+    /// As `docs/failures.md` says it of a broken condition.
+    #[tokio::test]
+    async fn a_create_that_meets_something_forgets_only_that_there_was_nothing() {
+        for known in [true, false] {
+            let (slow, name) = (Slow::default(), session());
+            let clock = Arc::clone(&slow.clock);
+            let cached = Cached::new(slow, clock, Ages::default(), Arc::default(), None);
+            let elsewhere = &cached.shared.inner.inner;
+            if !known {
+                assert!(cached.get(&name).await.unwrap().is_none());
+            }
+            elsewhere.put_new(&name, Bytes::from_static(b"there")).await.unwrap();
+            if known {
+                cached.get(&name).await.unwrap();
+            }
+            let before = cached.shared.inner.gets.load(Ordering::SeqCst);
+            let written = cached.put_new(&name, Bytes::from_static(b"mine")).await;
+            assert_eq!(written, Err(StoreError::Precondition));
+            assert_eq!(bytes(cached.get(&name).await.unwrap()), "there");
+            let reads = cached.shared.inner.gets.load(Ordering::SeqCst) - before;
+            assert_eq!(reads, usize::from(!known));
+        }
+    }
+
     /// What a slow answer says may be as old as the question.
     #[tokio::test]
     async fn an_age_counts_from_the_question() {
