@@ -131,19 +131,25 @@ fn builder() -> redb::Builder {
 
 /// Makes an empty database under its name at once: a file that is there and empty is a damaged one.
 fn create(path: &Path) -> Result<(), redb::Error> {
-    let draft = files::with_suffix(path, ".new");
-    match fs::remove_file(&draft) {
+    create_by(path, |draft| {
+        drop(builder().create(draft)?);
+        Ok(())
+    })
+}
+
+fn create_by(
+    path: &Path,
+    make: impl FnOnce(&Path) -> Result<(), redb::Error>,
+) -> Result<(), redb::Error> {
+    let draft = Draft(files::with_suffix(path, ".new"));
+    match fs::remove_file(&draft.0) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    if let Err(error) = builder().create(&draft) {
-        // The room that it took, on a full disk.
-        let _ = fs::remove_file(&draft);
-        return Err(error.into());
-    }
-    restrict(&draft)?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
+    make(&draft.0)?;
+    restrict(&draft.0)?;
+    let linked = fs::hard_link(&draft.0, path);
+    drop(draft);
     match linked {
         // Another process was first; which of the two may have it, its lock decides.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -151,7 +157,36 @@ fn create(path: &Path) -> Result<(), redb::Error> {
     }
 }
 
+/// A file that is made, and goes whatever comes of it: on a full disk, half of one would be left, and take room.
+struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 fn restrict(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_made_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal-aside.redb");
+        let fails = |draft: &Path| {
+            fs::write(draft, b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull).into())
+        };
+        assert!(create_by(&path, fails).is_err());
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+        create(&path).unwrap();
+        let left = directory.path().read_dir().unwrap().map(|file| file.unwrap().path());
+        assert_eq!(left.collect::<Vec<_>>(), [path]);
+    }
 }
