@@ -157,7 +157,7 @@ pub struct Journal {
     bounds: Bounds,
     hasher: RandomState,
     waiting: Mutex<Waiting>,
-    /// How many wait: for whoever replays them.
+    /// How many entries there are: for whoever replays and removes them.
     count: watch::Sender<u64>,
     /// How often they could not be replayed.
     failures: watch::Sender<u64>,
@@ -174,6 +174,8 @@ struct Waiting {
     refused: BTreeMap<u64, Refused>,
     /// Of the entries, and of those that are being written.
     bytes: usize,
+    /// How many of the entries are spent.
+    spent: usize,
 }
 
 struct Waits {
@@ -196,9 +198,9 @@ pub struct Refused {
 /// What waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pending {
-    /// How many entries.
+    /// How many entries. Those that storage has, and a full disk could not forget yet, do not wait any more.
     pub count: u64,
-    /// Of all of them.
+    /// What all of them take, and those.
     pub bytes: u64,
     /// Of the oldest.
     pub age: Duration,
@@ -301,7 +303,7 @@ impl Journal {
     pub fn pending(&self) -> Pending {
         let waiting = self.waiting();
         Pending {
-            count: waiting.entries.len() as u64,
+            count: (waiting.entries.len() - waiting.spent) as u64,
             bytes: waiting.bytes as u64,
             age: self.age(&waiting),
         }
@@ -313,7 +315,7 @@ impl Journal {
         self.age(&self.waiting()) > self.bounds.age
     }
 
-    /// How many wait, and each change of it.
+    /// How many entries there are, also such as only have to be removed, and each change of it.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
     }
@@ -460,6 +462,7 @@ impl Waiting {
     fn forget(&mut self, number: u64) {
         self.refused.remove(&number);
         if let Some(Waits { bytes, name, spent, .. }) = self.entries.remove(&number) {
+            self.spent -= usize::from(spent);
             self.release((!spent).then_some(name), bytes);
         }
     }
@@ -468,6 +471,7 @@ impl Waiting {
         self.refused.remove(&number);
         if let Some(waits) = self.entries.get_mut(&number).filter(|waits| !waits.spent) {
             waits.spent = true;
+            self.spent += 1;
             let name = waits.name;
             self.release(Some(name), 0);
         }
