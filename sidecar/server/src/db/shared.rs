@@ -4,17 +4,20 @@ use std::{
     any::Any,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::{DbError, Place};
+use crate::{env::SystemClock, seldom::Seldom};
 
 /// The open database, or none after an error.
 pub(super) struct Shared {
     place: Box<dyn Place>,
     slot: RwLock<Option<Open>>,
+    /// What is logged of closing it: on a full disk each job may have to.
+    unclean: Seldom,
 }
 
 struct Open {
@@ -46,7 +49,8 @@ impl Shared {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { place, slot: RwLock::new(Some(open)) })
+        let unclean = Seldom::new(Arc::new(SystemClock::default()));
+        Ok(Self { place, slot: RwLock::new(Some(open)), unclean })
     }
 
     pub(super) fn place(&self) -> &dyn Place {
@@ -167,8 +171,9 @@ impl Shared {
         if let Err(error) = self.guarded(|| {
             drop(open);
             Ok(())
-        }) {
-            tracing::warn!(%error, "the database could not be closed cleanly");
+        }) && let Some(left_out) = self.unclean.admit()
+        {
+            tracing::warn!(%error, left_out, "the database could not be closed cleanly");
         }
     }
 
@@ -235,4 +240,111 @@ fn words(panic: &(dyn Any + Send)) -> String {
         .cloned()
         .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
         .unwrap_or_else(|| "a check inside the database failed".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::future::BoxFuture;
+    use redb::{StorageBackend, TableDefinition, backends::InMemoryBackend};
+
+    use super::*;
+    use crate::{db::Db, logged::Lines};
+
+    /// A disk on which whatever is to be written ends in a panic, when told to.
+    #[derive(Clone, Debug, Default)]
+    struct Brittle {
+        breaks: Arc<AtomicBool>,
+        inner: Arc<InMemoryBackend>,
+    }
+
+    impl Brittle {
+        fn check(&self) {
+            assert!(!self.breaks.load(Ordering::SeqCst), "it broke");
+        }
+    }
+
+    impl StorageBackend for Brittle {
+        fn len(&self) -> io::Result<u64> {
+            self.inner.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.inner.read(offset, out)
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            self.inner.set_len(length)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.check();
+            self.inner.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.check();
+            self.inner.write(offset, data)
+        }
+
+        fn close(&self) -> io::Result<()> {
+            self.check();
+            Ok(())
+        }
+    }
+
+    impl Place for Brittle {
+        fn name(&self) -> String {
+            "a database".into()
+        }
+
+        fn begin(&self) -> Result<redb::Database, redb::Error> {
+            self.reopen()
+        }
+
+        fn reopen(&self) -> Result<redb::Database, redb::Error> {
+            let broke = self.breaks.swap(false, Ordering::SeqCst);
+            let opened = redb::Builder::new().create_with_backend(self.clone());
+            self.breaks.store(broke, Ordering::SeqCst);
+            Ok(opened?)
+        }
+
+        fn view(&self) -> Result<redb::Database, redb::Error> {
+            self.reopen()
+        }
+
+        fn is_still_there(&self) -> bool {
+            true
+        }
+
+        fn remove(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn step(&self) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn that_it_cannot_be_closed_is_logged_once_in_a_while_and_not_for_each_job() {
+        let ((lines, _gathering), disk) = (Lines::gather(), Brittle::default());
+        let db = Db::without_threads(disk.clone()).unwrap();
+        let write = || {
+            db.write(|transaction| {
+                let table = TableDefinition::<u64, u64>::new("numbers");
+                transaction.open_table(table)?.insert(1, 1)?;
+                Ok(())
+            })
+        };
+        write().await.unwrap();
+        disk.breaks.store(true, Ordering::SeqCst);
+        for _ in 0..5 {
+            write().await.unwrap_err();
+        }
+        assert_eq!(lines.with("could not be closed cleanly").len(), 1);
+        disk.breaks.store(false, Ordering::SeqCst);
+        write().await.unwrap();
+    }
 }
