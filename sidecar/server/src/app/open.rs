@@ -19,6 +19,9 @@ use crate::{
     telemetry::{Dependency, Remembered, Telemetry},
 };
 
+/// What the disk cache lies in, in the state directory.
+pub(super) const CACHE_FILE: &str = "cache.redb";
+
 /// Opens a database that is only a copy.
 pub type Copies = Box<dyn Fn(&Path) -> Result<Db, StartError> + Send + Sync>;
 
@@ -128,7 +131,7 @@ impl Opener {
                 let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
                 let retried = store::Retried::new(hedged, self.attempts());
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
-                match self.copy("cache.redb", self.config.degrade.disk_cache)? {
+                match self.copy(CACHE_FILE, self.config.degrade.disk_cache)? {
                     Some(db) => {
                         let (clock, most) =
                             (Arc::clone(&self.clock), self.config.degrade.disk_cache_bytes);

@@ -7,10 +7,11 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use super::{StartError, own_uid};
+use super::{StartError, open::CACHE_FILE, own_uid};
 use crate::{
-    config::{Config, OnOutage},
+    config::{Config, Degrade, OnOutage},
     files,
+    journal::JOURNAL_FILE,
     platform::{fleeting, strangers},
 };
 
@@ -23,6 +24,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let journals = config.degrade.on_storage_outage == OnOutage::Journal;
     let own = [
         journals.then(|| fleeting_journal(directory)).flatten(),
+        little_room(directory, &config.degrade),
         another_owner(directory, own_uid()),
         open_directory(directory),
     ];
@@ -58,6 +60,33 @@ fn fleeting_journal(directory: &Path) -> Option<String> {
         directory.display(),
         fleeting(directory)?.words()
     ))
+}
+
+/// What may be written there, and is not yet, needs room: on a full disk writes are refused in an outage.
+fn little_room(directory: &Path, degrade: &Degrade) -> Option<String> {
+    let journals = degrade.on_storage_outage == OnOutage::Journal;
+    let files = [
+        (journals, JOURNAL_FILE, "degrade.journal_bytes", degrade.journal_bytes),
+        (degrade.disk_cache, CACHE_FILE, "degrade.disk_cache_bytes", degrade.disk_cache_bytes),
+    ];
+    let wanted = files.iter().filter(|(is_wanted, ..)| *is_wanted);
+    let (mut needs, mut settings) = (0, Vec::new());
+    for (_, file, setting, most) in wanted {
+        let taken = directory.join(file).metadata().map_or(0, |file| file.blocks() * 512);
+        needs += (*most as u64).saturating_sub(taken);
+        settings.push(*setting);
+    }
+    let volume = directory.ancestors().find_map(|part| rustix::fs::statvfs(part).ok())?;
+    let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+    (needs > free).then(|| {
+        format!(
+            "degrade.state_dir {} has {} MiB left, and up to {} MiB more may be written there ({}): while that disk is full, writes in an outage are refused; make room, or set less",
+            directory.display(),
+            free >> 20,
+            needs >> 20,
+            settings.join(" and ")
+        )
+    })
 }
 
 /// Whoever can write to it can remove what waits, and put in its place what they like.
