@@ -472,6 +472,36 @@ async fn a_first_write_of_several_steps_waits_once_also_beside_reads_out_of_memo
     assert!(began.elapsed() < limits::REQUEST_TIME, "{:?}", began.elapsed());
 }
 
+/// While it is not known to be away for good, one request at a time finds out whether it is back, and nobody else waits
+/// for that; once it is back, that is found out however busy it is.
+#[tokio::test(start_paused = true)]
+async fn one_request_asks_whether_storage_is_back_and_the_others_do_not_wait() {
+    let bridge = Bridge::new().await;
+    let (here, call) = (&bridge.here, call());
+    let tokenize = || async {
+        let began = Instant::now();
+        let given = here.vault.tokenize(&call, new_value("value")).await.unwrap();
+        (given.durability, began.elapsed())
+    };
+    let given = join_all([(); 64].map(|()| tokenize())).await;
+    assert!(given.iter().all(|(safe, _)| *safe == Durability::Stored), "it answers all of them");
+    here.store.hangs.store(true, Ordering::SeqCst);
+    journaled(here, "waits").await;
+    here.clock.pass(limits::JOURNAL_LEAD);
+    let given = join_all([(); 64].map(|()| tokenize())).await;
+    let waited = given.iter().filter(|(_, time)| *time > Duration::from_secs(1)).count();
+    assert_eq!(waited, 1, "{given:?}");
+    here.store.hangs.store(false, Ordering::SeqCst);
+    let mut journaled = 0;
+    while here.vault.tokenize(&call, new_value("value")).await.unwrap().durability
+        == Durability::Journaled
+    {
+        journaled += 1;
+        assert!(journaled < 200, "nobody asks");
+        here.clock.pass(Duration::from_millis(10));
+    }
+}
+
 /// Storage comes back between the two, and somebody else finds out.
 #[tokio::test(start_paused = true)]
 async fn a_value_whose_metadata_waits_waits_behind_it() {

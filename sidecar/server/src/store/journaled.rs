@@ -50,10 +50,24 @@ impl Journaled {
         Self { inner, journal, clock, breaker, takes, leads, writes }
     }
 
-    /// Whether the store has failed to answer just now: a request of several steps waits for it once.
+    /// Whether to write to the journal without asking: the store has failed to answer just now, and a request of several
+    /// steps waits for it once. A while after that one request finds out for all.
     fn leads(&self) -> bool {
-        self.takes
-            && (self.breaker.is_open() || self.monotonic() < self.leads.load(Ordering::Relaxed))
+        if !self.takes || self.breaker.is_open() {
+            return self.takes;
+        }
+        let (until, now) = (self.leads.load(Ordering::Relaxed), self.monotonic());
+        if now < until {
+            return true;
+        }
+        let time = millis(limits::STORAGE_TIME);
+        if until == 0 || now >= until + time {
+            // It answered, or nobody has asked for so long that it says nothing any more.
+            return false;
+        }
+        let turn =
+            self.leads.compare_exchange(until, now + time, Ordering::Relaxed, Ordering::Relaxed);
+        turn.is_err()
     }
 
     fn monotonic(&self) -> u64 {
@@ -246,7 +260,7 @@ impl Store for Journaled {
 
     /// Also where it has not answered just now.
     fn is_away(&self) -> bool {
-        self.breaker.is_open() || self.leads()
+        self.breaker.is_open() || self.monotonic() < self.leads.load(Ordering::Relaxed)
     }
 
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
@@ -330,7 +344,11 @@ impl Store for Journaled {
         }
         let found = match self.leads() {
             true => Err(not_asked()),
-            false => self.heard(self.inner.get_now(name).await),
+            false => {
+                let found = self.inner.get_now(name).await;
+                self.note(&found);
+                found
+            }
         };
         match found {
             Err(error) if self.takes && error.may_pass() => {
