@@ -111,12 +111,12 @@ export class Engine {
     };
     persist(journey, () => this.attempt(route, headers, stop)).then(
       (value) => {
-        span.end(undefined);
         call.resolve(value);
+        span.end(undefined);
       },
       (error: unknown) => {
-        span.end(error);
         call.reject(error);
+        span.end(error);
       },
     );
     return call.promise;

@@ -69,11 +69,11 @@ export class Flight<T> {
   async run(span: Span): Promise<void> {
     try {
       await this.#attempts(span);
-      span.end(undefined);
       this.#tell();
+      span.end(undefined);
     } catch (error) {
-      span.end(error);
       this.#failed(error);
+      span.end(error);
     }
   }
 
@@ -153,7 +153,7 @@ export class Flight<T> {
     }
   }
 
-  /** At the end, after the span's. */
+  /** Those who are known all about. */
   #tell(): void {
     for (const [entry, outcomes] of this.#known.splice(0)) {
       entry.call.resolve(outcomes);

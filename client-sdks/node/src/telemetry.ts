@@ -16,6 +16,7 @@ type Api = typeof Otel;
 export interface Span {
   propagate(headers: Record<string, string>): void;
   retried(): void;
+  /** After its callers were answered: what an application does with a span is nothing that they wait for. */
   end(error: unknown): void;
 }
 
@@ -65,7 +66,11 @@ export class OpenTelemetryOrNone implements Telemetry {
   }
 
   here(): unknown {
-    return this.#api?.context.active();
+    try {
+      return this.#api?.context.active();
+    } catch {
+      return undefined;
+    }
   }
 
   start(operation: OperationName, items: number, from: readonly unknown[]): Span {
@@ -139,6 +144,14 @@ class Traced implements Span {
   }
 
   end(error: unknown): void {
+    try {
+      this.#end(error);
+    } catch {
+      // A span processor is the application's, and may fail: what was answered stays answered.
+    }
+  }
+
+  #end(error: unknown): void {
     const code = error === undefined ? 'ok' : error instanceof LunaSecError ? error.code : 'aborted';
     this.span.setAttribute('lunasec.code', code);
     this.span.setAttribute('lunasec.retries', this.#retries);

@@ -11,6 +11,7 @@ import {
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
 
+import type { LunaSecError } from '../src/index.js';
 import { scene, token, tokens } from './fake.js';
 
 const exporter = new InMemorySpanExporter();
@@ -143,5 +144,25 @@ test('a tracer that fails fails no call', async () => {
     const call = client.detokenize(token(1));
     (await sidecar.next()).reveal();
     assert.equal((await call).kind, 'value');
+  }
+});
+
+test('a span that cannot be ended, or a context that cannot be told, fails no call', async () => {
+  const broken = (): never => {
+    throw new Error('the span processor');
+  };
+  const processor = { onStart: () => undefined, onEnd: broken, forceFlush: async () => {}, shutdown: async () => {} };
+  const failing = new BasicTracerProvider({ spanProcessors: [processor] });
+  for (const part of [
+    { trace: { ...api.trace, getTracer: () => failing.getTracer('app'), setSpan: api.trace.setSpan } },
+    { context: { active: broken } },
+  ]) {
+    const { client, sidecar } = scene({ telemetry: { ...api, ...part } as unknown as typeof api });
+    const calls = [client.getMetadata(token(1)), client.detokenize(token(1)), client.delete([token(1)])];
+    const [alone, value, deleted] = calls.map((call) => call.then(String, (error: LunaSecError) => error.code));
+    for (const came of [await sidecar.next(), await sidecar.next(), await sidecar.next()]) {
+      came.path === '/v1/detokenize' ? came.reveal() : came.problem('forbidden', 403, false);
+    }
+    assert.deepEqual([await alone, await value, await deleted], ['forbidden', '[object Object]', 'forbidden']);
   }
 });
