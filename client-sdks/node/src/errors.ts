@@ -55,10 +55,14 @@ export interface ErrorFacts {
   readonly cause?: unknown;
 }
 
+/** The names of this class and of those above it; a class of the application has none. */
 function lineageOf(start: object): string[] {
   const names: string[] = [];
   for (let at = start; at !== Error.prototype; at = Object.getPrototypeOf(at) as object) {
-    names.push(at.constructor.name);
+    const name = NAMES.get(at);
+    if (name !== undefined) {
+      names.push(name);
+    }
   }
   return names;
 }
@@ -86,7 +90,8 @@ export class LunaSecError extends Error {
     this.status = facts.status;
     this.retryAfterMs = facts.retryAfterMs;
     this.requestId = facts.requestId;
-    Object.defineProperty(this, 'name', { value: new.target.name, configurable: true });
+    const name = NAMES.get(new.target.prototype) ?? new.target.name;
+    Object.defineProperty(this, 'name', { value: name, configurable: true });
     Object.defineProperty(this, LINEAGE, { value: lineageOf(new.target.prototype) });
   }
 
@@ -97,8 +102,12 @@ export class LunaSecError extends Error {
 
   /** By name, so that errors of another copy of this package (ESM beside CommonJS) are known too. */
   static override [Symbol.hasInstance](value: unknown): boolean {
+    const name = NAMES.get(this.prototype);
+    if (name === undefined) {
+      return Function.prototype[Symbol.hasInstance].call(this, value);
+    }
     const lineage: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, LINEAGE) : undefined;
-    return Array.isArray(lineage) && lineage.includes(this.name);
+    return Array.isArray(lineage) && lineage.includes(name);
   }
 }
 
@@ -255,6 +264,41 @@ export class ProtocolError extends LunaSecError {
     super('protocol_error', detail, facts);
   }
 }
+
+/** The names as they are written here: a bundler gives classes others, and may do so in each copy of this package. */
+const NAMES = new Map<object, string>(
+  Object.entries({
+    LunaSecError,
+    BadRequest,
+    AccessDenied,
+    Gone,
+    Unavailable,
+    SidecarFailed,
+    InvalidRequest,
+    InvalidToken,
+    InvalidNamespace,
+    PayloadTooLarge,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    Unauthenticated,
+    Forbidden,
+    GrantDenied,
+    GrantExpired,
+    NotFound,
+    Expired,
+    Conflict,
+    RateLimited,
+    SidecarUnreachable,
+    Overloaded,
+    StorageUnavailable,
+    KeysUnavailable,
+    JournalFull,
+    DeadlineExceeded,
+    Corrupted,
+    Internal,
+    ProtocolError,
+  }).map(([name, { prototype }]) => [prototype, name]),
+);
 
 type Coded = new (detail: string, facts?: ErrorFacts) => LunaSecError;
 

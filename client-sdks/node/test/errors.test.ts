@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+
 import { errorOf } from '../src/errors.js';
 import * as all from '../src/index.js';
 
@@ -59,4 +60,38 @@ test('a class of the application below one of these is known as such, and as no 
   const mine = new Mine('words');
   assert.ok(mine instanceof Mine && mine instanceof all.NotFound && mine instanceof LunaSecError);
   assert.ok(!(new all.NotFound('words') instanceof Mine));
+});
+
+/** A copy of the built errors.js whose classes have other names, as a bundler gives them; by their true names. */
+async function renamed(): Promise<Record<string, new (...facts: string[]) => Error>> {
+  const source = readFileSync(new URL('../../dist/esm/errors.js', import.meta.url), 'utf8');
+  const names = [...source.matchAll(/^export class (\w+)/gm)].map(([, name = '']) => name);
+  const classes = names.reduce(
+    (all, name, index) => all.replace(new RegExp(`\\b${name}\\b`, 'g'), `C${index}`),
+    source,
+  );
+  // What was short for a property and its class: a bundler leaves the property's name.
+  const text = classes.replace(/^ +C(\d+),$/gm, (_, index) => `${names[Number(index)]}: C${index},`);
+  const place = new URL('../renamed-errors.mjs', import.meta.url);
+  writeFileSync(place, text);
+  const copy = (await import(place.href)) as Record<string, new (...facts: string[]) => Error>;
+  return Object.fromEntries(names.map((name, index) => [name, copy[`C${index}`] as new () => Error]));
+}
+
+test('copies whose classes a bundler renamed know each other, and say their true names', async () => {
+  const copy = await renamed();
+  const ours = all as unknown as typeof copy;
+  assert.ok(Object.keys(copy).length > 25);
+  for (const [name, Theirs] of Object.entries(copy)) {
+    assert.notEqual(Theirs.name, name);
+    const error = new Theirs('words');
+    assert.equal(error.name, name);
+    assert.equal((JSON.parse(JSON.stringify(error)) as { name: string }).name, name);
+    const lineage: string[] = Object.keys(copy).filter((other) => error instanceof (ours[other] as typeof Theirs));
+    const expected: string[] = [];
+    for (let at = ours[name]; at !== undefined && at.name !== 'Error'; at = Object.getPrototypeOf(at)) {
+      expected.push(at.name);
+    }
+    assert.deepEqual(lineage.sort(), expected.sort());
+  }
 });
