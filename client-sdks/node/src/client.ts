@@ -19,6 +19,7 @@ import { Budget, Reachability, type RetryOptions } from './retry.js';
 import { type Runtime, SYSTEM } from './runtime.js';
 import { LunaSecSession } from './session.js';
 import { type OpenTelemetry, OpenTelemetryOrNone } from './telemetry.js';
+import { milliseconds } from './times.js';
 import { type CallOptions, Tokenizer, type View } from './tokenizer.js';
 import { Transport } from './transport.js';
 
@@ -104,7 +105,7 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
         traceparent: options.traceparent ?? view.said.traceparent,
       },
       onUnavailable: options.onUnavailable ?? view.onUnavailable,
-      deadlineMs: options.deadlineMs ?? view.deadlineMs,
+      deadlineMs: milliseconds('deadlineMs', options.deadlineMs ?? view.deadlineMs),
     });
   }
 
@@ -161,7 +162,7 @@ function viewOf<P extends OnUnavailable>(options: ClientOptions<P> | Made): View
     batcher: new Batcher(engine, options.batchItems ?? BATCH_ITEMS),
     said: { namespace: options.namespace, purpose: options.purpose, jwt: options.jwt },
     onUnavailable: options.onUnavailable ?? 'fail',
-    deadlineMs: options.deadlineMs,
+    deadlineMs: milliseconds('deadlineMs', options.deadlineMs ?? undefined),
     attempts: options.retry?.attempts,
   };
 }
@@ -173,11 +174,14 @@ function engineOf(options: ClientOptions<OnUnavailable>): Engine {
     runtime: options.runtime ?? SYSTEM,
     exchanges: options.exchanges ?? new Transport(socket, options.connections ?? CONNECTIONS),
     telemetry: new OpenTelemetryOrNone(options.telemetry),
-    pauses: { first: retry.pauseMs ?? PAUSE_MS, most: retry.pauseMostMs ?? PAUSE_MOST_MS },
+    pauses: {
+      first: milliseconds('retry.pauseMs', retry.pauseMs ?? PAUSE_MS),
+      most: milliseconds('retry.pauseMostMs', retry.pauseMostMs ?? PAUSE_MOST_MS),
+    },
     budget: new Budget(retry.budget ?? RETRY_BUDGET),
     reachability: new Reachability(
-      options.startDeadlineMs ?? START_DEADLINE_MS,
-      options.restartGraceMs ?? RESTART_GRACE_MS,
+      milliseconds('startDeadlineMs', options.startDeadlineMs ?? START_DEADLINE_MS),
+      milliseconds('restartGraceMs', options.restartGraceMs ?? RESTART_GRACE_MS),
     ),
     pending: options.pendingCalls ?? PENDING_CALLS,
   });

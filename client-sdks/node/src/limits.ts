@@ -15,6 +15,8 @@ export const HEAD_BYTES = 14 * 1024;
 export const DEADLINE_MS = 15_000;
 /** For a call that shows something else instead: a page waits for it. */
 export const DISPLAY_DEADLINE_MS = 2_000;
+/** The longest time that may be asked for: a timer of Node.js keeps no longer one. */
+export const LONGEST_MS = 2 ** 31 - 1;
 /** How long the first calls wait for the socket. */
 export const START_DEADLINE_MS = 10_000;
 /** How long calls wait for the socket to come back. */

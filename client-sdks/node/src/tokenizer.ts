@@ -27,6 +27,7 @@ import type {
   Tokenized,
   Value,
 } from './results.js';
+import { milliseconds } from './times.js';
 
 /** What any call may say of itself. */
 export interface CallOptions {
@@ -258,8 +259,9 @@ export abstract class Tokenizer<P extends OnUnavailable> {
 
   #limits(options: CallOptions, policy: OnUnavailable): Limits {
     const standing = stands(policy);
+    const deadlineMs = options.deadlineMs ?? this.view.deadlineMs ?? (standing ? DISPLAY_DEADLINE_MS : DEADLINE_MS);
     return {
-      deadlineMs: options.deadlineMs ?? this.view.deadlineMs ?? (standing ? DISPLAY_DEADLINE_MS : DEADLINE_MS),
+      deadlineMs: milliseconds('deadlineMs', deadlineMs),
       attempts: this.view.attempts ?? (standing ? 1 : ATTEMPTS),
       signal: options.signal,
     };

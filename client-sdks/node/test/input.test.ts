@@ -108,3 +108,34 @@ test('a session is bound once: what is granted, verified, revoked and revealed i
   }
   await settled;
 });
+
+test('a time that no timer can keep is refused where it is said, with what is allowed', async () => {
+  for (const ms of [Number.POSITIVE_INFINITY, 2 ** 31, -1, Number.NaN, '50', 50n]) {
+    const time = ms as number;
+    const words = /is no time that can be waited for: .* from 0 to 2147483647/;
+    const options = [
+      { deadlineMs: time },
+      { startDeadlineMs: time },
+      { restartGraceMs: time },
+      { retry: { pauseMs: time } },
+      { retry: { pauseMostMs: time } },
+    ];
+    for (const each of options) {
+      const made = (): unknown => new LunaSec({ ...each, telemetry: false });
+      assert.throws(made, (error) => error instanceof InvalidRequest && words.test(error.detail));
+    }
+    assert.throws(() => scene().client.with({ deadlineMs: time }), InvalidRequest);
+    await refused((client) => client.detokenize(token(1), { deadlineMs: time }));
+    await refused((client) => client.tokenizeBatch(['v'], { deadlineMs: time }));
+    await refused((client) => client.status({ deadlineMs: time }));
+  }
+});
+
+test('the longest time that a timer keeps is kept', async () => {
+  const { client, sidecar, runtime } = scene({ deadlineMs: 2 ** 31 - 1 });
+  const call = client.detokenize(token(1));
+  const came = await sidecar.next();
+  runtime.advance(2 ** 31 - 2);
+  came.reveal();
+  assert.equal((await call).kind, 'value');
+});
