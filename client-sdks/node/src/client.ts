@@ -3,6 +3,7 @@ import { headerValue } from './context.js';
 import { Engine, type Exchanges } from './engine.js';
 import {
   BATCH_ITEMS,
+  CONNECTION_RETRY_BUDGET,
   CONNECTIONS,
   DEFAULT_SOCKET,
   PAUSE_MOST_MS,
@@ -169,16 +170,20 @@ function viewOf<P extends OnUnavailable>(options: ClientOptions<P> | Made): View
 
 function engineOf(options: ClientOptions<OnUnavailable>): Engine {
   const retry = options.retry ?? {};
+  const connections = options.connections ?? CONNECTIONS;
   const socket = options.socket ?? process.env['LUNASEC_SOCKET'] ?? DEFAULT_SOCKET;
   return new Engine({
     runtime: options.runtime ?? SYSTEM,
-    exchanges: options.exchanges ?? new Transport(socket, options.connections ?? CONNECTIONS),
+    exchanges: options.exchanges ?? new Transport(socket, connections),
     telemetry: new OpenTelemetryOrNone(options.telemetry),
     pauses: {
       first: milliseconds('retry.pauseMs', retry.pauseMs ?? PAUSE_MS),
       most: milliseconds('retry.pauseMostMs', retry.pauseMostMs ?? PAUSE_MOST_MS),
     },
-    budget: new Budget(retry.budget ?? RETRY_BUDGET),
+    budgets: {
+      answers: new Budget(retry.budget ?? RETRY_BUDGET),
+      breaks: new Budget(Math.max(CONNECTION_RETRY_BUDGET, 2 * connections)),
+    },
     reachability: new Reachability(
       milliseconds('startDeadlineMs', options.startDeadlineMs ?? START_DEADLINE_MS),
       milliseconds('restartGraceMs', options.restartGraceMs ?? RESTART_GRACE_MS),

@@ -2,7 +2,7 @@ import { Call } from './call.js';
 import type { Context } from './context.js';
 import { type LunaSecError, Overloaded } from './errors.js';
 import type { Route } from './operation.js';
-import { type Budget, type Pauses, persist, type Reachability, type Repeatable, Retries } from './retry.js';
+import { type Budgets, type Pauses, persist, type Reachability, type Repeatable, Retries } from './retry.js';
 import type { Runtime } from './runtime.js';
 import { Stop } from './stop.js';
 import type { Span, Telemetry } from './telemetry.js';
@@ -32,7 +32,7 @@ export interface EngineOptions {
   readonly exchanges: Exchanges;
   readonly telemetry: Telemetry;
   readonly pauses: Pauses;
-  readonly budget: Budget;
+  readonly budgets: Budgets;
   readonly reachability: Reachability;
   readonly pending: number;
 }
@@ -69,8 +69,8 @@ export class Engine {
   }
 
   retries(attempts: number, repeatable: Repeatable): Retries {
-    const { budget, reachability, pauses } = this.#options;
-    return new Retries(this.runtime, budget, reachability, pauses, attempts, repeatable);
+    const { budgets, reachability, pauses } = this.#options;
+    return new Retries(this.runtime, budgets, reachability, pauses, attempts, repeatable);
   }
 
   /** One attempt. */

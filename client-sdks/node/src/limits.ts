@@ -40,6 +40,11 @@ export const PAUSE_MS = 50;
 export const PAUSE_MOST_MS = 1_000;
 /** Retries that may have been saved up. */
 export const RETRY_BUDGET = 100;
+/**
+ * Retries of broken connections that may have been saved up, at least; with many connections, twice as many as those: a
+ * restart breaks each at once, and may do so again.
+ */
+export const CONNECTION_RETRY_BUDGET = 100;
 /** So many successes save up another retry. */
 export const SUCCESSES_FOR_A_RETRY = 10;
 

@@ -11,7 +11,10 @@ export interface RetryOptions {
   readonly pauseMs?: number | undefined;
   /** The longest pause of all, in milliseconds: 1,000. The sidecar's own `retry_after_ms` comes on top. */
   readonly pauseMostMs?: number | undefined;
-  /** Retries that may have been saved up, for all calls of a client together: 100. Ten successes save up one more. */
+  /**
+   * Retries after answers that may have been saved up, for all calls of a client together: 100. Ten successes save up one
+   * more. Connections that break have their own.
+   */
   readonly budget?: number | undefined;
 }
 
@@ -23,7 +26,8 @@ export interface RetryOptions {
 export type Repeatable = 'always' | 'undone';
 
 /**
- * A bucket of retries that all calls of a client share: when most calls fail, few are tried again.
+ * A bucket of retries that all calls of a client share: when most calls fail, few are tried again. Answers and broken
+ * connections have one each: who was told `overloaded` a hundred times must not notice a restart.
  *
  * @internal
  */
@@ -48,6 +52,16 @@ export class Budget {
   succeeded(): void {
     this.#left = Math.min(this.#most, this.#left + 1);
   }
+}
+
+/**
+ * What a client may try again: after answers, and after connections that broke.
+ *
+ * @internal
+ */
+export interface Budgets {
+  readonly answers: Budget;
+  readonly breaks: Budget;
 }
 
 /**
@@ -100,7 +114,7 @@ export class Retries {
 
   constructor(
     readonly runtime: Runtime,
-    readonly budget: Budget,
+    readonly budgets: Budgets,
     readonly reachability: Reachability,
     readonly pauses: Pauses,
     readonly attempts: number,
@@ -114,7 +128,8 @@ export class Retries {
 
   succeeded(): void {
     this.reachability.reached();
-    this.budget.succeeded();
+    this.budgets.answers.succeeded();
+    this.budgets.breaks.succeeded();
   }
 
   /** Milliseconds until the next attempt, or undefined if there is none. */
@@ -140,7 +155,7 @@ export class Retries {
   #broken(): number | undefined {
     this.#breaks += 1;
     const allowed = Math.max(this.attempts, CONNECTION_ATTEMPTS);
-    if (this.repeatable === 'undone' || this.#breaks >= allowed || !this.budget.take()) {
+    if (this.repeatable === 'undone' || this.#breaks >= allowed || !this.budgets.breaks.take()) {
       return undefined;
     }
     return jitter(this.runtime, this.pauses, this.#breaks);
@@ -153,7 +168,7 @@ export class Retries {
     if (!error.retryable || (this.repeatable === 'undone' && !undone)) {
       return undefined;
     }
-    if (this.#answers >= this.attempts || !this.budget.take()) {
+    if (this.#answers >= this.attempts || !this.budgets.answers.take()) {
       return undefined;
     }
     return (error.retryAfterMs ?? 0) + jitter(this.runtime, this.pauses, this.#answers);

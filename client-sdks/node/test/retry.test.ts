@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Conflict, DeadlineExceeded, SidecarUnreachable, StorageUnavailable } from '../src/index.js';
-import { type Came, type FakeRuntime, type FakeSidecar, scene, token } from './fake.js';
+import {
+  Conflict,
+  DeadlineExceeded,
+  NotFound,
+  Overloaded,
+  SidecarUnreachable,
+  StorageUnavailable,
+} from '../src/index.js';
+import { type Came, type FakeRuntime, type FakeSidecar, scene, token, tokens, turn } from './fake.js';
 
 const away = (): Error => new SidecarUnreachable('nobody');
 const broken = (): Error => new SidecarUnreachable('broke', { sent: true });
@@ -67,6 +74,34 @@ test('the budget is shared by all views of a client', async () => {
   (await sidecar.next()).problem('storage_unavailable', 503, true);
   await assert.rejects(second, StorageUnavailable);
   assert.equal(sidecar.came.length, 3);
+});
+
+test('a restart does not surface where answers have used the budget up', async () => {
+  const { client, sidecar, runtime } = scene({ retry: { budget: 0 } });
+  const refused = client.getMetadata(token(1));
+  (await sidecar.next()).problem('overloaded', 503, true);
+  await assert.rejects(refused, Overloaded);
+  const call = client.getMetadata(token(1));
+  (await sidecar.next()).fail(broken());
+  (await after(runtime, sidecar, 50)).fail(broken());
+  (await after(runtime, sidecar, 100)).problem('not_found', 404, false);
+  await assert.rejects(call, NotFound);
+});
+
+test('connections that break again and again are not tried again without end, whatever their number', async () => {
+  const { client, sidecar, runtime } = scene({ connections: 150, batchItems: 1 });
+  const calls = tokens(400).map((each) => client.detokenize(each));
+  const settled = Promise.allSettled(calls);
+  for (const ms of [0, 50, 100]) {
+    runtime.advance(ms);
+    await turn();
+    for (const came of sidecar.came) {
+      came.answered || came.fail(broken());
+    }
+    await turn();
+  }
+  await settled;
+  assert.equal(sidecar.came.length, 400 + 300);
 });
 
 test('at start, calls wait for the socket until a deadline, and afterwards not at all', async () => {
