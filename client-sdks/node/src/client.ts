@@ -14,7 +14,7 @@ import {
   START_DEADLINE_MS,
 } from './limits.js';
 import { STATUS } from './operations.js';
-import type { OnUnavailable } from './policy.js';
+import { type OnUnavailable, policyOf } from './policy.js';
 import type { Status } from './results.js';
 import { Budget, Reachability, type RetryOptions } from './retry.js';
 import { type Runtime, SYSTEM } from './runtime.js';
@@ -105,7 +105,7 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
         purpose: options.purpose ?? view.said.purpose,
         traceparent: options.traceparent ?? view.said.traceparent,
       },
-      onUnavailable: options.onUnavailable ?? view.onUnavailable,
+      onUnavailable: policyOf(options.onUnavailable ?? view.onUnavailable),
       deadlineMs: milliseconds('deadlineMs', options.deadlineMs ?? view.deadlineMs),
     });
   }
@@ -162,7 +162,7 @@ function viewOf<P extends OnUnavailable>(options: ClientOptions<P> | Made): View
     engine,
     batcher: new Batcher(engine, options.batchItems ?? BATCH_ITEMS),
     said: { namespace: options.namespace, purpose: options.purpose, jwt: options.jwt },
-    onUnavailable: options.onUnavailable ?? 'fail',
+    onUnavailable: policyOf(options.onUnavailable ?? 'fail'),
     deadlineMs: milliseconds('deadlineMs', options.deadlineMs ?? undefined),
     attempts: options.retry?.attempts,
   };

@@ -1,7 +1,10 @@
-import { type LunaSecError, Unavailable } from './errors.js';
+import { Call } from './call.js';
+import type { Limits } from './engine.js';
+import { DeadlineExceeded, InvalidRequest, type LunaSecError, Unavailable } from './errors.js';
 import { MASK } from './limits.js';
 import type { Token } from './redacted.js';
 import type { Fallback, Masked, Value } from './results.js';
+import type { Runtime } from './runtime.js';
 
 /**
  * What a read does when nobody can answer it: the sidecar, its storage or its keys are away. Never when the answer is
@@ -9,7 +12,8 @@ import type { Fallback, Masked, Value } from './results.js';
  *
  * - `'fail'`: reject with {@link Unavailable}. The default.
  * - `'mask'`, `{ mask: text }`: resolve to `{ kind: 'masked', text: '••••', … }`.
- * - `{ fallback: (token, error) => … }`: resolve to `{ kind: 'fallback', value: … }` with what the function gives.
+ * - `{ fallback: (token, error) => … }`: resolve to `{ kind: 'fallback', value: … }` with what the function gives, or
+ *   resolves to within the call's `deadlineMs`, which begins anew for it.
  */
 export type OnUnavailable = 'fail' | 'mask' | MaskWith | FallbackTo<unknown>;
 
@@ -33,6 +37,24 @@ export type Revealed<P extends OnUnavailable> = P extends 'fail'
       : never;
 
 /**
+ * A policy that is one: a mistake in it must not wait for an outage to be found.
+ *
+ * @internal
+ */
+export function policyOf(policy: OnUnavailable): OnUnavailable {
+  if (policy === 'fail' || policy === 'mask') {
+    return policy;
+  }
+  const { mask, fallback } = Object(policy) as Partial<MaskWith & FallbackTo<unknown>>;
+  if (fallback === undefined ? typeof mask === 'string' : mask === undefined && typeof fallback === 'function') {
+    return policy;
+  }
+  throw new InvalidRequest(
+    "onUnavailable is no policy: it is 'fail', 'mask', { mask: text } or { fallback: (token, error) => … }",
+  );
+}
+
+/**
  * Whether a call under this policy waits for better times.
  *
  * @internal
@@ -50,13 +72,40 @@ export async function standIn(
   policy: OnUnavailable,
   token: Token,
   error: unknown,
+  runtime: Runtime,
+  limits: Limits,
 ): Promise<Masked | Fallback<unknown>> {
   if (policy === 'fail' || !(error instanceof Unavailable)) {
     throw error;
   }
   const reason = (error as LunaSecError).code;
-  if (policy === 'mask' || 'mask' in policy) {
+  if (policy === 'mask' || !('fallback' in policy)) {
     return { kind: 'masked', token, text: policy === 'mask' ? MASK : policy.mask, reason, error };
   }
-  return { kind: 'fallback', token, value: await policy.fallback(token, error), reason, error };
+  const given = policy.fallback(token, error);
+  const value = isPromise(given) ? await inTime(given, error, runtime, limits) : given;
+  return { kind: 'fallback', token, value, reason, error };
+}
+
+function isPromise(given: unknown): given is PromiseLike<unknown> {
+  return typeof (given as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
+}
+
+/** Its time begins anew: what the call had may have gone by waiting for the sidecar. */
+function inTime(
+  given: PromiseLike<unknown>,
+  error: Unavailable,
+  runtime: Runtime,
+  { deadlineMs, signal }: Limits,
+): Promise<unknown> {
+  const call = new Call<unknown>(runtime, deadlineMs, signal, () => undefined);
+  call.trouble = new DeadlineExceeded(
+    `the fallback of onUnavailable gave nothing within ${deadlineMs} ms: let it give up sooner, or raise deadlineMs; it was asked because of ${error.code}`,
+    { retryable: true, cause: error },
+  );
+  given.then(
+    (value) => call.resolve(value),
+    (reason: unknown) => call.reject(reason),
+  );
+  return call.promise;
 }

@@ -1,7 +1,7 @@
 import type { Batcher } from './batcher.js';
 import { type Context, contextOf, headerValue, type Said } from './context.js';
 import type { Engine, Limits } from './engine.js';
-import { type LunaSecError, Unavailable } from './errors.js';
+import { LunaSecError, Unavailable } from './errors.js';
 import { ATTEMPTS, DEADLINE_MS, DISPLAY_DEADLINE_MS } from './limits.js';
 import type { ListOperation, Outcome, Route, Unit } from './operation.js';
 import {
@@ -14,7 +14,7 @@ import {
   tokenizeUnit,
   tokenUnit,
 } from './operations.js';
-import { type OnUnavailable, type Revealed, standIn, stands } from './policy.js';
+import { type OnUnavailable, policyOf, type Revealed, standIn, stands } from './policy.js';
 import { type PlaintextLike, Token, type TokenLike } from './redacted.js';
 import type {
   Deleted,
@@ -150,11 +150,11 @@ export abstract class Tokenizer<P extends OnUnavailable> {
    * ```
    */
   async detokenize<C extends OnUnavailable = P>(token: TokenLike, options: ReadOptions<C> = {}): Promise<Revealed<C>> {
-    const policy = options.onUnavailable ?? this.view.onUnavailable;
+    const policy = policyOf(options.onUnavailable ?? this.view.onUnavailable);
     try {
       return only(await this.together(DETOKENIZE, [tokenUnit(token)], options, policy)) as Revealed<C>;
     } catch (error) {
-      return (await standIn(policy, Token.from(token), error)) as Revealed<C>;
+      return (await this.#standIn(policy, token, error, options)) as Revealed<C>;
     }
   }
 
@@ -166,7 +166,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     tokens: readonly TokenLike[],
     options: ReadOptions<C> = {},
   ): Promise<(Revealed<C> | Failed)[]> {
-    const policy = options.onUnavailable ?? this.view.onUnavailable;
+    const policy = policyOf(options.onUnavailable ?? this.view.onUnavailable);
     const units = tokens.map(tokenUnit);
     let outcomes: readonly Outcome<Value>[];
     try {
@@ -175,8 +175,38 @@ export abstract class Tokenizer<P extends OnUnavailable> {
       const stood = standing(policy, error);
       outcomes = units.map(() => ({ error: stood }));
     }
-    const revealed = outcomes.map((outcome, index) => revealOr(policy, outcome, tokens[index] ?? ''));
+    const revealed = outcomes.map((outcome, index) => this.#revealOr(policy, outcome, tokens[index] ?? '', options));
     return (await Promise.all(revealed)) as (Revealed<C> | Failed)[];
+  }
+
+  async #revealOr(
+    policy: OnUnavailable,
+    outcome: Outcome<Value>,
+    token: TokenLike,
+    options: CallOptions,
+  ): Promise<Value | Masked | Fallback<unknown> | Failed> {
+    if (!('error' in outcome)) {
+      return outcome.value;
+    }
+    try {
+      return await this.#standIn(policy, token, outcome.error, options);
+    } catch (error) {
+      const { signal } = options;
+      if (signal?.aborted && error === signal.reason) {
+        throw error;
+      }
+      return valueOrFailed({ error: ofItem(error, outcome.error) }, token);
+    }
+  }
+
+  #standIn(
+    policy: OnUnavailable,
+    token: TokenLike,
+    error: unknown,
+    options: CallOptions,
+  ): Promise<Masked | Fallback<unknown>> {
+    const { runtime } = this.view.engine;
+    return standIn(policy, Token.from(token), error, runtime, this.#limits(options, policy));
   }
 
   /** Reads what is kept beside a value. */
@@ -292,17 +322,12 @@ function standing(policy: OnUnavailable, error: unknown): Unavailable {
   return error;
 }
 
-async function revealOr(
-  policy: OnUnavailable,
-  outcome: Outcome<Value>,
-  token: TokenLike,
-): Promise<Value | Masked | Fallback<unknown> | Failed> {
-  if (!('error' in outcome)) {
-    return outcome.value;
+/** What an item failed with. What a fallback threw is its cause: whoever reads items finds errors of this client only. */
+function ofItem(error: unknown, away: LunaSecError): LunaSecError {
+  if (error instanceof LunaSecError) {
+    return error;
   }
-  try {
-    return await standIn(policy, Token.from(token), outcome.error);
-  } catch (error) {
-    return valueOrFailed({ error: error as LunaSecError }, token);
-  }
+  const { code, retryable } = away;
+  const detail = `${away.detail}; and the fallback of onUnavailable threw: see cause, and mend the fallback`;
+  return new Unavailable(code, detail, { retryable, cause: error });
 }

@@ -2,16 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
+  DeadlineExceeded,
   GrantDenied,
+  InvalidRequest,
   type LunaSec,
   type OnUnavailable,
+  Overloaded,
   SidecarUnreachable,
   StorageUnavailable,
   type Token,
-  type Unavailable,
+  Unavailable,
   type Value,
 } from '../src/index.js';
-import { failed, revealed, scene, token } from './fake.js';
+import { deferred, failed, revealed, scene, token } from './fake.js';
 
 test('with `fail`, the compiler gives the value at once; with another policy it asks for a look at `kind`', () => {
   // Checked by the compiler: each line below an expected error must be one.
@@ -89,6 +92,98 @@ test("a fallback's own error is the caller's", async () => {
   const call = client.detokenize(token(1), { onUnavailable: { fallback } });
   (await sidecar.next()).problem('overloaded', 503, true);
   await assert.rejects(call, /mine/);
+});
+
+test('what is no policy is refused when a client, a view or a call is made, not in the outage', async () => {
+  const { client, sidecar } = scene();
+  for (const bad of [
+    'masked',
+    {},
+    { mask: 7 },
+    { fallback: 'text' },
+    { mask: 'n/a', fallback: () => 1 },
+    true,
+    () => 1,
+  ]) {
+    const onUnavailable = bad as unknown as 'mask';
+    const words = (error: unknown): boolean => error instanceof InvalidRequest && /'fail', 'mask'/.test(error.detail);
+    assert.throws(() => scene({ onUnavailable }), words);
+    assert.throws(() => client.with({ onUnavailable }), words);
+    await assert.rejects(client.detokenize(token(1), { onUnavailable }), words);
+    await assert.rejects(client.detokenizeBatch([token(1)], { onUnavailable }), words);
+  }
+  assert.equal(sidecar.came.length, 0);
+});
+
+test('a fallback that gives nothing ends with a deadline of its own', async () => {
+  const { client, sidecar, runtime } = scene({ deadlineMs: 700, retry: { attempts: 1 } });
+  const policy = { fallback: () => new Promise<string>(() => undefined) };
+  const one = client.detokenize(token(1), { onUnavailable: policy });
+  (await sidecar.next()).problem('overloaded', 503, true);
+  const many = client.detokenizeBatch([token(1)], { onUnavailable: policy });
+  (await sidecar.next()).problem('overloaded', 503, true);
+  for (let count = 0; count < 4; count += 1) {
+    await runtime.waitedFor(700);
+  }
+  runtime.advance(700);
+  const late = (error: unknown): boolean =>
+    error instanceof DeadlineExceeded && /fallback/.test(error.detail) && error.cause instanceof Overloaded;
+  await assert.rejects(one, late);
+  const [item] = await many;
+  assert.ok(item?.kind === 'failed' && late(item.error));
+  assert.equal(runtime.waiting, 0);
+});
+
+test('a fallback has its time also where the sidecar used up that of the call', async () => {
+  const { client, sidecar, runtime } = scene({ deadlineMs: 700 });
+  const asked = deferred<Unavailable>();
+  const given = deferred<string>();
+  const fallback = (_token: Token, error: Unavailable): Promise<string> => {
+    asked.resolve(error);
+    return given.promise;
+  };
+  const call = client.detokenize(token(1), { onUnavailable: { fallback } });
+  await sidecar.next();
+  runtime.advance(700);
+  assert.ok((await asked.promise) instanceof DeadlineExceeded);
+  runtime.advance(699);
+  given.resolve('someone');
+  const shown = await call;
+  assert.ok(shown.kind === 'fallback' && shown.value === 'someone');
+});
+
+test('who gives a call up waits for no fallback, also in a batch', async () => {
+  const { client, sidecar } = scene();
+  for (const read of [client.detokenize.bind(client, token(1)), client.detokenizeBatch.bind(client, [token(1)])]) {
+    const leave = new AbortController();
+    const asked = deferred();
+    const fallback = (): Promise<string> => {
+      asked.resolve();
+      return new Promise(() => undefined);
+    };
+    const call = read({ onUnavailable: { fallback }, signal: leave.signal });
+    (await sidecar.next()).problem('overloaded', 503, true);
+    await asked.promise;
+    leave.abort(new Error('enough'));
+    await assert.rejects(call, /enough/);
+  }
+});
+
+test('an item whose fallback throws has an error of this client, with what was thrown as its cause', async () => {
+  const { client, sidecar } = scene();
+  const mine = new Error('mine');
+  const fallback = (about: Token): string => {
+    if (about.equals(token(1))) {
+      throw mine;
+    }
+    return 'someone';
+  };
+  const call = client.detokenizeBatch([token(1), token(2)], { onUnavailable: { fallback } });
+  (await sidecar.next()).problem('overloaded', 503, true);
+  const [threw, other] = await call;
+  assert.ok(threw?.kind === 'failed' && threw.error instanceof Unavailable);
+  assert.deepEqual([threw.error.code, threw.error.cause, other?.kind], ['overloaded', mine, 'fallback']);
+  assert.match(threw.error.detail, /fallback of onUnavailable threw/);
 });
 
 test('an answer of no is never masked, also in a batch', async () => {
