@@ -33,8 +33,8 @@
  * └── ProtocolError                   protocol_error: the answer is not this contract's
  * ```
  *
- * A code that this version does not know is a plain `LunaSecError`, or `Unavailable` where the sidecar says that it is
- * retryable. A call that was given up through its `AbortSignal` rejects with that signal's reason.
+ * A code that this version does not know is a plain `LunaSecError`: it may be a refusal, which no policy may hide. It is
+ * `Unavailable` only where the answer's status says so (5xx) and the sidecar that it is retryable. A call that was given up through its `AbortSignal` rejects with that signal's reason.
  *
  * No message holds a token, a value or a session.
  */
@@ -210,10 +210,13 @@ export class RateLimited extends LunaSecError {
 export class SidecarUnreachable extends Unavailable {
   /** Whether the request had left: a write may have been done. */
   readonly sent: boolean;
+  /** Whether it is because this client was closed. That is the application's own doing, and no policy stands in for it. */
+  readonly closed: boolean;
 
-  constructor(detail: string, facts?: ErrorFacts & { readonly sent?: boolean }) {
+  constructor(detail: string, facts?: ErrorFacts & { readonly sent?: boolean; readonly closed?: boolean }) {
     super('sidecar_unreachable', detail, { retryable: true, ...facts });
     this.sent = facts?.sent ?? false;
+    this.closed = facts?.closed ?? false;
   }
 }
 /** `overloaded`: the sidecar has too much to do, or this process has too many calls under way. */
@@ -336,5 +339,6 @@ export function errorOf(code: string, detail: string, facts: ErrorFacts): LunaSe
   if (known !== undefined) {
     return new known(detail, facts);
   }
-  return facts.retryable === true ? new Unavailable(code, detail, facts) : new LunaSecError(code, detail, facts);
+  const { retryable = false, status = 0 } = facts;
+  return retryable && status >= 500 ? new Unavailable(code, detail, facts) : new LunaSecError(code, detail, facts);
 }

@@ -1,6 +1,6 @@
 import { Call } from './call.js';
 import type { Limits } from './engine.js';
-import { DeadlineExceeded, InvalidRequest, type LunaSecError, Unavailable } from './errors.js';
+import { DeadlineExceeded, InvalidRequest, SidecarUnreachable, Unavailable } from './errors.js';
 import { MASK } from './limits.js';
 import type { Token } from './redacted.js';
 import type { Fallback, Masked, Value } from './results.js';
@@ -64,6 +64,16 @@ export function stands(policy: OnUnavailable): boolean {
 }
 
 /**
+ * Whether the policy stands in for what went wrong. Not where the client was closed: that is no outage, but a mistake to be
+ * seen.
+ *
+ * @internal
+ */
+export function standsInFor(policy: OnUnavailable, error: unknown): error is Unavailable {
+  return stands(policy) && error instanceof Unavailable && !(error instanceof SidecarUnreachable && error.closed);
+}
+
+/**
  * What stands in for the value; throws the error where nothing may.
  *
  * @internal
@@ -75,10 +85,10 @@ export async function standIn(
   runtime: Runtime,
   limits: Limits,
 ): Promise<Masked | Fallback<unknown>> {
-  if (policy === 'fail' || !(error instanceof Unavailable)) {
+  if (policy === 'fail' || !standsInFor(policy, error)) {
     throw error;
   }
-  const reason = (error as LunaSecError).code;
+  const reason = error.code;
   if (policy === 'mask' || !('fallback' in policy)) {
     return { kind: 'masked', token, text: policy === 'mask' ? MASK : policy.mask, reason, error };
   }

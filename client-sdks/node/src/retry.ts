@@ -138,7 +138,7 @@ export class Retries {
       return undefined;
     }
     if (error instanceof SidecarUnreachable) {
-      return error.sent ? this.#broken() : this.#missed(error);
+      return error.sent && error.retryable ? this.#broken() : this.#missed(error);
     }
     return this.#answered(error);
   }

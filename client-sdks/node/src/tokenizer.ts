@@ -14,7 +14,7 @@ import {
   tokenizeUnit,
   tokenUnit,
 } from './operations.js';
-import { type OnUnavailable, policyOf, type Revealed, standIn, stands } from './policy.js';
+import { type OnUnavailable, policyOf, type Revealed, standIn, stands, standsInFor } from './policy.js';
 import { type PlaintextLike, Token, type TokenLike } from './redacted.js';
 import type {
   Deleted,
@@ -316,7 +316,7 @@ function valueOrFailed<T>(outcome: Outcome<T>, token: TokenLike): T | Failed {
 
 /** The error of a whole batch, where the policy stands in for each of its items. */
 function standing(policy: OnUnavailable, error: unknown): Unavailable {
-  if (!stands(policy) || !(error instanceof Unavailable)) {
+  if (!standsInFor(policy, error)) {
     throw error;
   }
   return error;

@@ -96,10 +96,13 @@ export class Transport {
       return new SidecarUnreachable(why, { cause: error });
     }
     if (CLOSED.has(code)) {
-      return new SidecarUnreachable('this client was closed', { retryable: false });
+      const why = 'this client was closed: make calls before close(), or make another client';
+      return new SidecarUnreachable(why, { retryable: false, sent, closed: true });
     }
     if (BROKEN.has(code)) {
-      return new SidecarUnreachable('the connection to the sidecar broke', { cause: error, sent });
+      const done = sent ? ', and a write may have been done' : '';
+      const why = `the connection to the sidecar broke before its answer${done}: make the call again, and look into the sidecar's log if that goes on`;
+      return new SidecarUnreachable(why, { cause: error, sent });
     }
     if (syscall === 'connect') {
       // No waiting helps against it.

@@ -40,8 +40,10 @@ test('what a policy stands in for is what is away, and no answer', () => {
   for (const code of ['grant_denied', 'forbidden', 'not_found', 'expired', 'rate_limited', 'corrupted', 'internal']) {
     assert.ok(!(errorOf(code, 'words', { retryable: true }) instanceof Unavailable), code);
   }
-  assert.ok(errorOf('newer', 'words', { retryable: true }) instanceof Unavailable);
-  assert.ok(!(errorOf('newer', 'words', { retryable: false }) instanceof Unavailable));
+  assert.ok(errorOf('newer', 'words', { retryable: true, status: 503 }) instanceof Unavailable);
+  for (const facts of [{ retryable: false, status: 503 }, { retryable: true, status: 429 }, { retryable: true }]) {
+    assert.equal(errorOf('newer', 'words', facts).name, 'LunaSecError');
+  }
   assert.equal(errorOf('constructor', 'words', {}).name, 'LunaSecError');
 });
 

@@ -6,6 +6,7 @@ import {
   GrantDenied,
   InvalidRequest,
   type LunaSec,
+  LunaSecError,
   type OnUnavailable,
   Overloaded,
   SidecarUnreachable,
@@ -198,6 +199,19 @@ test('an answer of no is never masked, also in a batch', async () => {
   const [value, denied, masked] = await call;
   assert.deepEqual([value?.kind, denied?.kind, masked?.kind], ['value', 'failed', 'masked']);
   assert.ok(denied?.kind === 'failed' && denied.error instanceof GrantDenied);
+});
+
+test('what a newer sidecar refuses is not masked, also where it may be asked again; what it cannot answer is', async () => {
+  const { client, sidecar } = scene({ onUnavailable: 'mask' });
+  const refused = client.detokenize(token(1));
+  (await sidecar.next()).problem('brand_new_denied', 403, true);
+  await assert.rejects(refused, (error: unknown) => error instanceof LunaSecError && error.code === 'brand_new_denied');
+  const batch = client.detokenizeBatch([token(1)]);
+  (await sidecar.next()).answer({ items: [failed(token(1), 'brand_new_denied', true)] });
+  assert.equal((await batch)[0]?.kind, 'failed');
+  const away = client.detokenize(token(1));
+  (await sidecar.next()).problem('brand_new_unavailable', 503, true);
+  assert.equal((await away).kind, 'masked');
 });
 
 test('an abort is no outage: it rejects under any policy', async () => {

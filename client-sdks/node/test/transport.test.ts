@@ -125,7 +125,28 @@ test('a closed client says so, and does not wait', async (context) => {
   await client.close();
   await assert.rejects(
     client.detokenize(token(1)),
-    (error: unknown) => error instanceof SidecarUnreachable && /closed/.test(error.detail),
+    (error: unknown) => error instanceof SidecarUnreachable && /closed: make calls before/.test(error.detail),
+  );
+});
+
+test('no policy hides that a client was closed, before a call or under it', async (context) => {
+  const asked = deferred<void>();
+  const { client } = await place(context, () => asked.resolve());
+  const masking = client.with({ onUnavailable: 'mask', deadlineMs: 60_000 });
+  const closed = (error: unknown): boolean => error instanceof SidecarUnreachable && error.closed && !error.retryable;
+  const under = assert.rejects(masking.detokenize(token(1)), closed);
+  await asked.promise;
+  await client.close();
+  await under;
+  await assert.rejects(masking.detokenize(token(1)), closed);
+  await assert.rejects(masking.detokenizeBatch([token(1)], { onUnavailable: { fallback: () => 1 } }), closed);
+});
+
+test('a connection that breaks under a write says that it may have been done, and what to do', async (context) => {
+  const { client } = await place(context, (request) => request.socket.destroy());
+  await assert.rejects(
+    client.setMetadata(token(1), {}, { ifVersion: 1 }),
+    (error: unknown) => error instanceof SidecarUnreachable && /may have been done: make the call/.test(error.detail),
   );
 });
 
