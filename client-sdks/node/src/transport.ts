@@ -150,12 +150,12 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#stop.reason === undefined) {
-      this.sent = true;
-    } else {
-      controller.abort(this.#stop.reason);
+    if (this.#stop.reason !== undefined) {
+      // Thrown, it drops the request alone; `controller.abort` would close the connection, which others wait for.
+      throw this.#stop.reason;
     }
+    this.#controller = controller;
+    this.sent = true;
   }
 
   onResponseStart(
