@@ -3,7 +3,7 @@ import type { Context } from './context.js';
 import type { Engine } from './engine.js';
 import { InvalidRequest, type LunaSecError, PayloadTooLarge } from './errors.js';
 import { aloneRoute, batchRoute, foundNoRoom, type ListOperation, type Outcome, type Unit } from './operation.js';
-import { persist, type Retries } from './retry.js';
+import { mayHelp, persist, type Retries } from './retry.js';
 import { Stop } from './stop.js';
 import type { Span } from './telemetry.js';
 import type { Wanted } from './transport.js';
@@ -219,7 +219,7 @@ export class Flight<T> {
 }
 
 function final<T>(outcome: Outcome<T> | undefined): boolean {
-  return outcome !== undefined && !('error' in outcome && outcome.error.retryable);
+  return outcome !== undefined && !('error' in outcome && mayHelp(outcome.error));
 }
 
 /** What one item may have brought upon all. */

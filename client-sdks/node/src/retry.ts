@@ -97,6 +97,16 @@ export interface Pauses {
   readonly most: number;
 }
 
+/**
+ * Whether another attempt may do better. Not where a rate is used up and nobody says until when, as of an item of a batch:
+ * a call's pauses are shorter than rates are, and more attempts would only use up more.
+ *
+ * @internal
+ */
+export function mayHelp(error: LunaSecError): boolean {
+  return error.retryable && !(error instanceof RateLimited && error.retryAfterMs === undefined);
+}
+
 /** Full jitter: anything from nothing to twice the last one's most. */
 function jitter(runtime: Runtime, pauses: Pauses, attempt: number): number {
   return runtime.random() * Math.min(pauses.most, pauses.first * 2 ** (attempt - 1));
@@ -165,7 +175,7 @@ export class Retries {
     this.reachability.reached();
     this.#answers += 1;
     const undone = error instanceof RateLimited || error instanceof Overloaded;
-    if (!error.retryable || (this.repeatable === 'undone' && !undone)) {
+    if (!mayHelp(error) || (this.repeatable === 'undone' && !undone)) {
       return undefined;
     }
     if (this.#answers >= this.attempts || !this.budgets.answers.take()) {

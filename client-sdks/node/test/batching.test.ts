@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 
-import { InvalidRequest, NotFound, Overloaded, PayloadTooLarge, StorageUnavailable } from '../src/index.js';
+import {
+  InvalidRequest,
+  NotFound,
+  Overloaded,
+  PayloadTooLarge,
+  RateLimited,
+  StorageUnavailable,
+} from '../src/index.js';
 import { type Came, failed, revealed, scene, token, tokens, turn } from './fake.js';
 
 test('a call that is alone in its turn is sent as it is', async () => {
@@ -312,4 +319,24 @@ test('nothing is left behind: no timer, no listener, no call under way', async (
   await turn();
   assert.equal(runtime.waiting, 0);
   assert.ok(getEventListeners(signal, 'abort').length <= 1);
+});
+
+test('of calls that share a request, those over the rate reject at once; the others get their values', async () => {
+  const { client, sidecar, runtime } = scene();
+  const calls = tokens(3).map((each) => client.detokenize(each));
+  const settled = Promise.allSettled(calls);
+  const items = [
+    revealed(token(0)),
+    failed(token(1), 'rate_limited', true),
+    failed(token(2), 'storage_unavailable', true),
+  ];
+  (await sidecar.next()).answer({ items });
+  await assert.rejects(calls[1] as Promise<unknown>, RateLimited);
+  await runtime.waitedFor(50);
+  runtime.advance(50);
+  const again = await sidecar.next();
+  assert.deepEqual(again.tokens, [token(2)]);
+  again.reveal();
+  const kinds = (await settled).map(({ status }) => status);
+  assert.deepEqual(kinds, ['fulfilled', 'rejected', 'fulfilled']);
 });

@@ -6,6 +6,7 @@ import {
   DeadlineExceeded,
   NotFound,
   Overloaded,
+  RateLimited,
   SidecarUnreachable,
   StorageUnavailable,
 } from '../src/index.js';
@@ -46,6 +47,14 @@ test('the sidecar says when: the pause comes on top', async () => {
   (await sidecar.next()).problem('rate_limited', 429, true, 700);
   (await after(runtime, sidecar, 750)).reveal();
   assert.equal((await call).kind, 'value');
+});
+
+test('a rate that is used up for nobody knows how long is not asked again within the call', async () => {
+  const { client, sidecar, runtime } = scene();
+  const call = client.detokenize(token(1));
+  (await sidecar.next()).problem('rate_limited', 429, true);
+  await assert.rejects(call, (error: unknown) => error instanceof RateLimited && error.retryable);
+  assert.deepEqual([sidecar.came.length, runtime.waiting], [1, 0]);
 });
 
 test('all attempts of a tokenize have the same key, and the next call has another', async () => {
