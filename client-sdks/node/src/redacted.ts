@@ -1,3 +1,4 @@
+import { createHmac, randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 
 import { InvalidToken } from './errors.js';
@@ -7,16 +8,36 @@ const PLAINTEXT_BRAND = Symbol.for('@lunasec/node/plaintext');
 const TOKEN_PRINT = '[lunasec token: .expose() gives its text]';
 const PLAINTEXT_PRINT = '[lunasec plaintext: .reveal() gives its text]';
 
+const DIGEST_KEY = randomBytes(32);
+
 function branded(value: unknown, brand: symbol): boolean {
   return typeof value === 'object' && value !== null && brand in value;
 }
 
+/**
+ * Tells two of these apart for `assert.deepStrictEqual` and its like in test runners, which compare what can be enumerated,
+ * and would find any two tokens equal. A key of this process alone is in it, so that nothing can be guessed from it; it
+ * is made when somebody asks.
+ */
+const DIGEST = Symbol('differs with what is inside');
+
 /** Prints the same wherever something prints by itself: templates, `String()`, JSON, `console.log`. */
 abstract class Redacted {
   readonly #print: string;
+  readonly #inside: string | Buffer;
 
-  protected constructor(print: string) {
+  static readonly #digest = {
+    enumerable: true,
+    get(this: Redacted): string {
+      const kind = typeof this.#inside === 'string' ? 'text' : 'bytes';
+      return createHmac('sha256', DIGEST_KEY).update(kind).update(this.#inside).digest('base64').slice(0, 22);
+    },
+  };
+
+  protected constructor(print: string, inside: string | Buffer) {
     this.#print = print;
+    this.#inside = inside;
+    Object.defineProperty(this, DIGEST, Redacted.#digest);
   }
 
   /** Redacted. */
@@ -65,7 +86,7 @@ export class Token extends Redacted {
   readonly #text: string;
 
   private constructor(text: string) {
-    super(TOKEN_PRINT);
+    super(TOKEN_PRINT, text);
     this.#text = text;
     Object.defineProperty(this, TOKEN_BRAND, { value: true });
   }
@@ -131,7 +152,7 @@ export class Plaintext extends Redacted {
   readonly #value: string | Buffer;
 
   private constructor(value: string | Buffer) {
-    super(PLAINTEXT_PRINT);
+    super(PLAINTEXT_PRINT, value);
     this.#value = value;
     Object.defineProperty(this, PLAINTEXT_BRAND, { value: true });
   }

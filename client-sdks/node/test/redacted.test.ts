@@ -88,6 +88,24 @@ test('tokens are equal by their text', () => {
   assert.ok(!Token.from(token(1)).equals(token(2)));
 });
 
+test('what differs inside is different for assertions, and prints nothing of it', () => {
+  const pairs: [object, object, object][] = [
+    [Token.from(token(1)), Token.from(token(1)), Token.from(token(2))],
+    [Plaintext.from(MARK), Plaintext.from(MARK), Plaintext.from('other')],
+    [Plaintext.from(Buffer.from(MARK)), Plaintext.from(Buffer.from(MARK)), Plaintext.from(Buffer.from('other'))],
+    [Plaintext.from(MARK), Plaintext.from(MARK), Plaintext.from(Buffer.from(MARK))],
+    [Plaintext.from(token(1)), Plaintext.from(token(1)), Token.from(token(1))],
+  ];
+  for (const [one, same, other] of pairs) {
+    assert.deepStrictEqual({ list: [one] }, { list: [same] });
+    const found = (error: Error): boolean => !error.message.includes('4111') && !error.message.includes('lunasec-');
+    assert.throws(() => assert.deepStrictEqual({ list: [one] }, { list: [other] }), found);
+    assert.notDeepStrictEqual(one, other);
+    const shown = inspect(one, { customInspect: false, getters: true, showHidden: true });
+    assert.ok(!/4111|marker|00000000/.test(shown.replace(/'[\w+/]{22}'/, '')), shown);
+  }
+});
+
 test('another copy of the package is known', () => {
   assert.notEqual(others.Token, Token);
   assert.ok(others.Token.from(token(1)) instanceof Token && Token.from(token(1)) instanceof others.Token);
