@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +40,26 @@ test('the types that are published hold nothing internal', () => {
 test('all that it needs at run time is undici', () => {
   const manifest = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as Record<string, object>;
   assert.deepEqual(Object.keys(manifest['dependencies'] ?? {}), ['undici']);
+});
+
+test('before anything else, tests say what sidecar they run, and refuse one that cannot be', () => {
+  const manifest = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const said = (binary: string | undefined): [number | null, string] => {
+    const { LUNASEC_BIN: _, ...env } = process.env;
+    const set = binary === undefined ? {} : { LUNASEC_BIN: binary };
+    const [program = '', ...rest] = manifest.scripts['pretest']?.split(' ') ?? [];
+    const done = spawnSync(program, rest, { cwd: fileURLToPath(root), env: { ...env, ...set }, encoding: 'utf8' });
+    return [done.status, done.stderr];
+  };
+  const [status, words] = said(undefined);
+  assert.equal(status, 0);
+  assert.match(words, /^LUNASEC_BIN is not set: cargo will build the sidecar, .*\n$/);
+  assert.deepEqual(said(process.execPath), [0, '']);
+  const [refused, why] = said('/nowhere/lunasec');
+  assert.equal(refused, 1);
+  assert.match(why, /cannot be run/);
 });
 
 test('the lockfile names no registry', () => {
