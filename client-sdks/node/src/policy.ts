@@ -89,10 +89,11 @@ export async function standIn(
     throw error;
   }
   const reason = error.code;
-  if (policy === 'mask' || !('fallback' in policy)) {
-    return { kind: 'masked', token, text: policy === 'mask' ? MASK : policy.mask, reason, error };
+  const text = policy === 'mask' ? MASK : (policy as Partial<MaskWith>).mask;
+  if (text !== undefined) {
+    return { kind: 'masked', token, text, reason, error };
   }
-  const given = policy.fallback(token, error);
+  const given = (policy as FallbackTo<unknown>).fallback(token, error);
   const value = isPromise(given) ? await inTime(given, error, runtime, limits) : given;
   return { kind: 'fallback', token, value, reason, error };
 }

@@ -116,6 +116,18 @@ test('what is no policy is refused when a client, a view or a call is made, not 
   assert.equal(sidecar.came.length, 0);
 });
 
+test('of a policy, what is undefined is not there', async () => {
+  const { client, sidecar } = scene();
+  for (const [policy, kind] of [
+    [{ mask: 'n/a', fallback: undefined }, 'masked'],
+    [{ mask: undefined, fallback: () => 'someone' }, 'fallback'],
+  ] as const) {
+    const call = client.detokenize(token(1), { onUnavailable: policy as unknown as OnUnavailable });
+    (await sidecar.next()).problem('overloaded', 503, true);
+    assert.equal((await call).kind, kind);
+  }
+});
+
 test('a fallback that gives nothing ends with a deadline of its own', async () => {
   const { client, sidecar, runtime } = scene({ deadlineMs: 700, retry: { attempts: 1 } });
   const policy = { fallback: () => new Promise<string>(() => undefined) };
