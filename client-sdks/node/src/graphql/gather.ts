@@ -1,8 +1,8 @@
 import type { GraphQLResolveInfo } from 'graphql';
 
 /**
- * Brings together the fields of one response: each waits until no resolver of it that may lead to another such field is
- * under way. The client then makes one request of them all, however deep they are and whatever their parents waited
+ * Brings together the fields of one response: each waits until no resolver of it that is of another such field, or may
+ * lead to one, is under way. The client then makes one request of them all, however deep they are and whatever their parents waited
  * for. Nobody waits longer for it than the time that was given, so that one slow list does not hold up the values of
  * the others for long; and nothing is held up that was not waiting anyway, as an answer is sent as a whole.
  */
@@ -95,7 +95,7 @@ export class Gatherings {
     return needed;
   }
 
-  /** A resolver that may lead to such fields gave this. */
+  /** A resolver of such a field, or of one that may lead there, gave this. */
   track(info: GraphQLResolveInfo, result: unknown): void {
     if (this.#mostMs > 0) {
       this.#gathering(info).track(result);

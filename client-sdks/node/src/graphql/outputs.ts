@@ -52,6 +52,7 @@ export class Outputs<C> {
 
   #value(value: unknown, type: GraphQLOutputType, place: Place<C>, below: FieldPath): unknown {
     if (isPromise(value)) {
+      this.#options.gatherings.track(place.info, value);
       return value.then((settled) => this.#value(settled, type, place, below));
     }
     // An error that was returned instead of thrown is graphql-js's to report.
@@ -70,7 +71,9 @@ export class Outputs<C> {
   /** What is no list is graphql-js's to refuse. */
   #items(value: unknown, type: GraphQLOutputType, place: Place<C>, below: FieldPath): unknown {
     if (isAsyncIterable(value)) {
-      return collected(value).then((items) => this.#items(items, type, place, below));
+      const items = collected(value);
+      this.#options.gatherings.track(place.info, items);
+      return items.then((all) => this.#items(all, type, place, below));
     }
     return isIterable(value)
       ? Array.from(value, (item, index) => this.#value(item, type, place, [...below, index]))

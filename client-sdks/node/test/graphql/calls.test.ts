@@ -1,5 +1,6 @@
 // What one response costs: requests, counted at the other end of the socket.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -91,6 +92,22 @@ everywhere('… and those of rows that come one by one', async (server) => {
   assert.deepEqual(sidecar.came, ['detokenize 5']);
 });
 
+everywhere('… and those whose own resolvers take their time, each another one', async (server) => {
+  made.rows.cards = () =>
+    sidecar.tokens(100).map((token, index) => ({
+      number: () => pause(index % 20, token),
+      numbers: async function* () {
+        yield token;
+        yield await pause((index * 7) % 20, token);
+      },
+      masks: () => [pause(index % 15, [pause(20, token)])],
+    }));
+  const { data, errors } = await server.ask('{ cards { number numbers masks } }', { session: 'alice' });
+  assert.equal(errors, undefined);
+  assert.deepEqual(data.cards[99], { number: 'value 99', numbers: ['value 99', 'value 99'], masks: [['value 99']] });
+  assert.deepEqual(sidecar.came, ['detokenize 400']);
+});
+
 everywhere('the grants of one response are one call, too', async (server) => {
   made.rows.cards = () =>
     pause(
@@ -171,6 +188,16 @@ test('nobody waits longer for others than was said', async () => {
   made.rows.cards = () => pause(100, [{ number: sidecar.token('2') }]);
   await server.ask('{ card { number } cards { number } }', { session: 'alice' });
   assert.deepEqual(sidecar.came, ['detokenize 1', 'detokenize 1']);
+});
+
+test('… not even for one that waits for ever', async () => {
+  const server = (await SERVERS['graphql-js']?.(shopWith({ gatherMs: 10 }))) as Server;
+  const came = once(sidecar.arrivals, 'came');
+  const never = came.then(() => sidecar.token('last'));
+  made.rows.cards = [...sidecar.tokens(3), never].map((token) => ({ number: async () => token }));
+  const { data } = await server.ask('{ cards { number } }', { session: 'alice' });
+  assert.equal(data.cards[3].number, 'last');
+  assert.deepEqual(sidecar.came, ['detokenize 3', 'detokenize 1']);
 });
 
 test('who does not want to wait at all still shares what is ready in the same turn', async () => {

@@ -1,6 +1,6 @@
 // A sidecar that counts its requests, behind a socket of its own, and does what a test says.
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,8 @@ type Body = Record<string, unknown>;
 export class Counted<P extends OnUnavailable = 'fail'> {
   /** Each request, as its path and how many items it had. */
   readonly came: string[] = [];
+  /** Says `came` with each. */
+  readonly arrivals = new EventEmitter();
   /** For whom each was. */
   readonly sessions: string[] = [];
   readonly vault = new Map<string, string>();
@@ -76,6 +78,7 @@ export class Counted<P extends OnUnavailable = 'fail'> {
   #answer(path: string, body: Body): Body {
     const list = (body['tokens'] ?? body['items']) as unknown[] | undefined;
     this.came.push(`${path.replace('/v1/', '').replace(':batch', '')} ${list?.length ?? 1}`);
+    this.arrivals.emit('came');
     if (this.down !== undefined) {
       return { code: this.down, status: 503, detail: 'words', retryable: true };
     }
