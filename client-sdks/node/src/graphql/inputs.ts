@@ -17,6 +17,7 @@ import {
 } from '../errors.js';
 import type { OnUnavailable } from '../policy.js';
 import type { LunaSecSession } from '../session.js';
+import { told } from '../words.js';
 import { graphQLError } from './errors.js';
 import { ITEMS_OF_A_FIELD } from './limits.js';
 import type { Slot } from './plan.js';
@@ -70,7 +71,7 @@ export class Inputs<C> {
 
   async #settle(leaves: readonly Leaf[], context: C): Promise<void> {
     if (leaves.length > ITEMS_OF_A_FIELD) {
-      throw graphQLError(new PayloadTooLarge(`one field takes at most ${ITEMS_OF_A_FIELD} values and tokens`));
+      throw graphQLError(told(new PayloadTooLarge(`one field takes at most ${ITEMS_OF_A_FIELD} values and tokens`)));
     }
     const verify = leaves.filter(({ action }) => action === 'verify');
     const tokenize = leaves.filter(({ action }) => action === 'tokenize');
@@ -99,7 +100,7 @@ export class Inputs<C> {
       throw new InvalidRequest('the value of a scalar that is tokenized is a string; this one is not');
     }
     if (this.#options.tokensAsValues === 'refuse' && LIKE_A_TOKEN.test(value)) {
-      throw new InvalidRequest('a token came where a value is expected');
+      throw told(new InvalidRequest('a token came where a value is expected'));
     }
   }
 

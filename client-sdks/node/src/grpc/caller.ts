@@ -4,6 +4,7 @@ import type { LunaSec } from '../client.js';
 import { InvalidRequest, Unauthenticated } from '../errors.js';
 import type { OnUnavailable } from '../policy.js';
 import type { LunaSecSession } from '../session.js';
+import { told } from '../words.js';
 
 /** What is known of a call where its session is asked for. */
 export interface GrpcCall {
@@ -80,7 +81,7 @@ export class Caller {
 function fromMetadata({ metadata }: GrpcCall, key: string | undefined): string | undefined {
   const values = key === undefined ? [] : metadata.get(key);
   if (values.length > 1) {
-    throw new InvalidRequest('the call has more than one session; send one, without a comma');
+    throw told(new InvalidRequest('the call has more than one session; send one, without a comma'));
   }
   return values[0]?.toString();
 }

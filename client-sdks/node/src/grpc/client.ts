@@ -11,7 +11,7 @@ import { Caller } from './caller.js';
 import { Lane } from './lane.js';
 import { type InterceptorOptions, methodsOf } from './options.js';
 import type { MethodPlans } from './plan.js';
-import { statusOf } from './status.js';
+import { statusHere } from './status.js';
 import { Work } from './work.js';
 
 type Next = ConstructorParameters<typeof InterceptingCall>[0];
@@ -41,7 +41,7 @@ export function clientInterceptor(options: ClientInterceptorOptions): Intercepto
     try {
       plans = methods(path);
     } catch (error) {
-      return new Refused(next, statusOf(error, true));
+      return new Refused(next, statusHere(error, true));
     }
     const nothing = plans.request === undefined && plans.response === undefined;
     return nothing ? new InterceptingCall(next) : new ClientCall(next, call, plans, options);
@@ -127,7 +127,7 @@ class ClientCall extends InterceptingCall {
       return;
     }
     const failed = (error: unknown) => {
-      this.#fail(statusOf(error, false));
+      this.#fail(statusHere(error, false));
       context.callback?.();
     };
     this.#outgoing.message(() => this.#working().request(plan, message), send, failed);
@@ -156,7 +156,7 @@ class ClientCall extends InterceptingCall {
       this.#incoming.message(
         () => this.#working().response(plan, message),
         receive,
-        (error) => this.#fail(statusOf(error, true)),
+        (error) => this.#fail(statusHere(error, true)),
       );
     }
   }

@@ -5,7 +5,7 @@ import {
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 
-import { Caller } from './caller.js';
+import { Caller, type GrpcCall } from './caller.js';
 import { Lane } from './lane.js';
 import { type InterceptorOptions, methodsOf } from './options.js';
 import type { MethodPlans, Role } from './plan.js';
@@ -22,6 +22,11 @@ export interface ServerInterceptorOptions extends InterceptorOptions {
    * interceptor, too, which tokenizes and detokenizes; what is not tokenized is refused here.
    */
   readonly edge?: 'server' | 'client' | undefined;
+  /**
+   * Is told of each error that ends a call, for the server's log: the client is not told what went on inside. Its message
+   * says where, what happened and what to do, its `cause` or it itself is the client's error; no token and no value is in it.
+   */
+  readonly onError?: ((error: unknown, call: GrpcCall) => void) | undefined;
 }
 
 /**
@@ -44,7 +49,7 @@ export function serverInterceptor(options: ServerInterceptorOptions): ServerInte
     try {
       plans = methods(path);
     } catch (error) {
-      return new Refused(next, statusOf(error, true));
+      return new Refused(next, path, error, options);
     }
     const nothing = plans.request === undefined && plans.response === undefined;
     return nothing ? new ServerInterceptingCall(next) : new ServerCall(next, path, plans, options, role);
@@ -57,18 +62,25 @@ const OVER = new Error('the call is over');
 /** A call whose handler does not learn of it. */
 class Refused extends ServerInterceptingCall {
   readonly #next: ServerInterceptingCallInterface;
-  readonly #status: PartialStatus;
+  readonly #path: string;
+  readonly #error: unknown;
+  readonly #options: ServerInterceptorOptions;
 
-  constructor(next: ServerInterceptingCallInterface, status: PartialStatus) {
+  constructor(next: ServerInterceptingCallInterface, path: string, error: unknown, options: ServerInterceptorOptions) {
     super(next);
     this.#next = next;
-    this.#status = status;
+    this.#path = path;
+    this.#error = error;
+    this.#options = options;
   }
 
   override start(): void {
     const nothing = () => undefined;
     this.#next.start({
-      onReceiveMetadata: (_metadata) => this.#next.sendStatus(this.#status),
+      onReceiveMetadata: (metadata) => {
+        this.#next.sendStatus(statusOf(this.#error, true));
+        this.#options.onError?.(this.#error, { path: this.#path, metadata, peer: this.#next.getPeer() });
+      },
       onReceiveMessage: nothing,
       onReceiveHalfClose: nothing,
       onCancel: nothing,
@@ -84,7 +96,7 @@ class ServerCall extends ServerInterceptingCall {
   readonly #next: ServerInterceptingCallInterface;
   readonly #path: string;
   readonly #plans: MethodPlans;
-  readonly #options: InterceptorOptions;
+  readonly #options: ServerInterceptorOptions;
   readonly #role: Role;
   readonly #incoming = new Lane();
   readonly #outgoing = new Lane();
@@ -97,7 +109,7 @@ class ServerCall extends ServerInterceptingCall {
     next: ServerInterceptingCallInterface,
     path: string,
     plans: MethodPlans,
-    options: InterceptorOptions,
+    options: ServerInterceptorOptions,
     role: Role,
   ) {
     super(next);
@@ -161,11 +173,14 @@ class ServerCall extends ServerInterceptingCall {
     }
   }
 
+  get #call(): GrpcCall {
+    return { path: this.#path, metadata: this.#metadata, peer: this.#next.getPeer() };
+  }
+
   #working(): Work {
     if (this.#work === undefined) {
       const { lunasec, session, onUnavailable } = this.#options;
-      const call = { path: this.#path, metadata: this.#metadata, peer: this.#next.getPeer() };
-      const caller = new Caller(lunasec, session, call);
+      const caller = new Caller(lunasec, session, this.#call);
       this.#work = new Work(caller, this.#role, onUnavailable ?? lunasec.onUnavailable, this.#leave.signal);
     }
     return this.#work;
@@ -176,6 +191,7 @@ class ServerCall extends ServerInterceptingCall {
     if (!this.#over) {
       this.#end();
       this.#next.sendStatus(statusOf(error, ours));
+      this.#options.onError?.(error, this.#call);
     }
   }
 

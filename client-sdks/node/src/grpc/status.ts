@@ -1,6 +1,7 @@
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 
 import { BadRequest, LunaSecError } from '../errors.js';
+import { FAILED, wordsOf } from '../words.js';
 
 /** The sidecar's own gRPC interface says the same of each code. */
 const BY_CODE: Readonly<Record<string, status>> = {
@@ -39,17 +40,31 @@ export class FieldError extends Error {
 }
 
 /**
- * What a call ends with. `ours`: whoever called is not to blame for what was wrong with a message.
+ * What a call ends with, for its client elsewhere. `ours`: whoever called is not to blame for what was wrong with a
+ * message.
  *
  * @internal
  */
 export function statusOf(error: unknown, ours: boolean): StatusObject {
+  return made(error, ours, (cause) => (ours && cause instanceof BadRequest ? FAILED : wordsOf(cause)));
+}
+
+/**
+ * … for the application that calls, which runs the client that failed, and is told all of it.
+ *
+ * @internal
+ */
+export function statusHere(error: unknown, ours: boolean): StatusObject {
+  return made(error, ours, ({ detail }) => detail);
+}
+
+function made(error: unknown, ours: boolean, words: (cause: LunaSecError) => string): StatusObject {
   const cause = error instanceof FieldError ? error.cause : error;
   if (!(cause instanceof LunaSecError)) {
     return foreign(cause);
   }
   const code = ours && cause instanceof BadRequest ? status.INTERNAL : codeOf(cause);
-  const details = `${error instanceof FieldError ? `${error.where}: ` : ''}${cause.code}: ${cause.detail}`;
+  const details = `${error instanceof FieldError ? `${error.where}: ` : ''}${cause.code}: ${words(cause)}`;
   const metadata = new Metadata();
   metadata.set(DETAILS, richStatus(code, details, cause));
   return { code, details, metadata };

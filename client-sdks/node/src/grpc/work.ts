@@ -1,6 +1,7 @@
 import { GrantDenied, GrantExpired, InvalidRequest, LunaSecError } from '../errors.js';
 import type { OnUnavailable } from '../policy.js';
 import type { CallOptions } from '../tokenizer.js';
+import { told } from '../words.js';
 import type { Caller } from './caller.js';
 import type { Plan, Role } from './plan.js';
 import { FieldError } from './status.js';
@@ -67,7 +68,7 @@ export class Work {
       if (content.tokenLike || (content.empty && !presence)) {
         return true;
       }
-      throw new FieldError(where, new InvalidRequest('clients tokenize this field; it holds something else'));
+      throw new FieldError(where, told(new InvalidRequest('clients tokenize this field; it holds something else')));
     }
     if (!content.tokenLike) {
       return false;
@@ -75,7 +76,7 @@ export class Work {
     // The application's own code gave it, as a Token: no text from outside can be one.
     if (!content.isToken && !rule.verify) {
       const words = 'it holds a token where a value belongs, and would be anybody’s who found one';
-      throw new FieldError(where, new InvalidRequest(`${words}; let the field say verify, too`));
+      throw new FieldError(where, told(new InvalidRequest(`${words}; let the field say verify, too`)));
     }
     set(content.ofText(content.text));
     return true;

@@ -6,7 +6,7 @@ import { type Metadata, type ServerUnaryCall, type ServiceError, type sendUnaryD
 import protobuf = require('protobufjs');
 
 import { Protos, type ServerInterceptorOptions, serverInterceptor } from '../../src/grpc/index.js';
-import { LunaSec, Token } from '../../src/index.js';
+import { LunaSec, SidecarUnreachable, Token } from '../../src/index.js';
 import { type Cleanup, type Fields, of, protos, type Shop, shop, unary } from './shop.js';
 import { Vault } from './vault.js';
 
@@ -211,7 +211,7 @@ test('each code of the contract is its status, with its reason; the handler does
     vault.fault = () => [code, http, retryable];
     const found = await refused(place({ card_number: 'secret 4111' }, of('alice')));
     assert.deepEqual([found.code, found.reason], [expected, code], code);
-    assert.doesNotMatch(found.details, /secret|lunasec-|alice/);
+    assert.doesNotMatch(found.details, /secret|lunasec-|alice|: words/);
   }
   assert.equal(seen.length, 0);
 });
@@ -227,9 +227,12 @@ test("a response that cannot be made is not the caller's fault", async (context)
 
 test('a value of bytes in a text field is refused with words', async (context) => {
   const answer: Fields = {};
-  const { vault, place } = await scene(context, answer);
+  const errors: unknown[] = [];
+  const { vault, place } = await scene(context, answer, { onError: (error) => errors.push(error) });
   answer['card_number'] = vault.token(Buffer.from([0xff]));
-  assert.match((await refused(place({}))).details, /make the field bytes/);
+  const { details } = await refused(place({}));
+  assert.equal(details, 'shop.v1.Receipt.card_number: invalid_request: this failed, and not by what was asked for');
+  assert.match(`${errors}`, /Receipt\.card_number: .*make the field bytes/);
 });
 
 test('when nobody can answer, a policy stands in for values, and never for a no or a verify', async (context) => {
@@ -268,8 +271,11 @@ test('methods of no known .proto are refused, unless it is said otherwise', asyn
   const only = Protos.fromRoot(
     protobuf.parse('syntax = "proto3"; message M {} service S { rpc Do(M) returns (M); }').root,
   );
-  const strict = await scene(context, {}, { protos: only });
+  const errors: string[] = [];
+  const onError: ServerInterceptorOptions['onError'] = (error, { path }) => errors.push(`${path} ${error}`);
+  const strict = await scene(context, {}, { protos: only, onError });
   assert.match((await refused(strict.place({}))).details, /\/shop\.v1\.Orders\/Place: unknown_method/);
+  assert.match(`${errors}`, /^\/shop\.v1\.Orders\/Place .*load it, or say otherMethods/);
   assert.equal(strict.seen.length, 0);
   const open = await scene(context, {}, { protos: only, otherMethods: 'pass' });
   await open.place({ card_number: '4111' });
@@ -316,9 +322,26 @@ test('services without rules are not touched, and metadata goes both ways', asyn
   assert.equal(vault.asked.length, 0);
 });
 
-test('a sidecar that is not there is UNAVAILABLE', async (context) => {
+test('a sidecar that is not there is UNAVAILABLE; where it should be is for the log only', async (context) => {
   const lunasec = new LunaSec({ socket: '/nonexistent/lunasec.sock', telemetry: false, startDeadlineMs: 0 });
-  const { place } = await scene(context, {}, { lunasec });
-  const { code, reason } = await refused(place({ card_number: '4111' }));
+  const errors: [error: unknown, path: string, session: unknown][] = [];
+  const onError: ServerInterceptorOptions['onError'] = (error, { path, metadata }) =>
+    errors.push([error, path, metadata.get('session')[0]]);
+  const { place } = await scene(context, {}, { lunasec, onError });
+  const { code, reason, details } = await refused(place({ card_number: '4111' }, of('alice')));
   assert.deepEqual([code, reason], [status.UNAVAILABLE, 'sidecar_unreachable']);
+  const words = 'this cannot be answered just now; try again later';
+  assert.equal(details, `shop.v1.Order.card_number: sidecar_unreachable: ${words}`);
+  const [[error, ...call] = []] = errors;
+  assert.deepEqual([errors.length, call], [1, ['/shop.v1.Orders/Place', 'alice']]);
+  assert.match(`${error}`, /Order\.card_number: .*\/nonexistent\/lunasec\.sock.*LUNASEC_SOCKET/);
+  assert.ok((error as Error).cause instanceof SidecarUnreachable);
+});
+
+test('that the process has too much to do says nothing of its options to who called', async (context) => {
+  const vault = new Vault();
+  const { place } = await scene(context, {}, { lunasec: vault.client({ pendingCalls: 0 }) });
+  const { reason, details } = await refused(place({ card_number: '4111' }));
+  assert.equal(reason, 'overloaded');
+  assert.doesNotMatch(details, /pendingCalls|process/);
 });

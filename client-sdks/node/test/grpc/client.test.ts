@@ -16,7 +16,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { type ClientInterceptorOptions, clientInterceptor, Protos } from '../../src/grpc/index.js';
-import { Plaintext, Token } from '../../src/index.js';
+import { LunaSec, Plaintext, Token } from '../../src/index.js';
 import { deferred } from '../fake.js';
 import { type Cleanup, type Fields, type Method, of, protos, type Shop, shop, soon, unary } from './shop.js';
 import { Vault } from './vault.js';
@@ -241,4 +241,11 @@ test('a message that cannot leave ends a stream, on both sides, and nobody who w
   assert.equal((await failed)[0].code, status.UNAVAILABLE);
   await cancelled.promise;
   assert.equal(seen.length, 1);
+});
+
+test('the application that calls is told all of what went wrong in its own process', async (context) => {
+  const lunasec = new LunaSec({ socket: '/nonexistent/lunasec.sock', telemetry: false, startDeadlineMs: 0 });
+  const { client } = await scene(context, { Place: () => assert.fail('it left') }, { lunasec });
+  const error = await unary(client, 'Place', { card_number: '4111' }).catch((caught: ServiceError) => caught);
+  assert.match(`${error['details']}`, /^shop\.v1\.Order\.card_number: sidecar_unreachable: .*LUNASEC_SOCKET/);
 });

@@ -24,6 +24,7 @@ const BEFORE = `
 type Shop = { Orders: import('@grpc/grpc-js').ServiceClientConstructor };
 const orders: { id: string; card: string; card_token: string }[] = [];
 const sessionOf = (jwt: string) => jwt;
+const log = console.error;
 `;
 const AFTER = `
 const port = await new Promise<number>((resolve, reject) => {
@@ -40,7 +41,7 @@ const shown: unknown[] = [];
 for await (const { card } of client.Show({ cards: [placed.card_token] }, metadata)) {
   shown.push(card);
 }
-console.log(JSON.stringify([placed.card, orders[0]?.card.slice(0, 8), shown, typeof checked]));
+console.log(JSON.stringify([placed.card, orders[0]?.card.slice(0, 8), shown, typeof checked, typeof logged]));
 client.close();
 secret.close();
 server.forceShutdown();
@@ -79,5 +80,5 @@ test('the examples of docs/grpc.md compile, and run', async (context) => {
   assert.equal(compiled.stdout, '');
   const environment = { ...process.env, LUNASEC_SOCKET: socket };
   const { stdout } = await run(process.execPath, [`${place}/examples.mjs`], { cwd: place, env: environment });
-  assert.deepEqual(JSON.parse(stdout), ['4111', 'lunasec-', ['4111'], 'function']);
+  assert.deepEqual(JSON.parse(stdout), ['4111', 'lunasec-', ['4111'], 'function', 'function']);
 });
