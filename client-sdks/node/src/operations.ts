@@ -1,7 +1,7 @@
 import { InvalidRequest } from './errors.js';
 import { BATCH_BYTES, TOKEN_LIST_BYTES } from './limits.js';
 import type { ListOperation, Route, Unit } from './operation.js';
-import { Plaintext, type PlaintextLike, Token, type TokenLike } from './redacted.js';
+import { Plaintext, type PlaintextLike, printedAs, Token, type TokenLike } from './redacted.js';
 import type {
   Deleted,
   Granted,
@@ -42,6 +42,7 @@ function wireValue({ value, encoding }: TokenizeItem): { value: string; encoding
   const plain: unknown = value instanceof Plaintext ? (value.isText ? value.reveal() : value.revealBytes()) : value;
   if (plain instanceof Uint8Array) {
     const bytes = Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength);
+    refusePrints(bytes.length > PRINTED_BYTES ? '' : bytes.toString());
     return { value: bytes.toString('base64'), encoding: 'base64' };
   }
   if (typeof plain !== 'string') {
@@ -55,11 +56,26 @@ function wireValue({ value, encoding }: TokenizeItem): { value: string; encoding
   return encoding === undefined ? { value: plain } : { value: plain, encoding };
 }
 
+/** Longer bytes are no text that something printed. */
+const PRINTED_BYTES = 256;
+
+/** The value, and the metadata beside it. */
 function jsonOf(value: object): string {
+  let json: string;
   try {
-    return JSON.stringify(value);
+    json = JSON.stringify(value);
   } catch (cause) {
     throw new InvalidRequest('the metadata is no JSON: it has a cycle or a BigInt', { cause });
+  }
+  refusePrints(json);
+  return json;
+}
+
+/** It would be kept in the place of what it was printed for. */
+function refusePrints(text: string): void {
+  const printed = printedAs(text);
+  if (printed !== undefined) {
+    throw new InvalidRequest(`this is how a ${printed.what} prints, not what it holds: ${printed.instead}`);
   }
 }
 

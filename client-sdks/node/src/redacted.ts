@@ -10,6 +10,21 @@ const PLAINTEXT_PRINT = '[lunasec plaintext: .reveal() gives its text]';
 
 const DIGEST_KEY = randomBytes(32);
 
+/** What prints, and what to give instead. */
+const PRINTS = [
+  { print: TOKEN_PRINT, what: 'Token', instead: 'store what token.expose() gives' },
+  { print: PLAINTEXT_PRINT, what: 'Plaintext', instead: 'give the Plaintext itself, or what reveal() gives' },
+] as const;
+
+/**
+ * Whether a text has in it what a token or a plaintext prints as.
+ *
+ * @internal
+ */
+export function printedAs(text: string): (typeof PRINTS)[number] | undefined {
+  return PRINTS.find(({ print }) => text.includes(print));
+}
+
 function branded(value: unknown, brand: symbol): boolean {
   return typeof value === 'object' && value !== null && brand in value;
 }
@@ -103,10 +118,10 @@ export class Token extends Redacted {
       }
       throw new InvalidToken('a token is a string or a Token; this is neither');
     }
-    if (text.includes(TOKEN_PRINT)) {
-      throw new InvalidToken(
-        'this is how a Token prints, not a token: store what token.expose() gives; what was stored here is lost',
-      );
+    const printed = printedAs(text);
+    if (printed !== undefined) {
+      const { what, instead } = printed;
+      throw new InvalidToken(`this is how a ${what} prints, not a token: ${instead}; what was stored here is lost`);
     }
     return new Token(text);
   }

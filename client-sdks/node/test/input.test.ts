@@ -43,6 +43,26 @@ test('metadata that JSON cannot say is refused', async () => {
   }
 });
 
+test('what a token or a plaintext prints as is no value, nor metadata of one: what it held would be lost', async () => {
+  for (const it of [Token.from(token(1)), Plaintext.from('marker')]) {
+    const metadata = { holder: it as unknown as string };
+    for (const value of [
+      `${it}`,
+      `card: ${it}`,
+      JSON.stringify({ it }),
+      Buffer.from(`${it}`),
+      Plaintext.from(`${it}`),
+    ]) {
+      await refused((client) => client.tokenize(value));
+      await refused((client) => client.tokenizeBatch(['good', value]));
+    }
+    await refused((client) => client.tokenize('v', { metadata }));
+    await refused((client) => client.tokenizeBatch([{ value: 'v', metadata }]));
+    await refused((client) => client.setMetadata(token(1), metadata));
+    await refused((client) => client.detokenize(`${it}`), InvalidToken);
+  }
+});
+
 test('what is no token is refused, and so is how a token prints', async () => {
   for (const bad of [undefined, null, 7, {}, `${Token.from(token(1))}`]) {
     await refused((client) => client.detokenize(bad as string), InvalidToken);

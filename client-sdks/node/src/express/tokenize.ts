@@ -1,7 +1,6 @@
 import { BadRequest, PayloadTooLarge } from '../errors.js';
-import { MASK } from '../limits.js';
 import type { TokenizeItem } from '../operations.js';
-import { Token } from '../redacted.js';
+import { type NonValue, nonValue } from '../values.js';
 import { inBatches } from './bulk.js';
 import { Draft, FieldRefused, REQUEST, type Slot } from './draft.js';
 import { type Fields, parse } from './fields.js';
@@ -42,42 +41,30 @@ export function tokenize(fields: Fields, options: TokenizeRoute = {}): Handler {
   });
 }
 
-/** A token, or what was meant as one. */
-const TOKEN = /^\s*lunasec-[\da-f-]{36}\s*$/i;
-
 function sorted(slots: readonly Slot[], tokensToo: boolean): { values: Slot[]; tokens: Slot[] } {
   const values: Slot[] = [];
   const tokens: Slot[] = [];
   for (const slot of slots) {
-    if (!TOKEN.test(textIn(slot))) {
+    const wrong = wrongIn(slot);
+    if (wrong === undefined) {
       values.push(slot);
-    } else if (tokensToo) {
+    } else if (wrong.token && tokensToo) {
       tokens.push(slot);
     } else {
-      throw new FieldRefused(slot.field, 'holds a token where a value is expected');
+      throw new FieldRefused(slot.field, wrong.words);
     }
   }
   return { values, tokens };
 }
 
-/** Refuses also what is shown instead of a value: a form that was sent back must not put that in its place. */
-function textIn(slot: Slot): string {
-  const { value } = slot;
+function wrongIn({ field, value }: Slot): NonValue | undefined {
   if (typeof value !== 'string') {
-    throw new FieldRefused(slot.field, 'is not text');
-  }
-  if (value === MASK) {
-    throw new FieldRefused(slot.field, 'holds the mask that is shown when a value is not available, not a value');
-  }
-  try {
-    Token.from(value);
-  } catch {
-    throw new FieldRefused(slot.field, 'holds what a token prints as, not a value');
+    throw new FieldRefused(field, 'is not text');
   }
   if (!value.isWellFormed()) {
-    throw new FieldRefused(slot.field, 'holds half of a surrogate pair, which is no text');
+    throw new FieldRefused(field, 'holds half of a surrogate pair, which is no text');
   }
-  return value;
+  return nonValue(value);
 }
 
 async function replace(here: RequestLunaSec, slots: readonly Slot[], options: TokenizeRoute): Promise<void> {

@@ -17,6 +17,7 @@ import {
 } from '../errors.js';
 import type { OnUnavailable } from '../policy.js';
 import type { LunaSecSession } from '../session.js';
+import { nonValue } from '../values.js';
 import { told } from '../words.js';
 import { graphQLError } from './errors.js';
 import { ITEMS_OF_A_FIELD } from './limits.js';
@@ -42,9 +43,6 @@ export interface InputOptions<C> {
   readonly inputs: ReadonlyMap<GraphQLInputObjectType, readonly Slot[]>;
   readonly tokensAsValues: 'refuse' | 'tokenize';
 }
-
-/** A token, also one that was copied carelessly: the sidecar would take it for a value. */
-const LIKE_A_TOKEN = /^\s*lunasec-[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\s*$/i;
 
 /**
  * Verifies and tokenizes what is in the arguments of fields: as graphql-js coerced them, so that it is the same
@@ -99,8 +97,9 @@ export class Inputs<C> {
     if (typeof value !== 'string') {
       throw new InvalidRequest('the value of a scalar that is tokenized is a string; this one is not');
     }
-    if (this.#options.tokensAsValues === 'refuse' && LIKE_A_TOKEN.test(value)) {
-      throw told(new InvalidRequest('a token came where a value is expected'));
+    const wrong = nonValue(value);
+    if (wrong !== undefined && !(wrong.token && this.#options.tokensAsValues === 'tokenize')) {
+      throw told(new InvalidRequest(`it ${wrong.words}`));
     }
   }
 

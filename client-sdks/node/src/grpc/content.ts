@@ -38,9 +38,9 @@ export class Content {
     return this.#value.toString();
   }
 
-  /** Whether it looks like a token. */
-  get tokenLike(): boolean {
-    return this.isToken || TOKEN.test(this.text);
+  /** Whether it is a token, as the sidecar writes it. */
+  get exactToken(): boolean {
+    return this.isToken || (this.#value.length < 64 && TOKEN.test(this.text));
   }
 
   /** A token, as the field has to hold it. */

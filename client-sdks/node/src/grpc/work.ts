@@ -1,9 +1,12 @@
 import { GrantDenied, GrantExpired, InvalidRequest, LunaSecError } from '../errors.js';
 import type { OnUnavailable } from '../policy.js';
 import type { CallOptions } from '../tokenizer.js';
+import { nonValue } from '../values.js';
 import { told } from '../words.js';
 import type { Caller } from './caller.js';
+import type { Content } from './content.js';
 import type { Plan, Role } from './plan.js';
+import type { Rule } from './rules.js';
 import { FieldError } from './status.js';
 import { open, type Slot } from './walk.js';
 
@@ -65,18 +68,14 @@ export class Work {
   /** Whether it is a token already; refused where nobody would look at whose it is. */
   #isKnown({ where, rule, content, presence, set }: Slot): boolean {
     if (this.#role === 'behind') {
-      if (content.tokenLike || (content.empty && !presence)) {
+      if (content.exactToken || (content.empty && !presence)) {
         return true;
       }
       throw new FieldError(where, told(new InvalidRequest('clients tokenize this field; it holds something else')));
     }
-    if (!content.tokenLike) {
-      return false;
-    }
     // The application's own code gave it, as a Token: no text from outside can be one.
-    if (!content.isToken && !rule.verify) {
-      const words = 'it holds a token where a value belongs, and would be anybody’s who found one';
-      throw new FieldError(where, told(new InvalidRequest(`${words}; let the field say verify, too`)));
+    if (!content.isToken && !holdsToken(where, rule, content)) {
+      return false;
     }
     set(content.ofText(content.text));
     return true;
@@ -151,6 +150,16 @@ export class Work {
       }
     });
   }
+}
+
+/** Whether it is to be verified, else it is a value; what is neither is refused. */
+function holdsToken(where: string, rule: Rule, content: Content): boolean {
+  const wrong = nonValue(content.plain);
+  if (wrong === undefined || (wrong.token && rule.verify)) {
+    return wrong !== undefined;
+  }
+  const mend = wrong.token ? ', and would be anybody’s who found one; let the field say verify, too' : '';
+  throw new FieldError(where, told(new InvalidRequest(`it ${wrong.words}${mend}`)));
 }
 
 /** A token that is in several places is asked for once. */

@@ -131,7 +131,9 @@ both(
       ` ${token}\n`,
       token.toUpperCase(),
       '••••',
+      `\ufeff${token.replaceAll('-', '')}`,
       '[lunasec token: .expose() gives its text]',
+      '[lunasec plaintext: .reveal() gives its text]',
     ]) {
       const { status, json, text } = await ask('POST', '/', { session: 'alice', body: { card } });
       assert.deepEqual([status, json.field], [400, 'card'], card);

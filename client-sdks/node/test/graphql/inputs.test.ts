@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
+import { Plaintext, Token } from '@lunasec/node';
 import { SERVERS, type Server } from './servers.js';
 import { type Shop, shop } from './shop.js';
 import { Sidecar } from './sidecar.js';
@@ -150,7 +151,14 @@ everywhere('no key of an object leads past it', async (server) => {
 
 everywhere('what looks like a token is no value', async (server) => {
   const token = await sidecar.token('somebody else');
-  for (const value of [token, ` ${token.toUpperCase()}\n`, token.replace(/-(?=....-)/g, '')]) {
+  const bare = token.replaceAll('-', '');
+  for (const value of [
+    token,
+    ` ${token.toUpperCase()}\n`,
+    token.replace(/-(?=....-)/g, ''),
+    bare,
+    `\ufeff${token}\u200b`,
+  ]) {
     const { errors } = await server.ask('mutation ($v: String!) { save(card: { number: "1", aliases: ["2", $v] }) }', {
       variables: { v: value },
     });
@@ -160,6 +168,21 @@ everywhere('what looks like a token is no value', async (server) => {
   }
   assert.deepEqual(made.ran, []);
 });
+
+everywhere(
+  'what is shown instead of a value is none: a form that was sent back does not overwrite it',
+  async (server) => {
+    for (const value of ['••••', ' ••••\n', `${Token.from('x')}`, `${Plaintext.from('x')}`]) {
+      const { errors } = await server.ask('mutation ($v: String!) { save(card: { number: $v }) }', {
+        variables: { v: value },
+      });
+      const [{ message, extensions } = { message: '', extensions: {} }] = errors ?? [];
+      assert.deepEqual([extensions['code'], extensions['argument']], ['invalid_request', 'card.number'], value);
+      assert.match(message, /^it holds (the mask|what a (Token|Plaintext) prints as).*, not a value$/);
+    }
+    assert.deepEqual(made.ran, []);
+  },
+);
 
 everywhere('a token that the session was granted is verified, wherever it is', async (server) => {
   const [one, two] = [await sidecar.granted('alice', '1'), await sidecar.granted('alice', '2')];

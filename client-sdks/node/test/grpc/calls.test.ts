@@ -6,7 +6,7 @@ import { type Metadata, type ServerUnaryCall, type ServiceError, type sendUnaryD
 import protobuf = require('protobufjs');
 
 import { Protos, type ServerInterceptorOptions, serverInterceptor } from '../../src/grpc/index.js';
-import { LunaSec, SidecarUnreachable, Token } from '../../src/index.js';
+import { LunaSec, Plaintext, SidecarUnreachable, Token } from '../../src/index.js';
 import { type Cleanup, type Fields, of, protos, type Shop, shop, unary } from './shop.js';
 import { Vault } from './vault.js';
 
@@ -30,7 +30,10 @@ async function scene(
     done(null, answer);
   };
   const interceptor = serverInterceptor({ lunasec: vault.client(), protos: protos(), session: 'session', ...more });
-  const service = await shop(context, [interceptor], { Orders: { Place } });
+  const service = await shop(context, [interceptor], {
+    Orders: { Place },
+    Shapes: { Echo: () => assert.fail('it ran') },
+  });
   const client = service.client('Orders');
   return {
     vault,
@@ -78,7 +81,8 @@ test('a token of somebody else is refused before the handler runs, and nothing i
 test('a token in a field that tokenizes is refused, unless the field verifies it', async (context) => {
   const { vault, place, seen } = await scene(context);
   const token = vault.grant('alice', vault.token('4111'));
-  for (const card_number of [token, token.toUpperCase()]) {
+  const bare = token.replaceAll('-', '');
+  for (const card_number of [token, token.toUpperCase(), ` ${token} `, `\ufeff${token}`, bare]) {
     const { code, details } = await refused(place({ card_number }, of('alice')));
     assert.equal(code, status.INVALID_ARGUMENT);
     assert.match(details, /Order\.card_number: .*let the field say verify/);
@@ -122,6 +126,23 @@ test('responses: grants before reveals, each once for all fields; what the handl
   assert.deepEqual(paths, ['/v1/detokenize:batch', '/v1/grants/create 10m', '/v1/grants/create 15m']);
   assert.equal(vault.asked.at(-1)?.path, '/v1/detokenize:batch');
   assert.ok(vault.granted('alice', saved) && vault.granted('alice', both) && !vault.granted('alice', card));
+});
+
+test('what is shown instead of a value is none: it does not take its place', async (context) => {
+  const { vault, place, seen, service } = await scene(context);
+  const shapes = service.client('Shapes');
+  for (const shown of ['••••', `${Token.from('x')}`, `${Plaintext.from('x')}`]) {
+    for (const call of [
+      () => place({ card_number: shown }, of('alice')),
+      () => place({ new_or_saved: shown }, of('alice')),
+      () => unary(shapes, 'Echo', { scan: Buffer.from(shown) }, of('alice')),
+    ]) {
+      const { code, details } = await refused(call());
+      assert.equal(code, status.INVALID_ARGUMENT);
+      assert.match(details, /^shop\.v1\..*: it holds (the mask|what a (Token|Plaintext) prints as)/);
+    }
+  }
+  assert.deepEqual([seen.length, vault.asked.length], [0, 0]);
 });
 
 test('two hundred fields of one message are one request of the sidecar', async (context) => {
