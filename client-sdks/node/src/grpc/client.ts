@@ -91,7 +91,7 @@ class ClientCall extends InterceptingCall {
   #work: Work | undefined;
   #listener: Listener | undefined;
   #over = false;
-  /** It ended on the wire, and what came before that is still worked on. */
+  /** Nothing leaves or comes any more, and what came before that is still worked on. */
   #ended = false;
   #late: NodeJS.Timeout | undefined;
 
@@ -109,14 +109,14 @@ class ClientCall extends InterceptingCall {
     this.#next.start(metadata, {
       onReceiveMetadata: (received) => this.#over || listener?.onReceiveMetadata?.(received),
       onReceiveMessage: (message: unknown) => this.#received(message),
-      onReceiveStatus: (received) => this.#receivedStatus(received),
+      onReceiveStatus: (received) => this.#ended || this.#receivedStatus(received),
     });
   }
 
   override sendMessageWithContext(context: Context, message: unknown): void {
     const plan = this.#plans.request;
     const send = (done: unknown) => {
-      if (this.#over) {
+      if (this.#ended) {
         context.callback?.();
       } else {
         this.#next.sendMessageWithContext(context, done);
@@ -127,14 +127,14 @@ class ClientCall extends InterceptingCall {
       return;
     }
     const failed = (error: unknown) => {
-      this.#fail(statusHere(error, false));
+      this.#failAfterAnswers(statusHere(error, false));
       context.callback?.();
     };
-    this.#outgoing.message(() => this.#working().request(plan, message), send, failed);
+    this.#outgoing.message(async () => this.#ended || this.#working().request(plan, message), send, failed);
   }
 
   override halfClose(): void {
-    this.#outgoing.after(() => this.#over || this.#next.halfClose());
+    this.#outgoing.after(() => this.#ended || this.#next.halfClose());
   }
 
   override cancelWithStatus(code: status, details: string): void {
@@ -193,17 +193,26 @@ class ClientCall extends InterceptingCall {
     return this.#work;
   }
 
+  /** A call that was cancelled ends with the status that it was cancelled with. */
   #fail(failure: StatusObject): void {
-    // A call that was cancelled ends with the status that it was cancelled with.
     if (!this.#over && !this.#leave.signal.aborted) {
       this.#next.cancelWithStatus(status.CANCELLED, 'a message could not be worked on');
       this.#finish(failure);
     }
   }
 
+  /** A message cannot leave: what came back before that is still worked on. */
+  #failAfterAnswers(failure: StatusObject): void {
+    if (!this.#ended && !this.#leave.signal.aborted) {
+      this.#receivedStatus(failure);
+      this.#next.cancelWithStatus(status.CANCELLED, 'a message could not be worked on');
+    }
+  }
+
   #finish(last: StatusObject): void {
     if (!this.#over) {
       this.#over = true;
+      this.#ended = true;
       clearTimeout(this.#late);
       this.#leave.abort(OVER);
       this.#listener?.onReceiveStatus?.(last);

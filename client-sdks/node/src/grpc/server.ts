@@ -7,6 +7,7 @@ import {
 
 import { Caller, type GrpcCall } from './caller.js';
 import { Lane } from './lane.js';
+import { LAST_MESSAGES } from './limits.js';
 import { type InterceptorOptions, methodsOf } from './options.js';
 import type { MethodPlans, Role } from './plan.js';
 import { statusOf } from './status.js';
@@ -103,6 +104,10 @@ class ServerCall extends ServerInterceptingCall {
   readonly #leave = new AbortController();
   #metadata = new Metadata();
   #work: Work | undefined;
+  /** What it is to end with, when what its handler wrote by then has been sent. */
+  #failure: { readonly error: unknown; readonly ours: boolean } | undefined;
+  #unsent = 0;
+  #lastMessages = 0;
   #over = false;
 
   constructor(
@@ -128,7 +133,7 @@ class ServerCall extends ServerInterceptingCall {
         listener.onReceiveMetadata(metadata);
       },
       onReceiveMessage: (message) => this.#received(message, listener),
-      onReceiveHalfClose: () => this.#incoming.after(() => this.#over || listener.onReceiveHalfClose()),
+      onReceiveHalfClose: () => this.#incoming.after(() => this.#deaf || listener.onReceiveHalfClose()),
       onCancel: () => {
         this.#end();
         listener.onCancel();
@@ -138,21 +143,31 @@ class ServerCall extends ServerInterceptingCall {
 
   override sendMessage(message: unknown, callback: () => void): void {
     const plan = this.#plans.response;
-    const send = (done: unknown) => this.#over || this.#next.sendMessage(done, callback);
+    this.#unsent += 1;
+    // From here the handler's stream hands on the next one that it has.
+    const sent = () => {
+      this.#unsent -= 1;
+      callback();
+      this.#sentAfterFailure();
+    };
+    const send = (done: unknown) => this.#over || this.#next.sendMessage(done, sent);
     if (plan === undefined) {
       this.#outgoing.after(() => send(message));
     } else {
       this.#outgoing.message(
         () => this.#working().response(plan, message),
         send,
-        (error) => this.#fail(error, true),
+        (error) => {
+          this.#failure ??= { error, ours: true };
+          this.#failNow();
+        },
       );
     }
   }
 
   override sendStatus(status: PartialStatus): void {
     this.#outgoing.after(() => {
-      if (!this.#over) {
+      if (!this.#over && this.#failure === undefined) {
         this.#end();
         this.#next.sendStatus(status);
       }
@@ -161,14 +176,14 @@ class ServerCall extends ServerInterceptingCall {
 
   #received(message: unknown, listener: Listener): void {
     const plan = this.#plans.request;
-    const receive = (done: unknown) => this.#over || listener.onReceiveMessage(done);
+    const receive = (done: unknown) => this.#deaf || listener.onReceiveMessage(done);
     if (plan === undefined) {
       this.#incoming.after(() => receive(message));
     } else {
       this.#incoming.message(
-        () => this.#working().request(plan, message),
+        async () => this.#deaf || this.#working().request(plan, message),
         receive,
-        (error) => this.#fail(error, false),
+        (error) => this.#fail(error),
       );
     }
   }
@@ -186,9 +201,33 @@ class ServerCall extends ServerInterceptingCall {
     return this.#work;
   }
 
+  /** Nothing that comes reaches the handler any more. */
+  get #deaf(): boolean {
+    return this.#over || this.#failure !== undefined;
+  }
+
+  /** Ends the call after what its handler wrote; its stream hands that on one by one. */
+  #fail(error: unknown): void {
+    this.#failure ??= { error, ours: false };
+    if (this.#unsent === 0) {
+      this.#failNow();
+    }
+  }
+
+  /** A handler that does not stop writing is not waited for. */
+  #sentAfterFailure(): void {
+    if (this.#failure !== undefined) {
+      this.#lastMessages += 1;
+      if (this.#unsent === 0 || this.#lastMessages >= LAST_MESSAGES) {
+        this.#failNow();
+      }
+    }
+  }
+
   /** Ends the call; grpc-js then tells the handler that it was cancelled. */
-  #fail(error: unknown, ours: boolean): void {
-    if (!this.#over) {
+  #failNow(): void {
+    if (!this.#over && this.#failure !== undefined) {
+      const { error, ours } = this.#failure;
       this.#end();
       this.#next.sendStatus(statusOf(error, ours));
       this.#options.onError?.(error, this.#call);

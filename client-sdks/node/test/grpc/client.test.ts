@@ -103,6 +103,40 @@ test('what cannot be tokenized does not leave, and says why', async (context) =>
   assert.equal(called, 1);
 });
 
+test('what came back before a message could not leave is there first; nothing leaves after it', async (context) => {
+  const crossed: Fields[] = [];
+  const Chat = (call: ServerDuplexStream<Fields, Fields>) => {
+    call.on('data', (message: Fields) => crossed.push(message));
+    for (let n = 0; n < 20; n += 1) {
+      call.write({ id: `${n}`, card_number: vault.token(`card ${n}`) });
+    }
+  };
+  const { vault, client } = await scene(context, { Chat });
+  const [asked, refused] = [deferred(), deferred()];
+  vault.fault = async ({ path }) => {
+    if (path.startsWith('/v1/tokenize')) {
+      await asked.promise;
+      setImmediate(() => refused.resolve());
+      return ['forbidden', 403, false];
+    }
+    asked.resolve();
+    await refused.promise;
+    return undefined;
+  };
+  const call = client['Chat']?.(of('alice'), { deadline: soon() });
+  const got: Fields[] = [];
+  call.on('data', (message: Fields) => got.push(message));
+  const ended = new Promise<ServiceError>((resolve) => call.on('error', resolve));
+  call.write({ card_number: 'secret' });
+  call.write({ id: 'after', card_number: 'secret, too' });
+  call.end();
+  const { code, details } = await ended;
+  assert.deepEqual([code, crossed], [status.PERMISSION_DENIED, []]);
+  assert.match(details, /Order\.card_number: forbidden/);
+  assert.equal(got[0]?.['card_number'], 'card 0');
+  assert.equal(vault.counts['tokenize'], 1);
+});
+
 test('a value stays here also where another interceptor takes its time with the metadata', async (context) => {
   const crossed: Fields[] = [];
   const place: Place = ({ request }, done) => {

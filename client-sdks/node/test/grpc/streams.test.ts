@@ -147,6 +147,79 @@ test('a refusal in the middle of a stream ends it: what came before is there, th
   assert.deepEqual(await cancelled.promise, ['0']);
 });
 
+test('what a handler wrote before a refusal is sent, however long the sidecar takes for it', async (context) => {
+  let wrote = 0;
+  const ended: string[] = [];
+  const written = deferred();
+  const refused = deferred();
+  const cancelled = deferred();
+  const Chat = (call: Duplex) => {
+    call.on('data', ({ id }: Fields) => {
+      call.write({ id, card_number: vault.token(`card ${id}`) });
+      wrote += 1;
+      if (wrote === 50) {
+        written.resolve();
+      }
+    });
+    call.on('end', () => ended.push('end'));
+    call.on('cancelled', () => cancelled.resolve());
+  };
+  const { vault, service } = await scene(context, { Chat });
+  vault.fault = async ({ path, body }) => {
+    if (path.startsWith('/v1/detokenize')) {
+      await refused.promise;
+    } else if (`${body['tokens']}`.includes(hers)) {
+      await written.promise;
+      setImmediate(() => refused.resolve());
+    }
+    return undefined;
+  };
+  const [mine, hers] = [vault.grant('bob', vault.token('mine')), vault.token('hers')];
+  const call = chat(service, of('bob'));
+  for (let n = 0; n < 50; n += 1) {
+    call.write({ id: `${n}`, saved_cards: [mine] });
+  }
+  call.write({ id: 'refused', saved_cards: [hers] });
+  call.write({ id: 'after', saved_cards: [mine] });
+  call.end();
+  const { got, error } = await all(call);
+  assert.deepEqual(
+    got.map(({ card_number }) => card_number),
+    Array.from({ length: 50 }, (_, n) => `card ${n}`),
+  );
+  assert.equal(error?.code, status.PERMISSION_DENIED);
+  await cancelled.promise;
+  assert.deepEqual([wrote, ended, vault.counts['grants/verify']], [50, [], 51]);
+});
+
+test('a handler that goes on writing does not keep a refused call alive', async (context) => {
+  const cancelled = deferred();
+  const Chat = (call: Duplex) => {
+    // Writes the next one before the last one is through, for ever.
+    const more = (): void => void (call.cancelled || call.write({ id: 'x' }, more));
+    call.on('cancelled', () => cancelled.resolve());
+    call.once('data', () => [1, 2, 3].forEach(more));
+  };
+  const { vault, service } = await scene(context, { Chat });
+  const endless = chat(service, of('bob'));
+  endless.write({ id: '0' });
+  endless.write({ id: '1', saved_cards: [vault.token('hers')] });
+  const { got, error } = await all(endless);
+  assert.equal(error?.code, status.PERMISSION_DENIED);
+  assert.ok(got.length >= 1_000, `${got.length}`);
+  await cancelled.promise;
+});
+
+test('… nor does a sidecar that never answers, longer than the deadline', async (context) => {
+  const { vault, service } = await scene(context, { Chat: echo });
+  vault.fault = ({ path }) => (path.startsWith('/v1/detokenize') ? new Promise(() => undefined) : undefined);
+  const call = chat(service, of('bob'), { deadline: Date.now() + 300 });
+  call.write({ card_number: 'card' });
+  call.write({ saved_cards: [vault.token('hers')] });
+  assert.equal((await all(call)).error?.code, status.DEADLINE_EXCEEDED);
+  await vault.gaveUp();
+});
+
 test('a response that cannot be made ends a stream after what came before, and its handler is told', async (context) => {
   const cancelled = deferred();
   const List = (call: ServerWritableStream<Fields, Fields>) => {
