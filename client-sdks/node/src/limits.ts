@@ -51,6 +51,11 @@ export const SUCCESSES_FOR_A_RETRY = 10;
 /** Fields of one HTTP request that a route handles; more are refused as `payload_too_large`. */
 export const FIELDS = 10_000;
 
+/** Values and tokens that one request brings which is not an HTTP route's: a part of {@link PENDING_CALLS}. */
+export const ITEMS_IN = 2_000;
+/** Tokens that its answer reveals or grants: what the application gives, and still only a part. */
+export const ITEMS_OUT = 5_000;
+
 /** Where the socket is when nothing says otherwise. */
 export const DEFAULT_SOCKET = '/run/lunasec/lunasec.sock';
 /** What a masked value shows. */

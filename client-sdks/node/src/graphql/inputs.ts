@@ -1,6 +1,7 @@
 import {
   type GraphQLInputObjectType,
   type GraphQLInputType,
+  type GraphQLResolveInfo,
   isInputObjectType,
   isListType,
   isNonNullType,
@@ -15,10 +16,12 @@ import {
   PayloadTooLarge,
   Unauthenticated,
 } from '../errors.js';
+import { ITEMS_IN } from '../limits.js';
 import type { OnUnavailable } from '../policy.js';
 import type { LunaSecSession } from '../session.js';
 import { nonValue } from '../values.js';
 import { told } from '../words.js';
+import { Budget } from './budget.js';
 import { graphQLError } from './errors.js';
 import { ITEMS_OF_A_FIELD } from './limits.js';
 import type { Slot } from './plan.js';
@@ -52,6 +55,7 @@ export interface InputOptions<C> {
  */
 export class Inputs<C> {
   readonly #options: InputOptions<C>;
+  readonly #budget = new Budget(ITEMS_IN);
 
   constructor(options: InputOptions<C>) {
     this.#options = options;
@@ -61,15 +65,18 @@ export class Inputs<C> {
    * The arguments for the resolver. Nothing is tokenized unless all tokens are verified; the resolver is not to run if
    * this rejects. What was given is not touched: the variables of an operation belong to all of its fields.
    */
-  of(slots: readonly Slot[], given: Members, context: C): Members | Promise<Members> {
+  of(slots: readonly Slot[], given: Members, context: C, info: GraphQLResolveInfo): Members | Promise<Members> {
     const leaves: Leaf[] = [];
     const args = this.#members(given, slots, '', leaves);
-    return leaves.length === 0 ? given : this.#settle(leaves, context).then(() => args);
+    return leaves.length === 0 ? given : this.#settle(leaves, context, info).then(() => args);
   }
 
-  async #settle(leaves: readonly Leaf[], context: C): Promise<void> {
+  async #settle(leaves: readonly Leaf[], context: C, info: GraphQLResolveInfo): Promise<void> {
     if (leaves.length > ITEMS_OF_A_FIELD) {
-      throw graphQLError(told(new PayloadTooLarge(`one field takes at most ${ITEMS_OF_A_FIELD} values and tokens`)));
+      throw tooMany(`one field takes at most ${ITEMS_OF_A_FIELD} values and tokens`);
+    }
+    if (!this.#budget.takes(info, leaves.length)) {
+      throw tooMany(`all fields of one operation take at most ${ITEMS_IN} values and tokens`);
     }
     const verify = leaves.filter(({ action }) => action === 'verify');
     const tokenize = leaves.filter(({ action }) => action === 'tokenize');
@@ -162,6 +169,10 @@ export class Inputs<C> {
     }
     return copy;
   }
+}
+
+function tooMany(words: string): unknown {
+  return graphQLError(told(new PayloadTooLarge(`${words}; send them in several operations`)));
 }
 
 async function verified(session: LunaSecSession<OnUnavailable>, { value }: Leaf, context: unknown): Promise<void> {

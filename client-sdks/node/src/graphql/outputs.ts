@@ -7,13 +7,16 @@ import {
 } from 'graphql';
 
 import type { LunaSec } from '../client.js';
-import { InvalidRequest, InvalidToken, Unauthenticated } from '../errors.js';
+import { InvalidRequest, InvalidToken, PayloadTooLarge, Unauthenticated } from '../errors.js';
+import { ITEMS_OUT } from '../limits.js';
 import type { OnUnavailable } from '../policy.js';
 import { Token, type TokenLike } from '../redacted.js';
 import type { Fallback, Masked, Value } from '../results.js';
 import type { LunaSecSession } from '../session.js';
 import type { Tokenizer } from '../tokenizer.js';
+import { told } from '../words.js';
 import type { Applied } from './applied.js';
+import { Budget } from './budget.js';
 import { graphQLError } from './errors.js';
 import { type Gatherings, isPromise } from './gather.js';
 import { type FieldPath, noteMasked, noteStale } from './report.js';
@@ -41,6 +44,7 @@ interface Place<C> {
  */
 export class Outputs<C> {
   readonly #options: OutputOptions<C>;
+  readonly #budget = new Budget(ITEMS_OUT);
 
   constructor(options: OutputOptions<C>) {
     this.#options = options;
@@ -84,6 +88,9 @@ export class Outputs<C> {
     const { gatherings } = this.#options;
     try {
       const token = tokenOf(value);
+      if (!this.#budget.takes(place.info, 1)) {
+        throw told(new PayloadTooLarge(`one answer has at most ${ITEMS_OUT} values and granted tokens; ask for less`));
+      }
       const session = await gatherings.together(place.info, this.#session(place.context));
       if (place.directive.name === 'detokenize') {
         return await this.#reveal(session ?? this.#options.client, token, place, below);

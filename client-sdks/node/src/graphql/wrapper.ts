@@ -47,7 +47,7 @@ export class Wrapper<C> {
       return inner;
     }
     return (source, args, context, info) => {
-      const prepared = this.#options.inputs.of(slots, args, context);
+      const prepared = this.#options.inputs.of(slots, args, context, info);
       return isPromise(prepared)
         ? prepared.then((ready) => inner(source, ready, context, info))
         : inner(source, prepared, context, info);

@@ -1,8 +1,10 @@
-import { InvalidRequest, LunaSecError } from '../errors.js';
+import { InvalidRequest, LunaSecError, PayloadTooLarge } from '../errors.js';
 import { Plaintext, Token } from '../redacted.js';
+import { told } from '../words.js';
 import { Content } from './content.js';
 import type { Plan, PlannedField } from './plan.js';
 import type { Rule } from './rules.js';
+import { FieldError } from './status.js';
 
 /**
  * One value in a message, and how to put another one in its place.
@@ -20,6 +22,27 @@ export interface Slot {
 
 type Message = Record<string, unknown>;
 
+/** What was found, up to a number: one message must not take all the calls of a process from everybody else. */
+class Slots {
+  readonly all: Slot[] = [];
+  readonly #most: number;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  push(slot: Slot): void {
+    if (!slot.presence && slot.content.empty) {
+      return;
+    }
+    if (this.all.length >= this.#most) {
+      const words = `a message has at most ${this.#most} values and tokens; send it in several`;
+      throw new FieldError(slot.where, told(new PayloadTooLarge(words)));
+    }
+    this.all.push(slot);
+  }
+}
+
 /** As many as other implementations of protobuf take. */
 const DEPTH = 100;
 
@@ -29,12 +52,16 @@ const DEPTH = 100;
  *
  * @internal
  */
-export function open(plan: Plan, message: unknown): { readonly copy: unknown; readonly slots: readonly Slot[] } {
-  const slots: Slot[] = [];
-  return { copy: copied(plan, message, slots, 0), slots };
+export function open(
+  plan: Plan,
+  message: unknown,
+  most: number,
+): { readonly copy: unknown; readonly slots: readonly Slot[] } {
+  const slots = new Slots(most);
+  return { copy: copied(plan, message, slots, 0), slots: slots.all };
 }
 
-function copied(plan: Plan, message: unknown, slots: Slot[], depth: number): unknown {
+function copied(plan: Plan, message: unknown, slots: Slots, depth: number): unknown {
   if (typeof message !== 'object' || message === null) {
     return message;
   }
@@ -82,7 +109,7 @@ function replaced(
   field: PlannedField,
   value: unknown,
   set: (value: unknown) => void,
-  slots: Slot[],
+  slots: Slots,
   depth: number,
 ): unknown {
   const { many, where } = field.shape;
@@ -147,7 +174,7 @@ function record(values: Message, each: Each): Message {
 }
 
 /** One element: a slot, a wrapper of a slot, or a message with slots in it. */
-function one({ shape, ruled, plan }: PlannedField, element: unknown, set: Slot['set'], slots: Slot[], depth: number) {
+function one({ shape, ruled, plan }: PlannedField, element: unknown, set: Slot['set'], slots: Slots, depth: number) {
   if (ruled === undefined) {
     return plan === undefined ? element : copied(plan, element, slots, depth + 1);
   }

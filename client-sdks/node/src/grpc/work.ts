@@ -1,4 +1,5 @@
 import { GrantDenied, GrantExpired, InvalidRequest, LunaSecError } from '../errors.js';
+import { ITEMS_IN, ITEMS_OUT } from '../limits.js';
 import type { OnUnavailable } from '../policy.js';
 import type { CallOptions } from '../tokenizer.js';
 import { nonValue } from '../values.js';
@@ -31,7 +32,7 @@ export class Work {
 
   /** A request as its handler gets it, or as it leaves the client. */
   async request(plan: Plan, message: unknown): Promise<unknown> {
-    const { copy, slots } = open(plan, message);
+    const { copy, slots } = open(plan, message, ITEMS_IN);
     const values: Slot[] = [];
     const tokens: Slot[] = [];
     for (const slot of slots) {
@@ -43,13 +44,13 @@ export class Work {
     }
     // First of all: nothing is made for a call that is refused.
     await this.#verify(tokens);
-    await this.#tokenize(values.filter(({ content, presence }) => presence || !content.empty));
+    await this.#tokenize(values);
     return copy;
   }
 
   /** A response as it leaves the server, or as the client's application gets it. */
   async response(plan: Plan, message: unknown): Promise<unknown> {
-    const { copy, slots } = open(plan, message);
+    const { copy, slots } = open(plan, message, ITEMS_OUT);
     const tokens = slots.filter(({ content }) => !content.empty);
     for (const { content, set } of tokens) {
       if (content.isToken) {
@@ -66,9 +67,9 @@ export class Work {
   }
 
   /** Whether it is a token already; refused where nobody would look at whose it is. */
-  #isKnown({ where, rule, content, presence, set }: Slot): boolean {
+  #isKnown({ where, rule, content, set }: Slot): boolean {
     if (this.#role === 'behind') {
-      if (content.exactToken || (content.empty && !presence)) {
+      if (content.exactToken) {
         return true;
       }
       throw new FieldError(where, told(new InvalidRequest('clients tokenize this field; it holds something else')));

@@ -165,6 +165,43 @@ everywhere('the fields of a query bring their tokens together; mutations one aft
   assert.deepEqual(sidecar.came, ['tokenize 2', 'tokenize 2']);
 });
 
+everywhere(
+  'one operation cannot take all the calls of a process: the rest is refused, and others go on',
+  async (server) => {
+    const tokens = sidecar.tokens(999);
+    const field = (_: unknown, n: number) => `a${n}: find(token: "${tokens[0]}", tokens: [$t])`;
+    const source = `query ($t: [ID]) { ${Array.from({ length: 11 }, field).join(' ')} }`;
+    made.ran.length = 0;
+    const attack = server.ask(source, { variables: { t: tokens }, session: 'bob' });
+    await once(sidecar.arrivals, 'came');
+    const { value } = await sidecar.client.forSession('alice').detokenize(sidecar.token('hers'));
+    assert.equal(value.reveal(), 'hers');
+    const { data, errors } = await attack;
+    assert.deepEqual(made.ran, ['find', 'find']);
+    assert.equal(Object.values(data).filter((each) => each !== null).length, 2);
+    assert.equal(errors?.length, 9);
+    for (const { message, extensions } of errors ?? []) {
+      assert.deepEqual([extensions['code'], extensions['retryable']], ['payload_too_large', false]);
+      assert.match(message, /all fields of one operation take at most 2000 values and tokens; send them in several/);
+    }
+  },
+);
+
+test('… nor can its answer', async () => {
+  const server = servers.get('graphql-js') as Server;
+  made.rows.card = { number: sidecar.token('1'), token: sidecar.token('2') };
+  const fields = Array.from({ length: 6_000 }, (_, n) => (n % 2 ? `a${n}: number` : `a${n}: token`));
+  const answer = server.ask(`{ card { ${fields.join(' ')} } }`, { session: 'bob' });
+  await once(sidecar.arrivals, 'came');
+  const { value } = await sidecar.client.forSession('alice').detokenize(sidecar.token('hers'));
+  assert.equal(value.reveal(), 'hers');
+  const { data, errors } = await answer;
+  assert.equal(Object.values(data.card).filter((each) => each !== null).length, 5_000);
+  assert.equal(errors?.length, 1_000);
+  assert.equal(errors?.[0]?.extensions['code'], 'payload_too_large');
+  assert.match(`${errors?.[0]?.message}`, /one answer has at most 5000 values and granted tokens; ask for less/);
+});
+
 test('sessions have nothing to do with one another: each has its own call', async () => {
   made.rows.card = { number: sidecar.token('1') };
   const server = servers.get('graphql-js') as Server;

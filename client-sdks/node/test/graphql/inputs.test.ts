@@ -296,5 +296,6 @@ everywhere('more than a batch in one field is refused', async (server) => {
   const source = 'mutation ($v: [String]) { value(values: $v) }';
   const { errors } = await server.ask(source, { variables: { v: Array.from({ length: 1_001 }, String) } });
   assert.equal(errors?.[0]?.extensions['code'], 'payload_too_large');
+  assert.match(`${errors?.[0]?.message}`, /one field takes at most 1000 values and tokens; send them in several/);
   assert.deepEqual(made.ran, []);
 });

@@ -152,6 +152,29 @@ test('two hundred fields of one message are one request of the sidecar', async (
   assert.deepEqual(vault.counts, { 'grants/verify': 1 });
 });
 
+test('one message cannot take all the calls of a process: it is refused for good, and others go on', async (context) => {
+  const errors: unknown[] = [];
+  const answer: Fields = {};
+  const { vault, service, place, seen } = await scene(context, answer, { onError: (error) => errors.push(error) });
+  const shapes = service.client('Shapes');
+  const mine = vault.token('mine');
+  const lunasec = vault.client();
+  const many = (count: number) => Array.from({ length: count }, (_, n) => `line ${n}`);
+  for (const message of [
+    { address_lines: many(12_000) },
+    { address_lines: many(1_000), scans: Array(1_001).fill(Buffer.from('x')) },
+  ]) {
+    const call = refused(unary(shapes, 'Echo', message, of('bob')));
+    assert.equal((await lunasec.detokenize(mine)).value.reveal(), 'mine');
+    const { code, reason, details } = await call;
+    assert.deepEqual([code, reason], [status.RESOURCE_EXHAUSTED, 'payload_too_large']);
+    assert.match(details, /Wide\..*: a message has at most 2000 values and tokens; send it in several/);
+  }
+  assert.deepEqual(vault.counts, { detokenize: 2 });
+  await place({ saved_cards: many(2_000).map((line) => vault.grant('bob', vault.token(line))) }, of('bob'));
+  assert.deepEqual([seen.length, errors.length], [1, 2]);
+});
+
 test('one token in many places is asked for once', async (context) => {
   const { vault, place } = await scene(context);
   const token = vault.grant('alice', vault.token('4111'));

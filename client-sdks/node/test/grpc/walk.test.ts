@@ -5,10 +5,12 @@ import protobuf = require('protobufjs');
 
 import { Protos } from '../../src/grpc/index.js';
 import { type Plan, plansOf } from '../../src/grpc/plan.js';
-import { open } from '../../src/grpc/walk.js';
+import { open as opened } from '../../src/grpc/walk.js';
 import { protos } from './shop.js';
 
 const WIDE = plansOf(protos().shapes, 'server', true).get('/shop.v1.Shapes/Echo')?.request as Plan;
+
+const open = (plan: Plan, message: object, most = 100) => opened(plan, message, most);
 
 /** A message with every value that is to be replaced in capitals. */
 function shouted(message: object): unknown {
@@ -93,7 +95,7 @@ test('wrappers that a generator unwraps are values; empty ones are told from abs
   assert.deepEqual(open(WIDE, { wrapped: null, maybe_empty: undefined }).slots, []);
   assert.deepEqual(
     open(WIDE, { first_name: '', maybe_empty: '' }).slots.map(({ presence }) => presence),
-    [false, true],
+    [true],
   );
 });
 
@@ -121,4 +123,10 @@ test('a message that holds itself is refused', () => {
   const tree: { leaf: string; branches: unknown[] } = { leaf: 'a', branches: [] };
   tree.branches.push(tree);
   assert.throws(() => open(WIDE, { tree }), /Tree is nested more than 100 times/);
+});
+
+test('no more is looked for than may be there; what is absent does not count', () => {
+  const message = { first_name: '', address_lines: ['', 'a', 'b'] };
+  assert.equal(open(WIDE, message, 3).slots.length, 3);
+  assert.throws(() => open(WIDE, message, 2), /Wide\.address_lines: payload_too_large: .* at most 2 values and tokens/);
 });
