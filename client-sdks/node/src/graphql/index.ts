@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export type { Beside, BesideFunction, TokenizePlace } from './inputs.js';
 export { LunaSecSchemaError } from './problems.js';
 export { type FieldPath, type LunaSecReport, takeReport } from './report.js';
 export { lunasecApollo, lunasecYoga } from './servers.js';

@@ -17,6 +17,7 @@ import {
   Unauthenticated,
 } from '../errors.js';
 import { ITEMS_IN } from '../limits.js';
+import type { TokenizeItem } from '../operations.js';
 import type { OnUnavailable } from '../policy.js';
 import type { LunaSecSession } from '../session.js';
 import { nonValue } from '../values.js';
@@ -39,8 +40,27 @@ interface Leaf {
   put(text: string): void;
 }
 
+/** Where a value comes in. */
+export interface TokenizePlace<C> {
+  /** `Mutation.signUp` */
+  readonly field: string;
+  /** Below the field, in the schema's names and in indexes of lists: `customer.cards[0]`. */
+  readonly argument: string;
+  readonly context: C;
+}
+
+/** What goes with a value, as in {@link LunaSec.tokenize}. */
+export type Beside = Pick<TokenizeItem, 'metadata' | 'expiresIn'>;
+
+/** Says what goes with a value. What it throws is the field's error, and nothing of the field is stored. */
+export type BesideFunction<C> = (
+  value: string,
+  place: TokenizePlace<C>,
+) => Beside | undefined | Promise<Beside | undefined>;
+
 /** What the arguments of a schema need. */
 export interface InputOptions<C> {
+  readonly beside: BesideFunction<C> | undefined;
   readonly client: LunaSec<OnUnavailable>;
   readonly sessions: Sessions<C> | undefined;
   readonly inputs: ReadonlyMap<GraphQLInputObjectType, readonly Slot[]>;
@@ -85,7 +105,8 @@ export class Inputs<C> {
       const session = await this.#session(context);
       await all(verify, (leaf) => verified(session, leaf, context));
     }
-    await all(tokenize, (leaf) => this.#tokenize(leaf, context));
+    const beside = await this.#besideAll(tokenize, context, info);
+    await all(tokenize, (leaf) => this.#tokenize(leaf, beside.get(leaf), context));
   }
 
   async #session(context: C): Promise<LunaSecSession<OnUnavailable>> {
@@ -110,8 +131,22 @@ export class Inputs<C> {
     }
   }
 
-  async #tokenize({ value, put }: Leaf, context: C): Promise<void> {
-    const { token, durability } = await this.#options.client.tokenize(value as string);
+  async #besideAll(leaves: readonly Leaf[], context: C, info: GraphQLResolveInfo): Promise<Map<Leaf, Beside>> {
+    const found = new Map<Leaf, Beside>();
+    const { beside } = this.#options;
+    if (beside !== undefined) {
+      const field = `${info.parentType.name}.${info.fieldName}`;
+      await all(leaves, async (leaf) => {
+        const { metadata, expiresIn } =
+          (await beside(leaf.value as string, { field, argument: leaf.path, context })) ?? {};
+        found.set(leaf, { metadata, expiresIn });
+      });
+    }
+    return found;
+  }
+
+  async #tokenize({ value, put }: Leaf, beside: Beside | undefined, context: C): Promise<void> {
+    const { token, durability } = await this.#options.client.tokenize(value as string, beside);
     if (durability === 'journaled') {
       noteJournaled(context);
     }

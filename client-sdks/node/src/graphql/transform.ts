@@ -13,7 +13,7 @@ import type { LunaSec } from '../client.js';
 import type { OnUnavailable } from '../policy.js';
 import { checkDefinitions } from './definitions.js';
 import { Gatherings } from './gather.js';
-import { Inputs } from './inputs.js';
+import { type BesideFunction, Inputs } from './inputs.js';
 import { GATHER_MOST_MS, GATHER_MS } from './limits.js';
 import { Outputs } from './outputs.js';
 import { checkPlaces } from './places.js';
@@ -35,6 +35,8 @@ export interface LunaSecDirectivesOptions<C> {
   readonly session?: SessionFunction<C> | undefined;
   /** What `@tokenize` does with a value that looks like a token: `refuse`, unless given. */
   readonly tokensAsValues?: 'refuse' | 'tokenize' | undefined;
+  /** What goes with a value that `@tokenize` takes: metadata that is kept beside it, and for how long both are. */
+  readonly beside?: BesideFunction<C> | undefined;
   /** Scalars of your own whose values are strings, by name: the directives work on them, too. */
   readonly scalars?: readonly string[] | undefined;
   /**
@@ -88,7 +90,7 @@ function wrap<C>(schema: GraphQLSchema, plan: Plan, options: LunaSecDirectivesOp
   const sessions = session && new Sessions<C>(client, session);
   const gatherings = new Gatherings(Math.max(0, Math.min(gatherMs, GATHER_MOST_MS)));
   const wrapper = new Wrapper<C>({
-    inputs: new Inputs<C>({ client, sessions, inputs: plan.inputs, tokensAsValues }),
+    inputs: new Inputs<C>({ client, sessions, inputs: plan.inputs, tokensAsValues, beside: options.beside }),
     outputs: new Outputs<C>({ client, sessions, gatherings }),
     gatherings,
     fieldResolver: options.fieldResolver ?? (defaultFieldResolver as GraphQLFieldResolver<unknown, C>),

@@ -202,6 +202,13 @@ test('… nor can its answer', async () => {
   assert.match(`${errors?.[0]?.message}`, /one answer has at most 5000 values and granted tokens; ask for less/);
 });
 
+test('where the application cannot say what goes with a value, nothing of the field is stored', async () => {
+  const beside = (value: string) => (value === '3' ? Promise.reject(new Error('of the application')) : {});
+  const server = (await SERVERS['graphql-js']?.(shopWith({ beside }))) as Server;
+  const { errors } = await server.ask('mutation { value(values: ["1", "2", "3"]) }', { session: 'alice' });
+  assert.deepEqual([errors?.[0]?.message, sidecar.came], ['of the application', []]);
+});
+
 test('sessions have nothing to do with one another: each has its own call', async () => {
   made.rows.card = { number: sidecar.token('1') };
   const server = servers.get('graphql-js') as Server;

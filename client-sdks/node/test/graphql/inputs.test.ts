@@ -184,6 +184,29 @@ everywhere(
   },
 );
 
+test('what goes with a value is kept beside it', async () => {
+  const places: string[] = [];
+  const other = shop(sidecar.client, {
+    beside: async (value, { field, argument, context }) => {
+      places.push(`${field} ${argument} ${context.session}`);
+      return argument === 'card.number' ? { metadata: { lastFour: value.slice(-4) }, expiresIn: '1h' } : undefined;
+    },
+  });
+  const server = (await SERVERS['graphql-js']?.(other.schema)) as Server;
+  const source = 'mutation ($n: String!, $a: [String!]) { save(card: { number: $n, kind: null, aliases: $a }) }';
+  const { data } = await server.ask(source, { variables: { n: '4111 1234', a: ['a', 'b'] }, session: 'alice' });
+  assert.deepEqual(
+    places.sort(),
+    ['number', 'aliases[0]', 'aliases[1]'].map((at) => `Mutation.save card.${at} alice`).sort(),
+  );
+  const { number, aliases } = data.save.card as { number: string; aliases: string[] };
+  const auditor = sidecar.client.forSession('auditor');
+  await auditor.grant([number, ...aliases], { actions: ['metadata'] });
+  const { metadata, expiresAt } = await auditor.getMetadata(number);
+  assert.deepEqual([metadata, expiresAt instanceof Date], [{ lastFour: '1234' }, true]);
+  assert.deepEqual((await auditor.getMetadata(aliases[1] as string)).metadata, {});
+});
+
 everywhere('a token that the session was granted is verified, wherever it is', async (server) => {
   const [one, two] = [await sidecar.granted('alice', '1'), await sidecar.granted('alice', '2')];
   const source = `query ($one: ID!, $list: [[ID]]) {
