@@ -37,6 +37,13 @@ pub struct Journaled {
     writes: KeyedLocks<Name>,
 }
 
+/// Tombstones that belong together, as a journal would take them.
+struct Together {
+    drafts: Vec<Draft>,
+    /// Whether it must, for something waits already, or nobody could be asked.
+    must: bool,
+}
+
 impl Journaled {
     /// Writes to `inner`, or else to `journal`.
     pub fn new(
@@ -171,9 +178,7 @@ impl Journaled {
         }
         result
     }
-}
 
-impl Journaled {
     /// See [`Together`]; a failure where one of them could not be written now.
     async fn together(&self, writes: &[Write]) -> Result<Together, StoreError> {
         let (mut drafts, mut must) = (Vec::new(), false);
@@ -226,13 +231,6 @@ fn behind(entry: &Entry, bytes: Bytes) -> Draft {
         alone: false,
         joined: false,
     }
-}
-
-/// Tombstones that belong together, as a journal would take them.
-struct Together {
-    drafts: Vec<Draft>,
-    /// Whether it must, for something waits already, or nobody could be asked.
-    must: bool,
 }
 
 /// What nothing waits for yet.
