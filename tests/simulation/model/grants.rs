@@ -79,8 +79,9 @@ impl Model {
                 && other.settled().saturating_add(DOUBT) > grant.start
                 && other.start + its < grant.start + time
         };
+        // Also of one sidecar, before and after a restart.
         let rival = |other: &Op| {
-            other.site != grant.site
+            !std::ptr::eq(other, grant)
                 && other.end > grant.start
                 && self.revokes(session, token).any(|revoke| unseen(revoke, other))
         };
