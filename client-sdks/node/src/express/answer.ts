@@ -12,6 +12,8 @@ export type Step = (draft: Draft) => Promise<void>;
 class Plan {
   readonly grants: Step[] = [];
   readonly reveals: Step[] = [];
+  /** Whether it is being carried out, or was. */
+  at: 'before' | 'under way' | 'after' = 'before';
   next: Next = () => undefined;
 
   async carriedOut(body: unknown): Promise<unknown> {
@@ -40,20 +42,31 @@ export function beforeAnswer(kind: 'grants' | 'reveals', step: Step, res: Respon
 function hooked(res: ResponseLike): Plan {
   const plan = new Plan();
   plans.set(res, plan);
-  const json = res.json;
-  let under = false;
+  const { json, end } = res;
   res.json = (...given: unknown[]): unknown => {
-    if (under) {
+    if (plan.at === 'under way') {
       throw sentAlready();
     }
     // Express 4 also takes a status: whoever says it there is not answered otherwise than without this.
-    if (res.statusCode >= 400 || given.length > 1) {
+    if (plan.at === 'after' || res.statusCode >= 400 || given.length > 1) {
       return Reflect.apply(json, res, given);
     }
-    under = true;
+    if (res.headersSent) {
+      throw sentAlready();
+    }
+    plan.at = 'under way';
     void send(plan, res, given[0], json);
     return res;
   };
+  // `res.json(…).end()` adds nothing to what is on its way. Who ends it with something else has answered otherwise.
+  res.end = ((...given: unknown[]) => {
+    const adds = given[0] !== undefined && given[0] !== null && typeof given[0] !== 'function';
+    if (plan.at !== 'under way' || adds) {
+      return Reflect.apply(end, res, given);
+    }
+    const done = given.find((each) => typeof each === 'function');
+    return done === undefined ? res : res.once('finish', done as () => void);
+  }) as ResponseLike['end'];
   return plan;
 }
 
@@ -62,14 +75,19 @@ async function send(plan: Plan, res: ResponseLike, body: unknown, json: Response
   const status = res.statusCode;
   try {
     const ready = await plan.carriedOut(body);
-    if (!res.headersSent) {
-      res.statusCode = status;
-      Reflect.apply(json, res, [ready]);
+    plan.at = 'after';
+    if (res.writableEnded) {
+      return;
     }
+    if (res.headersSent) {
+      throw sentAlready();
+    }
+    res.statusCode = status;
+    Reflect.apply(json, res, [ready]);
   } catch (error) {
     // From here on the answer is the error handlers' own; unless the route has ended it otherwise meanwhile.
-    res.json = json;
-    if (!res.headersSent) {
+    plan.at = 'after';
+    if (!res.writableEnded) {
       plan.next(error);
     }
   }
@@ -77,6 +95,6 @@ async function send(plan: Plan, res: ResponseLike, body: unknown, json: Response
 
 /** As Node.js says it where an answer is sent twice. */
 function sentAlready(): Error {
-  const error = new Error('the answer is on its way already');
+  const error = new Error('the answer is on its way already: send one, and nothing of its head before res.json()');
   return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' });
 }

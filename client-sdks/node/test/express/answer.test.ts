@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 
 import * as lunasec from '../../src/express/index.js';
-import { Token } from '../../src/index.js';
+import { GrantDenied, Token } from '../../src/index.js';
 import { type App, both } from './apps.js';
 
 /** Sends what a request says, by the means that it says, behind some middleware. */
@@ -244,6 +245,62 @@ both(
     assert.equal(vault.count('/v1/detokenize:batch'), 3);
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(errors, []);
+  },
+);
+
+both(
+  'ending an answer that is on its way does nothing to it',
+  (app) => {
+    const before = [lunasec.grant('card'), lunasec.reveal('card')];
+    app.post('/', ...before, (req, res) => void res.status(201).json(req.body).end());
+    app.post('/told', ...before, (req, res) => {
+      res.json(req.body).end(() => req.app.emit('told'));
+    });
+    app.head('/', ...before, (_req, res) => void res.json({}).end());
+  },
+  async ({ app, ask, vault }) => {
+    const body = { card: vault.keep('v') };
+    const { status, json } = await ask('POST', '/', { session: 'alice', body });
+    assert.deepEqual([status, json], [201, { card: 'v' }]);
+    const told = once(app, 'told');
+    assert.deepEqual((await ask('POST', '/told', { session: 'alice', body })).json, { card: 'v' });
+    await told;
+    assert.equal((await ask('HEAD', '/')).status, 200);
+    vault.itemTrouble = () => 'grant_denied';
+    assert.equal((await ask('POST', '/', { session: 'alice', body })).status, 403);
+  },
+);
+
+both(
+  'an answer whose head is out already is broken off, and not left open: nothing unrevealed follows it',
+  (app) => {
+    const before = [lunasec.grant('card'), lunasec.reveal('card')];
+    app.post('/flushed', ...before, (req, res) => {
+      res.flushHeaders();
+      res.json(req.body);
+    });
+    app.post('/written', ...before, (req, res) => void res.writeHead(200).json(req.body));
+    app.post('/meanwhile', ...before, (req, res) => {
+      res.json(req.body);
+      res.flushHeaders();
+    });
+    app.post('/begun', ...before, (req, res) => {
+      res.json(req.body);
+      res.write('{');
+      res.end();
+    });
+  },
+  async ({ ask, vault, errors }) => {
+    const body = { card: vault.keep('v') };
+    for (const path of ['/flushed', '/written', '/meanwhile', '/begun']) {
+      for (const code of [undefined, 'grant_denied']) {
+        vault.itemTrouble = () => code;
+        await assert.rejects(ask('POST', path, { session: 'alice', body }), TypeError, path);
+        const error = errors.pop();
+        const isSent = (error as { code?: string }).code === 'ERR_HTTP_HEADERS_SENT';
+        assert.ok(isSent || error instanceof GrantDenied, `${path}: ${error}`);
+      }
+    }
   },
 );
 
