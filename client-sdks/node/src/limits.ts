@@ -17,6 +17,8 @@ export const DEADLINE_MS = 15_000;
 export const DISPLAY_DEADLINE_MS = 2_000;
 /** The longest time that may be asked for: a timer of Node.js keeps no longer one. */
 export const LONGEST_MS = 2 ** 31 - 1;
+/** For what a page asks once it has waited for that long in vain: enough for a sidecar that is back. */
+export const HOPELESS_DEADLINE_MS = 50;
 /** How long the first calls wait for the socket. */
 export const START_DEADLINE_MS = 10_000;
 /** How long calls wait for the socket to come back. */

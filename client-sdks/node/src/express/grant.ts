@@ -52,14 +52,18 @@ async function granted(draft: Draft, here: RequestLunaSec, fields: readonly Fiel
   }
   const session = await here.session();
   const { expiresIn, actions } = options;
-  const call = { ...callOf(here, options), expiresIn, actions };
+  const skips = options.onUnavailable === 'skip';
+  const attempt = skips && options.deadlineMs === undefined ? here.patience.begin(session) : undefined;
+  const call = { ...callOf(here, options), expiresIn, actions, deadlineMs: attempt?.deadlineMs ?? options.deadlineMs };
   try {
     const outcomes = await byToken(tokens, (batch) => session.grant(batch, call));
     for (const slot of slots) {
       note(here, slot, outcomes.get(slot.value as string));
     }
+    attempt?.end(true);
   } catch (error) {
-    if (options.onUnavailable !== 'skip' || !(error instanceof Unavailable)) {
+    attempt?.end(!(error instanceof Unavailable));
+    if (!skips || !(error instanceof Unavailable)) {
       throw error;
     }
     here.noted.because(error.code);

@@ -27,6 +27,7 @@ import type {
 import type { Fields } from './fields.js';
 import { type GrantIn, grantIn } from './grant.js';
 import type { Noted } from './marks.js';
+import { Patience } from './patience.js';
 import { type RevealIn, revealIn } from './reveal.js';
 import type { ResponseLike } from './types.js';
 
@@ -36,6 +37,8 @@ import type { ResponseLike } from './types.js';
  * without.
  */
 export class RequestLunaSec {
+  /** @internal */
+  readonly patience = new Patience();
   readonly #client: LunaSec;
   readonly #resolve: () => Promise<LunaSecSession | undefined>;
   readonly #response: ResponseLike;
@@ -53,7 +56,7 @@ export class RequestLunaSec {
     this.#client = client;
     this.#resolve = resolve;
     this.#response = response;
-    Object.defineProperty(this, 'noted', { enumerable: false });
+    Object.defineProperties(this, { noted: { enumerable: false }, patience: { enumerable: false } });
   }
 
   /**

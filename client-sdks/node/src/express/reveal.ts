@@ -66,8 +66,11 @@ async function revealed(
     return false;
   }
   const caller = await here.caller();
-  const call = { ...callOf(here, options), onUnavailable: options.onUnavailable ?? 'fail' };
+  const { onUnavailable = 'fail', deadlineMs } = options;
+  const attempt = onUnavailable !== 'fail' && deadlineMs === undefined ? here.patience.begin(caller) : undefined;
+  const call = { ...callOf(here, options), onUnavailable, deadlineMs: attempt?.deadlineMs ?? deadlineMs };
   const outcomes = await byToken<Shown>(tokens, (batch) => caller.detokenizeBatch(batch, call));
+  attempt?.end([...outcomes.values()].every(({ kind }) => kind === 'value' || kind === 'failed'));
   for (const [index, slot] of slots.entries()) {
     slot.write(shown(here, slot, outcomes.get(tokens[index]?.expose() ?? ''), options));
   }

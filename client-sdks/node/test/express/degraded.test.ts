@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 
 import * as lunasec from '../../src/express/index.js';
 import type { OnUnavailable } from '../../src/index.js';
-import { both, type Scene } from './apps.js';
+import { FakeRuntime } from '../fake.js';
+import { both, place, type Scene, VERSIONS } from './apps.js';
+import { clientOf, Vault } from './vault.js';
 
 /** A page whose marks are kept for a look. */
 function page(onUnavailable: OnUnavailable): (app: Scene['app']) => void {
@@ -134,6 +137,55 @@ both(
     assert.deepEqual([part.status, part.json], [200, { name: 'n', card: body.card }]);
   },
 );
+
+for (const [version, express] of VERSIONS) {
+  test(`${version}: a page waits two seconds in all for a sidecar that hangs, whatever is granted and revealed for it`, async (context) => {
+    const vault = new Vault();
+    const runtime = new FakeRuntime();
+    const { ask } = await place(context, express, clientOf(vault, { runtime }), (app) => {
+      app.post(
+        '/',
+        lunasec.grant('card', { onUnavailable: 'skip' }),
+        lunasec.reveal('name', { onUnavailable: 'mask' }),
+        (req, res) => void res.json(req.body),
+      );
+      app.post('/own', lunasec.grant('card', { onUnavailable: 'skip', deadlineMs: 700 }), (req, res) => {
+        res.json(req.body);
+      });
+      app.post('/again', async (req, res) => {
+        const form = await req.lunasec.grantIn(req.body, 'card', { onUnavailable: 'skip' });
+        vault.trouble = () => undefined;
+        await req.lunasec.revealIn(form, 'name', { onUnavailable: 'mask' });
+        vault.trouble = () => 'hangs';
+        res.json(await req.lunasec.revealIn(form, 'name', { onUnavailable: 'mask' }));
+      });
+    });
+    const passes = async (ms: number) => {
+      await runtime.waitedFor(ms);
+      runtime.advance(ms);
+    };
+    const body = { name: vault.keep('n'), card: vault.keep('c') };
+    const asks = (path: string) => ask('POST', path, { session: 'alice', body });
+    vault.trouble = () => 'hangs';
+
+    const page = asks('/');
+    await passes(2_000);
+    await passes(50);
+    const { json, headers } = await page;
+    assert.deepEqual(json, { name: '••••', card: body.card });
+    assert.equal(headers.get('lunasec-degraded'), 'deadline_exceeded');
+
+    const own = asks('/own');
+    await passes(700);
+    assert.equal((await own).status, 200);
+
+    // An answer gives it all of its patience back.
+    const again = asks('/again');
+    await passes(2_000);
+    await passes(2_000);
+    assert.deepEqual((await again).json, { name: '••••', card: body.card });
+  });
+}
 
 both(
   'what is journaled says so to the route; what cannot be taken is 503, and the route does not run',
