@@ -45,11 +45,12 @@ function logOut(req: Request): Html {
 
 /** What LunaSec could not do as it should for this page. */
 function notice(res: Response): Html {
-  const { degraded, masked, ageSeconds } = res.locals.lunasec ?? { degraded: false };
+  const { degraded, reasons, masked, ageSeconds } = res.locals.lunasec ?? { degraded: false };
   if (!degraded) {
     return html``;
   }
-  return masked === 0
+  // Other reasons than these are errors: then something was not answered at all.
+  return masked === 0 && reasons.every((reason) => reason === 'storage' || reason === 'keys')
     ? html`<p class="notice" data-degraded="old">Shown from memory (${ageSeconds} s old): what is new may be missing.</p>`
     : html`<p class="notice" data-degraded="masked">Some details cannot be shown just now. They will be back by themselves.</p>`;
 }

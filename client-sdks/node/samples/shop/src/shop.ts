@@ -20,13 +20,19 @@ import { shopping } from './shopping.js';
 import { staff } from './staff.js';
 import { fromOwnPages, only, Visitors } from './visitors.js';
 
+/**
+ * An order, a sign-up or an admin's look at an address waits no longer: the sidecar takes seven seconds at most until it
+ * puts into its journal what storage does not take.
+ */
+const WRITE_PATIENCE_MS = 8_000;
+
 export interface Shop {
   readonly url: string;
   close(): Promise<void>;
 }
 
 export async function openShop(settings: Settings): Promise<Shop> {
-  const client = new LunaSec({ purpose: 'the own pages of a customer' });
+  const client = new LunaSec({ purpose: 'the own pages of a customer', deadlineMs: WRITE_PATIENCE_MS });
   const database = await openDatabase(settings.database, settings.directory);
   const app = await appOf(settings, database, client);
   const server = app.listen(settings.port, '127.0.0.1');

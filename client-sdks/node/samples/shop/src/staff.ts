@@ -4,7 +4,7 @@ import { Refused, text } from './forms.js';
 import { type Html, html } from './html.js';
 import { csrf, page, price } from './layout.js';
 import { type Order, type Orders, productOf } from './orders.js';
-import { lastFour, revealed } from './private.js';
+import { grantsInTime, lastFour, revealed } from './private.js';
 import { only } from './visitors.js';
 
 /** Why an admin may look at an address: it goes along to the sidecar's audit. */
@@ -18,8 +18,7 @@ export function staff(orders: Orders, reveal: string): Router {
   router.get('/support', only('support'), async (req, res) => {
     const latest = await req.lunasec.grantIn(await orders.latest(), '[].card?', {
       actions: ['metadata'],
-      onUnavailable: 'skip',
-      deadlineMs: 2_000,
+      ...grantsInTime(req),
     });
     const cards = await Promise.all(latest.map(({ card }) => lastFour(req, card)));
     page(req, res, 'Support', supportView(latest, cards));

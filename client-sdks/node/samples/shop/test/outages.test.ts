@@ -111,6 +111,53 @@ test('the sidecar is stopped: every page is there with masked fields, and recove
   assert.equal(await carla.signUp(CARLA), 201);
 });
 
+/** What the shop's log says of how long its last answer to this took. */
+async function tookMs(shop: Shop, line: string): Promise<number> {
+  const [, ms] = [...shop.log.matchAll(new RegExp(`^${line} \\d+ (\\d+) ms$`, 'gm'))].at(-1) ?? [];
+  return Number(ms);
+}
+
+test('the sidecar hangs: pages wait two seconds, writes eight, and say so', { timeout: 120_000 }, async (context) => {
+  const cleanup = new Cleanup();
+  context.after(() => cleanup.all());
+  const sidecar = await new Sidecar(cleanup).start();
+  const shop = await new Shop(cleanup, sidecar, LONG).start();
+  const { anna, bruno, carla, support, admin } = await aDayAtTheShop(shop, await openBrowser(cleanup));
+  await carla.go('/sign-up');
+
+  sidecar.hang();
+  await masked(support, '/support', ANNA);
+  assert.ok(await support.has('[data-degraded=masked]'));
+  // A fresh login has everything before it: its grants, and what it shows.
+  await bruno.send({}, 'nav form');
+  await bruno.logIn(BRUNO.email, BRUNO.password);
+  assert.equal(await bruno.sees('#name'), MASK);
+  await bruno.go('/');
+  assert.ok(await bruno.has('[data-degraded=masked]'));
+  await masked(bruno, '/orders', BRUNO);
+  for (const line of ['GET /support', 'GET /account', 'GET /', 'GET /orders', 'POST /graphql', 'POST /logout']) {
+    const took = await tookMs(shop, line);
+    assert.ok(took < 2_900, `${line} took ${took} ms`);
+  }
+  assert.ok(await bruno.has('#orders tbody tr'));
+
+  await anna.go('/checkout/lantern');
+  await admin.go('/admin');
+  const { page } = admin;
+  const looks = Promise.all([page.waitForNavigation(), page.click('tbody form button')]);
+  assert.deepEqual([await anna.send({}), await carla.send(CARLA)], [503, 503]);
+  assert.equal((await looks)[0]?.status(), 503);
+  for (const line of ['POST /orders', 'POST /sign-up', 'POST /admin/orders/2']) {
+    const took = await tookMs(shop, line);
+    assert.ok(took >= 2_000 && took < 9_500, `${line} took ${took} ms`);
+  }
+
+  sidecar.goOn();
+  await anna.until('/account', `#name:text-is("${ANNA.name}")`);
+  await bruno.until('/account', `#name:text-is("${BRUNO.name}")`);
+  assert.equal(await orders(anna), 1);
+});
+
 const shared = new Cleanup();
 const cloud = startCloud(shared);
 after(() => shared.all());

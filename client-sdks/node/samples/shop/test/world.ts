@@ -51,9 +51,19 @@ export class Sidecar {
     return this;
   }
 
+  /** It takes connections, and answers nothing, until it goes on. */
+  hang(): void {
+    this.#process?.child.kill('SIGSTOP');
+  }
+
+  goOn(): void {
+    this.#process?.child.kill('SIGCONT');
+  }
+
   async stop(): Promise<void> {
     const sidecar = this.#process;
     this.#process = undefined;
+    sidecar?.child.kill('SIGCONT');
     await sidecar?.end();
     this.#logs += sidecar?.output ?? '';
   }
