@@ -1,7 +1,7 @@
 import * as lunasec from '@lunasec/node/express';
 import { type Request, type RequestHandler, Router } from 'express';
 
-import { checkSignUp, Refused, text } from './forms.js';
+import { checkSignUp, digitsOf, Refused, text } from './forms.js';
 import { type Html, html } from './html.js';
 import { csrf, page } from './layout.js';
 import type { Customer, People, Person } from './people.js';
@@ -22,7 +22,7 @@ export function signUp(people: People, visitors: Visitors): Router {
   };
   /** Beside the card, so that support need not open it. */
   const tokenizeCard: RequestHandler = (req, res, next) => {
-    const metadata = { lastFour: text(req, 'card').slice(-4) };
+    const metadata = { lastFour: digitsOf(text(req, 'card')).slice(-4) };
     lunasec.tokenize('card', { metadata })(req, res, next);
   };
   const own = lunasec.tokenize(['email', 'name', 'address']);

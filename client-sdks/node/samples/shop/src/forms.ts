@@ -35,9 +35,14 @@ export function isBetween(value: string, least: number, most: number): boolean {
   return value.length >= least && value.length <= most;
 }
 
+/** Of a card number, as people write it. */
+export function digitsOf(card: string): string {
+  return card.replace(/[ -]/g, '');
+}
+
 /** 13 to 19 digits, the last of which is the check digit of the others (Luhn). */
 function isCard(value: string): boolean {
-  const digits = value.replace(/[ -]/g, '');
+  const digits = digitsOf(value);
   const sum = [...digits].reverse().reduce((total, digit, index) => {
     const doubled = Number(digit) * (index % 2 === 0 ? 1 : 2);
     return total + (doubled > 9 ? doubled - 9 : doubled);

@@ -6,7 +6,7 @@ import { buildSchema, GraphQLError } from 'graphql';
 import { createHandler } from 'graphql-http/lib/use/express';
 
 import { say } from './log.js';
-import { type Order, type Orders, productOf } from './orders.js';
+import { NOT_THEIRS, type Order, type Orders, productOf } from './orders.js';
 import type { Customer, People, Person } from './people.js';
 import { lastFour } from './private.js';
 
@@ -67,9 +67,13 @@ export function graphql(client: LunaSec, people: People, orders: Orders): Reques
     order: async ({ product, address, card }: Parameters, { person }: Context) => {
       const chosen = productOf(product);
       if (chosen === undefined) {
-        throw new GraphQLError('there is no such thing in this shop');
+        throw refused('There is no such thing in this shop.');
       }
-      return shownOrder(await orders.place(person.id, chosen, String(address), String(card)));
+      const order = await orders.place(person.id, chosen, String(address), String(card));
+      if (order === undefined) {
+        throw refused(NOT_THEIRS);
+      }
+      return shownOrder(order);
     },
     move: async ({ address }: Parameters, context: Context) => {
       await context.lunasec.grantIn([address], '[]');
@@ -95,6 +99,11 @@ export function graphql(client: LunaSec, people: People, orders: Orders): Reques
 /** What GraphQL itself says, and LunaSec's errors, which have a code and hold nothing; of others nobody is told. */
 function isForCustomers(error: Readonly<Error>): boolean {
   return error instanceof GraphQLError && (error.originalError === undefined || error.extensions['code'] !== undefined);
+}
+
+/** For customers: an error without a code is none. */
+function refused(message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: 'refused' } });
 }
 
 function failed(error: Readonly<Error>): GraphQLError {

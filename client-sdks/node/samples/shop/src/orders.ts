@@ -30,6 +30,9 @@ export interface Order {
   readonly ordered_at: Date;
 }
 
+/** Also of a page that was open while the customer moved. */
+export const NOT_THEIRS = 'This is not your address and your card. Please load the page again.';
+
 export class Orders {
   readonly #database: Database;
 
@@ -37,12 +40,17 @@ export class Orders {
     this.#database = database;
   }
 
-  async place(person: number, product: Product, address: string, card: string): Promise<Order> {
+  /**
+   * Undefined where these are not the customer's address and card. That a token was granted does not say what it is of: a
+   * card in the place of the address would be shown to whoever sends the parcel.
+   */
+  async place(person: number, product: Product, address: string, card: string): Promise<Order | undefined> {
     const [order] = await this.#database.query<Order>(
-      'insert into orders (person, product, cents, address, card) values ($1, $2, $3, $4, $5) returning *',
+      `insert into orders (person, product, cents, address, card)
+       select id, $2, $3, address, card from people where id = $1 and address = $4 and card = $5 returning *`,
       [person, product.id, product.cents, address, card],
     );
-    return order as Order;
+    return order;
   }
 
   async of(person: number): Promise<Order[]> {

@@ -5,7 +5,7 @@ import { unlockForm } from './accounts.js';
 import { Refused } from './forms.js';
 import { type Html, html } from './html.js';
 import { csrf, page, price } from './layout.js';
-import { type Orders, PRODUCTS, productOf } from './orders.js';
+import { NOT_THEIRS, type Orders, PRODUCTS, productOf } from './orders.js';
 import type { Customer, People } from './people.js';
 import { lastFour, revealed } from './private.js';
 import { only, personOf } from './visitors.js';
@@ -34,7 +34,9 @@ export function shopping(people: People, orders: Orders): Router {
     if (chosen === undefined) {
       throw new Refused(404, 'There is no such thing in this shop.');
     }
-    await orders.place(personOf(req).id, chosen, address, card);
+    if ((await orders.place(personOf(req).id, chosen, address, card)) === undefined) {
+      throw new Refused(403, NOT_THEIRS);
+    }
     res.redirect(303, '/orders');
   });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { LunaSec } from '@lunasec/node';
+import type { Browser } from 'playwright-core';
 
 import { ANNA, BRUNO } from './customers.js';
 import { Cleanup } from './processes.js';
@@ -10,6 +11,8 @@ import { openBrowser, Person, Shop, Sidecar } from './world.js';
 
 const cleanup = new Cleanup();
 let sidecar: Sidecar;
+let shop: Shop;
+let browser: Browser;
 let anna: Person;
 let bruno: Person;
 let support: Person;
@@ -18,8 +21,8 @@ let stolen: { address: string; card: string };
 
 before(async () => {
   sidecar = await new Sidecar(cleanup).start();
-  const shop = await new Shop(cleanup, sidecar).start();
-  const browser = await openBrowser(cleanup);
+  shop = await new Shop(cleanup, sidecar).start();
+  browser = await openBrowser(cleanup);
   [anna, bruno, support] = [
     await Person.at(shop, browser),
     await Person.at(shop, browser),
@@ -81,6 +84,27 @@ for (const field of ['address', 'card'] as const) {
     assert.equal(await ordersOf(bruno), 0);
   });
 }
+
+test('one’s own card in the place of the address is refused, in a form and through GraphQL: nobody is shown it', async () => {
+  await bruno.go('/checkout/telescope');
+  const own = async (name: string) => (await bruno.page.getAttribute(`[name=${name}]`, 'value')) as string;
+  const [address, card] = [await own('address'), await own('card')];
+  const { text } = await ask(
+    bruno,
+    `mutation { order(product: "telescope", address: "${card}", card: "${address}") { id } }`,
+  );
+  assert.match(text, /This is not your address and your card/);
+  await bruno.page.evaluate(
+    ([address, card]) => {
+      document.querySelector('[name=address]')?.setAttribute('value', card);
+      document.querySelector('[name=card]')?.setAttribute('value', address);
+    },
+    [address, card] as const,
+  );
+  assert.equal(await bruno.send({}), 403);
+  assert.match(await bruno.sees('#sorry'), /not your address and your card/);
+  assert.equal(await ordersOf(bruno), 0);
+});
 
 test('a token of somebody else as a new address is refused, and the old one stays', async () => {
   await bruno.go('/account');
@@ -152,4 +176,12 @@ test('after the logout neither the cookie nor the session that it had is good fo
   assert.match(await anna.sees('#sorry'), /not an e-mail address and its password/);
   await anna.logIn(BRUNO.email, BRUNO.password);
   assert.equal(await anna.sees('#name'), BRUNO.name);
+});
+
+test('the last four digits are digits, however a card number is written', async () => {
+  const dora = { ...ANNA, email: 'dora.lind@example.org', card: '4111 1111-1111 1-11-1' };
+  const someone = await Person.at(shop, browser);
+  assert.equal(await someone.signUp(dora), 201);
+  await someone.go('/account');
+  assert.equal(await someone.sees('#card'), '•••• 1111');
 });
