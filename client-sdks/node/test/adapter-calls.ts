@@ -93,8 +93,8 @@ function session(client: Client, given: Arguments): LunaSecSession<OnUnavailable
   return client.forSession(given['session'] as string);
 }
 
-function common({ namespace, purpose, deadline_ms }: Options): { namespace: string } {
-  return defined({ namespace, purpose, deadlineMs: deadline_ms }) as { namespace: string };
+function common({ namespace, purpose, deadline_ms, signal }: Options): { namespace: string } {
+  return defined({ namespace, purpose, deadlineMs: deadline_ms, signal }) as { namespace: string };
 }
 
 function reading(options: Options): { onUnavailable: OnUnavailable } {

@@ -12,6 +12,9 @@ interface Message {
   readonly id: number;
   readonly open?: { readonly socket: string; readonly options: Options };
   readonly call?: string;
+  /** Whether it may be given up, and the call that is. */
+  readonly abortable?: boolean;
+  readonly abort?: number;
   readonly arguments?: Record<string, unknown>;
   readonly options?: Options;
 }
@@ -31,8 +34,10 @@ export interface Options {
   readonly retry_budget?: number;
   readonly start_deadline_ms?: number;
   readonly restart_grace_ms?: number;
+  readonly signal?: AbortSignal;
 }
 
+const leaving = new Map<number, AbortController>();
 let client: LunaSec<OnUnavailable> | undefined;
 
 /** The members that are there, by their names here. */
@@ -78,6 +83,9 @@ function printed(value: unknown): string {
 }
 
 function errorOf(error: unknown): object {
+  if (error instanceof DOMException && error.name === 'AbortError') {
+    return { class: 'Aborted' };
+  }
   if (!(error instanceof LunaSecError)) {
     return { class: error instanceof Error ? error.name : 'thrown', detail: String(error) };
   }
@@ -91,16 +99,29 @@ function errorOf(error: unknown): object {
   });
 }
 
+function optionsOf({ id, abortable, options = {} }: Message): Options {
+  if (abortable !== true) {
+    return options;
+  }
+  const leave = new AbortController();
+  leaving.set(id, leave);
+  return { ...options, signal: leave.signal };
+}
+
 async function reply(message: Message): Promise<object> {
   if (message.open !== undefined) {
     return open(message.open.socket, message.open.options);
+  }
+  if (message.abort !== undefined) {
+    leaving.get(message.abort)?.abort();
+    return { ok: {} };
   }
   const call = calls[message.call ?? ''];
   if (call === undefined || client === undefined) {
     return { missing: message.call ?? 'open' };
   }
   try {
-    const { result, wire } = await call(client, message.arguments ?? {}, message.options ?? {});
+    const { result, wire } = await call(client, message.arguments ?? {}, optionsOf(message));
     return { ok: wire, printed: printed(result) };
   } catch (error) {
     return { error: errorOf(error), printed: printed(error) };

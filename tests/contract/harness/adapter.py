@@ -1,5 +1,6 @@
 """One SDK's adapter: a process that makes calls for us, told by lines of JSON."""
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -17,7 +18,8 @@ class Adapter:
         self.next_id = 0
         self.waiting = {}
         self.lock = threading.Lock()
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
 
     def listen(self):
         for line in self.process.stdout:
@@ -34,19 +36,22 @@ class Adapter:
         for box in boxes:
             box.put({"gone": True})
 
-    def start(self, message):
-        """Sends a message; gives where its reply will be."""
-        box = queue.Queue()
+    def start(self, *messages):
+        """Sends messages in one piece; gives where the reply to each will be."""
+        boxes, lines = [], ""
         with self.lock:
-            self.next_id += 1
-            self.waiting[self.next_id] = box
-            line = json.dumps({"id": self.next_id, **message})
+            for message in messages:
+                self.next_id += 1
+                box = self.waiting[self.next_id] = queue.Queue()
+                box.call = self.next_id
+                boxes.append(box)
+                lines += json.dumps({"id": self.next_id, **message}) + "\n"
         try:
-            self.process.stdin.write(line + "\n")
+            self.process.stdin.write(lines)
             self.process.stdin.flush()
         except OSError:
             raise Broken("the adapter has ended") from None
-        return box
+        return boxes
 
     def finish(self, box):
         try:
@@ -60,12 +65,15 @@ class Adapter:
         return reply
 
     def ask(self, message):
-        return self.finish(self.start(message))
+        return self.finish(*self.start(message))
 
     def close(self):
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.listener.join()
+        self.process.stdout.close()

@@ -25,6 +25,28 @@ METHODS = {
 }
 
 
+# How many cases there are of each file at least: one that loses some, or is no more, is a gap. Raise them with new cases.
+LEAST = {
+    "batch": 4,
+    "delete": 3,
+    "grants": 17,
+    "idempotency": 5,
+    "metadata": 5,
+    "namespaces": 3,
+    "sdk/batching": 8,
+    "sdk/binary": 7,
+    "sdk/connections": 14,
+    "sdk/degraded": 10,
+    "sdk/errors": 66,
+    "sdk/malformed": 31,
+    "sdk/policies": 37,
+    "sdk/requests": 21,
+    "sdk/retries": 44,
+    "status": 1,
+    "tokenize": 11,
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One row of the grid. `server` is who answers: `scripted` or `binary`; `code` the error that it is about, if it is."""
@@ -109,6 +131,10 @@ def gaps(cases):
     covered = {case.code for case in cases if case.file == "sdk/errors"}
     for code in sorted(codes - covered):
         found.append(f"sdk/errors.json: no case for {code}")
+    for file in sorted({*LEAST, *(case.file for case in cases)}):
+        number = sum(case.file == file for case in cases)
+        if number < LEAST.get(file, 1) or file not in LEAST:
+            found.append(f"{file}.json: {number} cases; cases.py expects {LEAST.get(file, 'to be told how many')}")
     titles = [case.title for case in cases]
     found += [f"{title}: is there twice" for title in sorted({t for t in titles if titles.count(t) > 1})]
     return found

@@ -35,6 +35,7 @@ def column(command, cases, sidecar, directory):
         words = Replay(case, adapter, sidecar if case.server == "binary" else None, directory).run()
         results.append((case, words))
         if adapter.process.poll() is not None:
+            adapter.close()
             adapter = Adapter([command])
     adapter.close()
     return results

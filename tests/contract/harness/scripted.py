@@ -9,6 +9,8 @@ import time
 from . import words
 from .pattern import ABSENT, Mismatch, match
 
+# For a call to come to an end, where an answer waits for that.
+HELD_SECONDS = 10
 # A real listener of a sidecar that starts again is away for about so long.
 RESTART_SECONDS = 0.05
 
@@ -18,7 +20,7 @@ class Scripted:
 
     def __init__(self, path, script, variables):
         self.path = path
-        self.script = list(script)
+        self.left = [list(each.get("in_any_order", [each])) for each in script]
         self.variables = variables
         self.wrong = []
         self.lock = threading.RLock()
@@ -27,6 +29,9 @@ class Scripted:
         self.connections = set()
         self.listener = None
         self.over = False
+        # Whether a request has come, and whether one of the case's calls has come to an end.
+        self.came = threading.Event()
+        self.ended = threading.Event()
 
     def listen(self):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -65,6 +70,9 @@ class Scripted:
         if exchange is None:
             connection.sendall(http(500, {"content-type": "text/plain"}, b"not in the script"))
             return True
+        self.came.set()
+        if exchange.get("held"):
+            self.ended.wait(HELD_SECONDS)
         fault = exchange.get("fault")
         if fault == "hang":
             connection.recv(1)
@@ -83,28 +91,39 @@ class Scripted:
         """The next exchange of the script, if this request is what it says."""
         now = time.monotonic()
         before, self.last = self.last, now
-        if self.seen == len(self.script):
+        self.left = [group for group in self.left if group]
+        if not self.left:
             self.wrong.append(f"one request too many: {request['method']} {request['path']}")
             return None
-        exchange = self.script[self.seen]
+        group = self.left[0]
+        several = group if len(group) > 1 else []
+        exchange = next((each for each in several if self.fits(each, request)), group[0])
+        group.remove(exchange)
         self.seen += 1
         earliest = exchange.get("not_before_ms", 0) / 1000
         if before is not None and now - before < earliest:
             self.wrong.append(f"request {self.seen} came after {(now - before) * 1000:.0f} ms, too early")
         try:
-            self.compare(exchange.get("request", {}), request)
+            self.compare(exchange.get("request", {}), request, self.variables.known)
         except Mismatch as mismatch:
             self.wrong.append(f"request {self.seen}: {mismatch}")
         return exchange
 
-    def compare(self, expected, request):
+    def fits(self, exchange, request):
+        try:
+            self.compare(exchange.get("request", {}), request, {})
+        except Mismatch:
+            return False
+        return True
+
+    def compare(self, expected, request, captured):
         for part in ("method", "path"):
             if part in expected and expected[part] != request[part]:
                 raise Mismatch(f"{part}: {request[part]} instead of {expected[part]}")
         for name, pattern in expected.get("headers", {}).items():
             value = request["headers"].get(name, ABSENT)
             try:
-                match(self.variables.expand(pattern), value, captured=self.variables.known)
+                match(self.variables.expand(pattern), value, captured=captured)
             except Mismatch as mismatch:
                 raise Mismatch(f"{name}: {mismatch}") from None
         if "body" in expected:
@@ -112,7 +131,7 @@ class Scripted:
                 body = json.loads(request["body"])
             except ValueError:
                 raise Mismatch("its body is not JSON") from None
-            match(self.variables.expand(expected["body"]), body, exact=True, captured=self.variables.known)
+            match(self.variables.expand(expected["body"]), body, exact=True, captured=captured)
         if "body" not in expected and expected.get("method") == "GET" and request["body"]:
             raise Mismatch("it has a body")
 
@@ -148,7 +167,7 @@ class Scripted:
         with self.lock:
             self.over = True
         self.stop()
-        missing = len(self.script) - self.seen
+        missing = sum(not each.get("optional") for group in self.left for each in group)
         return self.wrong + ([f"{missing} requests of the script never came"] if missing else [])
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -34,7 +35,7 @@ for line in sys.stdin:
         link.request("POST", "/v1/detokenize", json.dumps(said["arguments"]), {"content-type": "application/json"})
         answer = link.getresponse()
         text = answer.read()
-        body = json.loads(text) if text.startswith(b"{") else {}
+        body = json.loads(text) if text.endswith(b"}") else {}
         reply = {"ok" if answer.status == 200 else "error": body, "printed": "[redacted]"}
         link.close()
     FLAW
@@ -132,6 +133,27 @@ class Grid(unittest.TestCase):
             found = verdict(CASE, flaw)
             self.assertTrue(any(expected in words for words in found), f"{flaw}: {found}")
 
+    def test_a_value_in_an_error_is_a_gap_whatever_the_answer_was(self):
+        """An SDK that quotes what it could not read."""
+        card = "4111 1111 1111 1111"
+        quotes = 'reply = {"error": {"detail": f"not JSON: {text}"}, "printed": "x"} if "call" in said else reply'
+        prints = 'reply["printed"] = f"{text}" if "call" in said else ""'
+        steps = [{**CASE["steps"][0], "expect": {"error": {"detail": {"$is": "text"}}}}]
+        for answer in (
+            {"answer": {"body_text": card}},
+            {"answer": {"body_text": f'{{"value":"{card}'}},
+            {"answer": {"body": {"value": card, "encoding": "rot13"}}},
+            {"answer": {"body": {"value": 4111111111111111}}},
+            {"bytes": f"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{card}"},
+        ):
+            found = verdict(changed(script=[answer], steps=steps), quotes)
+            self.assertTrue(any("an error holds a value" in words for words in found), f"{answer}: {found}")
+            found = verdict(changed(script=[answer], steps=steps), f"{quotes}; {prints}")
+            self.assertTrue(any("printing it shows a value" in words for words in found), f"{answer}: {found}")
+        named = f'reply = {{"error": {{"detail": "{TOKEN} is none"}}, "printed": "x"}} if "call" in said else reply'
+        found = verdict(changed(steps=steps), named)
+        self.assertTrue(any("an error holds a token" in words for words in found), found)
+
     def test_what_the_server_sees_counts(self):
         script = CASE["script"]
         other = [{**script[0], "request": {"body": {"token": "${token:2}"}}}]
@@ -156,14 +178,26 @@ class Completeness(unittest.TestCase):
         every = cases.load()
         self.assertEqual(cases.gaps(every), [])
         less = [case for case in every if case.code != "conflict"]
-        self.assertEqual(cases.gaps(less), ["sdk/errors.json: no case for conflict"])
+        self.assertIn("sdk/errors.json: no case for conflict", cases.gaps(less))
         less = [case for case in every if "revoke" not in json.dumps(case.body)]
-        self.assertEqual(cases.gaps(less), ["sdk/*.json: no scripted case calls grants_revoke"])
+        self.assertIn("sdk/*.json: no scripted case calls grants_revoke", cases.gaps(less))
         self.assertEqual(len(cases.gaps([*every, every[0]])), 1)
+
+    def test_every_file_has_its_cases(self):
+        every = cases.load()
+        for file in {case.file for case in every}:
+            mine = [case for case in every if case.file == file]
+            for less in ([], mine[1:]):
+                found = cases.gaps([case for case in every if case.file != file] + less)
+                self.assertIn(f"{file}.json: {len(less)} cases; cases.py expects {len(mine)}", found)
+        new = cases.Case("sdk/new", "a case", "scripted", {"steps": []}, None)
+        self.assertEqual(cases.gaps([*every, new]), ["sdk/new.json: 1 cases; cases.py expects to be told how many"])
 
     def test_every_sdk_has_an_adapter(self):
         self.assertEqual(sdks.gaps(), [])
         self.assertIn("node", sdks.load())
+        with unittest.mock.patch.dict(sdks.LIST, {"node": {"needs_none": "for whatever reason"}}):
+            self.assertEqual(len(sdks.gaps()), 1)
 
 
 if __name__ == "__main__":

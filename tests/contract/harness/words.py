@@ -27,6 +27,13 @@ class Variables:
             return {key: self.expand(inner) for key, inner in value.items()}
         return value
 
+    def known_in(self, value):
+        """The same, as far as that is known by now."""
+        try:
+            return self.expand(value)
+        except ValueError:
+            return value
+
     def text(self, text):
         alone = VARIABLE.fullmatch(text)
         if alone:
