@@ -15,6 +15,9 @@ export interface ExpressOptions {
   readonly client?: LunaSec | undefined;
 }
 
+/** By whom a request was bound. */
+const bindings = new WeakMap<RequestLike, ExpressOptions>();
+
 const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/;
 
 /**
@@ -32,6 +35,14 @@ export function express(options: ExpressOptions): Handler {
   }
   const client = options.client ?? new LunaSec();
   return handler((req, res, next) => {
+    const before = bindings.get(req);
+    if (before !== undefined && before !== options) {
+      // It cannot be told where a mounted application is left: what comes behind it would be for its session.
+      throw new Error(
+        'another lunasec.express() is before this one, and a request has one session: use one, whose function `session` tells the parts of the application apart',
+      );
+    }
+    bindings.set(req, options);
     const noted = new Noted(res);
     const traced = tracing(client, req.headers['traceparent']);
     req.lunasec = new RequestLunaSec(traced, async () => bound(traced, await options.session(req)), res, noted);

@@ -7,11 +7,9 @@ import { Vault } from './vault.js';
 
 /** What the examples take for granted. */
 const APPLICATION = `
-const rows: { name: string }[] = [];
-const db = {
-  insert: async (row: { name: string }) => rows.push(row),
-  all: async () => rows,
-  cards: async () => [] as { number: string }[],
+const db = { cards: async () => [] as { number: string }[] };
+const logIn = async (req: { headers: Record<string, unknown> }) => {
+  req.headers['x-session'] = 'carla';
 };
 const escape = (text: string) => text.replaceAll('<', '&lt;');
 `;
@@ -40,13 +38,16 @@ await ask('GET', '/cards', 'alice');
 await ask('PUT', '/cards', 'alice', { number });
 await ask('POST', '/orders/' + number, 'alice', { alternatives: [number] });
 await ask('POST', '/orders/' + number, 'bob', {});
-const name = rows[0]?.name ?? '';
+const name = (customers[0] as { name: string }).name;
 await ask('GET', '/me/' + name, 'alice');
 await ask('GET', '/page/' + name, 'alice');
+const { phone } = await ask('POST', '/log-in', 'nobody yet', { phone: '555' });
+await ask('POST', '/orders/' + phone, 'carla', {});
+await ask('POST', '/orders/' + phone, 'nobody yet', {});
 await ask('POST', '/log-out', 'alice');
 await ask('POST', '/orders/' + number, 'alice', {});
 await ask('GET', '/plain?card=' + number, 'bob');
-console.log(JSON.stringify([said, rows]).replaceAll(/lunasec-[0-9a-f-]{36}/g, 'TOKEN'));
+console.log(JSON.stringify([said, customers]).replaceAll(/lunasec-[0-9a-f-]{36}/g, 'TOKEN'));
 server.closeAllConnections();
 server.close();
 process.exit();
@@ -76,6 +77,9 @@ test("the examples of Express's document compile and run", async (context: TestC
       [403, 'grant_denied'],
       [200, '{"name":"Zoë"}'],
       [200, '<h1>Zoë</h1>'],
+      [200, '{"phone":"TOKEN"}'],
+      [201, '{"paidWith":"TOKEN"}'],
+      [403, 'grant_denied'],
       [200, '{"bye":true}'],
       [403, 'grant_denied'],
       [403, 'Forbidden'],

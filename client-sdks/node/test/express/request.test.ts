@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 
 import * as lunasec from '../../src/express/index.js';
-import { type App, both, listen, place, VERSIONS } from './apps.js';
+import { type App, both, listen, VERSIONS } from './apps.js';
 import { clientOf, Vault } from './vault.js';
 
 /** Grants what it is given, and says for whom that counts. */
@@ -30,6 +30,27 @@ both('what is granted and what is verified is the same session', granting, async
     ],
   );
 });
+
+both(
+  'a second lunasec.express() for the same request is refused: nothing is granted to the other one’s session',
+  (app, express) => {
+    const inner = express();
+    inner.use(lunasec.express({ session: () => 'the inner session' }));
+    inner.post('/inside', (_req, res) => void res.json({}));
+    app.use('/inner', inner);
+    app.use('/inner', (req, res, next) => {
+      req.lunasec.grantIn(req.body, 'card').then(() => res.json({}), next);
+    });
+  },
+  async ({ ask, errors, vault }) => {
+    const body = { card: vault.keep('v') };
+    for (const path of ['/inner/inside', '/inner/else']) {
+      assert.equal((await ask('POST', path, { session: 'alice', body })).status, 500);
+      assert.match(String(errors.pop()), /another lunasec\.express\(\) is before this one.* use one/);
+    }
+    assert.equal(vault.asked.length, 0);
+  },
+);
 
 both(
   'two hundred requests at once, each of its own session, mix nothing up',
@@ -268,14 +289,18 @@ for (const [version, express] of VERSIONS) {
   test(`${version}: routers may have sessions of their own`, async (context) => {
     const vault = new Vault();
     const client = clientOf(vault);
-    const { ask } = await place(context, express, client, (app) => {
-      const admin = express.Router();
-      admin.use(lunasec.express({ client, session: () => 'an admin' }));
-      admin.post('/', lunasec.grant('token'), (req, res) => void res.json(req.body));
-      app.use('/admin', admin);
-    });
-    await ask('POST', '/admin', { session: 'alice', body: { token: vault.keep('v') } });
+    const app = express();
+    for (const session of ['an admin', 'a customer']) {
+      const router = express.Router();
+      router.use(express.json(), lunasec.express({ client, session: () => session }));
+      router.post('/', lunasec.grant('token'), (req, res) => void res.json(req.body));
+      app.use(`/${session.slice(-5)}`, router);
+    }
+    const { ask } = await listen(context, app);
+    await ask('POST', '/admin', { body: { token: vault.keep('v') } });
     assert.deepEqual([...vault.grants.keys()], ['an admin']);
+    await ask('POST', '/tomer', { body: { token: vault.keep('v') } });
+    assert.deepEqual([...vault.grants.keys()], ['an admin', 'a customer']);
   });
 }
 
