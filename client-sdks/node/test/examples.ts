@@ -19,18 +19,31 @@ export function program(document: string, application: string, end: string): str
   return [...imports, application, ...rest, end].join('\n');
 }
 
+/** The first examples of a document, which take nothing for granted. */
+export function beginning(document: string, examples: number): string {
+  const text = readFileSync(`${root}${document}`, 'utf8');
+  assert.match(text.slice(0, text.indexOf('```ts')), /npm install @lunasec\/node/);
+  const all = [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code]) => code ?? '');
+  return all.slice(0, examples).join('\n');
+}
+
 /** What a program prints, as JSON; it has to compile as strictly as the client does. */
 export async function printed(name: string, source: string, socket: string): Promise<unknown> {
+  const environment = { ...process.env, LUNASEC_SOCKET: socket };
+  const program = await compiled(name, source);
+  const { stdout } = await run(process.execPath, [program], { cwd: root, env: environment });
+  return JSON.parse(stdout);
+}
+
+export async function compiled(name: string, source: string): Promise<string> {
   const place = `${root}.test-build/${name}`;
   mkdirSync(place, { recursive: true });
   writeFileSync(`${place}/examples.mts`, source);
   const tsc = `${root}node_modules/typescript/bin/tsc`;
   const flags = ['--strict', '--target', 'es2022', '--module', 'nodenext', '--skipLibCheck', '--types', 'node'];
-  const compiled = await run(process.execPath, [tsc, ...flags, `${place}/examples.mts`], { cwd: root }).catch(
+  const { stdout } = await run(process.execPath, [tsc, ...flags, `${place}/examples.mts`], { cwd: root }).catch(
     (error: { stdout: string }) => error,
   );
-  assert.equal(compiled.stdout, '');
-  const environment = { ...process.env, LUNASEC_SOCKET: socket };
-  const { stdout } = await run(process.execPath, [`${place}/examples.mjs`], { cwd: root, env: environment });
-  return JSON.parse(stdout);
+  assert.equal(stdout, '');
+  return `${place}/examples.mjs`;
 }

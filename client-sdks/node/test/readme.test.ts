@@ -5,18 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { printed, program } from './examples.js';
+import { beginning, compiled, printed, program } from './examples.js';
 import { toySidecar } from './toy.js';
 
 /** What the examples take for granted: an application. */
 const APPLICATION = `
-const stored: { token: string }[] = [];
-const db = {
-  query: async (_sql: string, parameters: string[] = []) => {
-    stored.push(...parameters.map((token) => ({ token })));
-    return stored;
-  },
-};
+const db = { query: async (_sql: string) => [{ token: row.card }] };
 const seen: unknown[] = [];
 const charge = (value: string) => seen.push(value);
 const render = (shown: unknown) => seen.push(shown);
@@ -24,7 +18,7 @@ const log = (code: string) => seen.push(code);
 const respond = (status: number) => seen.push(status);
 `;
 
-const END = 'console.log(JSON.stringify([seen, bytes.toString("hex")]));\nawait lunasec.close();\n';
+const END = 'console.log(JSON.stringify([[number, ...seen], bytes.toString("hex")]));\nawait lunasec.close();\n';
 
 test("the README's examples compile as strictly as the client does, and run", async (context) => {
   const directory = mkdtempSync(join(tmpdir(), 'lunasec-'));
@@ -40,3 +34,15 @@ test("the README's examples compile as strictly as the client does, and run", as
   const card = '4111 1111 1111 1111';
   assert.deepEqual(shown, [[card, card, card, card, card, 1], '8950']);
 });
+
+for (const [document, examples] of [
+  ['README.md', 1],
+  ['docs/express.md', 1],
+  ['docs/graphql.md', 3],
+  ['docs/grpc.md', 2],
+] as const) {
+  test(`${document} says what to install, and what it shows first compiles as it stands`, async () => {
+    const source = beginning(document, examples).replace("from 'express'", "from 'express5'");
+    await compiled(`beginning-${document.replace(/\W/g, '-')}`, source);
+  });
+}

@@ -21,8 +21,6 @@ function examples(language: string): string[] {
 
 /** What the examples take for granted, and what calls them. */
 const BEFORE = `
-type Shop = { Orders: import('@grpc/grpc-js').ServiceClientConstructor };
-const orders: { id: string; card: string; card_token: string }[] = [];
 const sessionOf = (jwt: string) => jwt;
 const log = console.error;
 `;
