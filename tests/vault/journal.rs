@@ -448,6 +448,29 @@ async fn a_grant_that_waits_here_finds_that_it_was_taken_back_where_nobody_knew_
     }
 }
 
+/// A newer sidecar's object may say what was taken back.
+#[tokio::test(start_paused = true)]
+async fn a_session_of_a_newer_version_is_not_replaced_by_what_waits() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let (token, alice) = (there.tokenize("value").await, session("alice"));
+    here.detokenize(&token).await.unwrap();
+    bridge.outage().await;
+    here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+    there.clock.pass(Duration::from_secs(1));
+    there.grant(&alice, &token, &[Action::Delete], HOUR).await.unwrap();
+    there.revoke_all(&alice).await.unwrap();
+    let name = there.vault.store.list(Name::SESSIONS, None, 1).await.unwrap().remove(0);
+    let object = there.vault.store.get_now(&name).await.unwrap().unwrap();
+    let mut newer = object.bytes.to_vec();
+    newer[0] += 1;
+    there.vault.store.put_if(&name, newer.clone().into(), &object.version).await.unwrap();
+    replayed_to(here, 1).await;
+    assert_eq!(here.journal.as_ref().unwrap().refused().len(), 1);
+    let kept = there.vault.store.get_now(&name).await.unwrap().unwrap();
+    assert_eq!(kept.bytes, newer, "it is as it was");
+}
+
 /// What the memory gives meanwhile says nothing of storage: nobody waits again because of it.
 #[tokio::test(start_paused = true)]
 async fn a_first_write_of_several_steps_waits_once_also_beside_reads_out_of_memory() {

@@ -258,6 +258,11 @@ impl SessionState {
         Ok(Self { until, revokes, generations })
     }
 
+    /// Whether the bytes say of themselves that only a newer version can read them.
+    pub fn is_newer(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|version| *version > VERSION)
+    }
+
     /// Tells the writes of an object apart: the end of its MAC.
     pub fn peek_put(bytes: &[u8]) -> Option<PutId> {
         bytes.last_chunk().map(|end| PutId(*end))

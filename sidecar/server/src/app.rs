@@ -1,6 +1,7 @@
 //! The only composition root: the one place that names concrete adapters.
 
 use std::{
+    fs,
     future::pending,
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -39,7 +40,7 @@ mod open;
 mod state;
 
 pub use open::{Copies, Opener};
-pub use state::{refuse_standby_in_state, warnings};
+pub use state::{lock, refuse_standby_in_state, warnings};
 
 /// Why the sidecar did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +151,8 @@ pub struct App {
     report: Arc<Report>,
     journal: Option<Arc<Journal>>,
     config: Config,
+    /// Keeps the state directory for this process.
+    _state: Option<fs::File>,
 }
 
 impl App {
@@ -171,6 +174,7 @@ impl App {
         if !start.new_store {
             opener.refuse_a_lost_store()?;
         }
+        let locked = config.degrade.state_dir.as_deref().map(state::lock).transpose()?;
         let store = opener.store().await?;
         let state = config.degrade.state_dir.as_ref().map(|_| telemetry.dependency("state"));
         let idempotency = Arc::new(open_idempotency(&config, state.clone(), &entropy).await?);
@@ -235,7 +239,7 @@ impl App {
         let admin = bind_admin(config.listen.admin).await?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
-        Ok(Self { socket, admin, stack, report, journal, config })
+        Ok(Self { socket, admin, stack, report, journal, config, _state: locked.flatten() })
     }
 
     /// Where it answers.

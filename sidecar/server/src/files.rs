@@ -1,7 +1,7 @@
 //! Small files that must be whole or not there, and private.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -56,6 +56,14 @@ pub enum Exposed {
 /// Creates a directory, and those above it, for its owner only.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Keeps a directory for this process, for as long as the handle lives. It takes no room on a full disk, and is not let
+/// go where a file in it is closed and opened anew, as its own lock is.
+pub fn lock_directory(path: &Path) -> Result<File, TryLockError> {
+    let directory = File::open(path).map_err(TryLockError::Error)?;
+    directory.try_lock()?;
+    Ok(directory)
 }
 
 /// Makes a change of names in a file's directory durable.

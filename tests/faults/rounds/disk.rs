@@ -80,6 +80,18 @@ fn unmount(site: &Site) {
     assert!(unmounted.unwrap().success());
 }
 
+fn is_kept(site: &mut Site) {
+    site.more = vec![("LUNASEC_LISTEN__SOCKET", "/nowhere/second.sock")];
+    let (status, log) = site.try_start().err().expect("a second one must not start");
+    assert!(status.code() == Some(3) && log.contains("another process has"), "{log}");
+    site.more = vec![];
+    let mut list = site.cloud.lunasec();
+    list.args(["journal", "list", "--config"]).arg(site.directory.join("lunasec.toml"));
+    let output = list.env("LUNASEC_DEGRADE__ON_STORAGE_OUTAGE", "journal").output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && words.contains("in use by a running sidecar"), "{words}");
+}
+
 #[test]
 fn a_full_disk_is_a_full_journal_until_there_is_room_and_costs_nothing() {
     in_mount_namespace(
@@ -120,6 +132,8 @@ fn a_full_disk_is_a_full_journal_until_there_is_room_and_costs_nothing() {
             site.start();
             values.check(site.here());
             full(&mut values, &site);
+            // Nobody else gets at it meanwhile, although its files are closed and opened anew.
+            is_kept(&mut site);
             // Also when storage is back: what waits reaches it.
             site.proxy.gone.send(false).unwrap();
             let fresh = site.fresh();

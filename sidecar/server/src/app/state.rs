@@ -10,6 +10,7 @@ use std::{
 use super::{StartError, open::CACHE_FILE, own_uid};
 use crate::{
     config::{Config, Degrade, OnOutage},
+    db::DbError,
     files,
     journal::JOURNAL_FILE,
     platform::{fleeting, strangers},
@@ -30,6 +31,23 @@ pub fn warnings(config: &Config) -> Vec<String> {
     ];
     let above = open_above(directory, own_uid());
     own.into_iter().flatten().chain(above).chain(open_files(directory)).collect()
+}
+
+/// Keeps the state directory for this process, for as long as the handle lives; none where its file system has no locks,
+/// and each file alone has to do.
+pub fn lock(directory: &Path) -> Result<Option<fs::File>, StartError> {
+    let failed = |error| StartError::State(directory.display().to_string(), error);
+    files::create_private_directory(directory).map_err(failed)?;
+    match files::lock_directory(directory) {
+        Ok(locked) => Ok(Some(locked)),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(DbError::InUse(directory.display().to_string()).into())
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            tracing::warn!(directory = %directory.display(), %error, "degrade.state_dir cannot be locked");
+            Ok(None)
+        }
+    }
 }
 
 /// Refuses a standby key that lies in the state directory, by whichever way it is named. What the two paths say is

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,6 +11,7 @@ use lunasec_core::limits;
 
 use super::{FAILED, Outcome, START, Stop, USAGE, check, print};
 use crate::{
+    app::{StartError, lock},
     db::DbError,
     env::{Clock, SystemClock},
     journal::{
@@ -69,25 +71,33 @@ impl ConfigArgument {
     }
 }
 
-/// Opens a journal that is there.
-fn open(directory: &Path) -> Result<DiskLedger, Stop> {
+/// Opens a journal that is there, and keeps its directory for as long as the second lives.
+fn open(directory: &Path) -> Result<(DiskLedger, Option<File>), Stop> {
     let path = directory.join(JOURNAL_FILE);
     if !path.exists() {
         return Err(Stop::new(START, format!("there is no journal at {}", path.display())));
     }
-    DiskLedger::open(&path).map_err(|error| match error {
-        DbError::InUse(file) => Stop::new(
+    let in_use = |file: String| {
+        Stop::new(
             START,
             format!(
                 "{file} is in use by a running sidecar; stop that one first. What it cannot replay is in `lunasec status` meanwhile"
             ),
-        ),
+        )
+    };
+    let locked = lock(directory).map_err(|error| match error {
+        StartError::Db(DbError::InUse(file)) => in_use(file),
         error => Stop::new(START, error),
-    })
+    })?;
+    let ledger = DiskLedger::open(&path).map_err(|error| match error {
+        DbError::InUse(file) => in_use(file),
+        error => Stop::new(START, error),
+    })?;
+    Ok((ledger, locked))
 }
 
 async fn list(directory: &Path) -> Outcome {
-    let (ledger, now) = (open(directory)?, SystemClock::default().now());
+    let ((ledger, _locked), now) = (open(directory)?, SystemClock::default().now());
     let (mut after, mut count) = (0, 0);
     loop {
         let page = ledger.page(after, limits::REPLAY_PAGE, limits::REPLAY_PAGE_BYTES).await;
@@ -110,7 +120,7 @@ fn line(entry: &Entry, now: u64) -> String {
 impl SetAside {
     async fn run(self) -> Outcome {
         let directory = self.at.directory()?;
-        let ledger = open(&directory)?;
+        let (ledger, _locked) = open(&directory)?;
         let numbers: BTreeSet<u64> = self.numbers.iter().copied().collect();
         let entries = choose(&ledger, &numbers).await.map_err(|error| match error {
             NotSetAside::Db(error) => Stop::new(START, error),

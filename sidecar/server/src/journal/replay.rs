@@ -352,8 +352,15 @@ impl Replayer {
         let index = self.keyring.index(&namespace).await.map_err(Failure::from)?;
         let open = |bytes: &[u8]| SessionState::open(&index, &namespace, &tag, bytes);
         let ours = open(&entry.bytes).map_err(Failure::corrupted)?;
-        // What does not open takes no grant back and gives none.
-        let Ok(theirs) = open(&there.bytes) else { return Ok(write()) };
+        let theirs = match open(&there.bytes) {
+            Ok(theirs) => theirs,
+            // A newer sidecar's: it may say what was taken back.
+            Err(error) if SessionState::is_newer(&there.bytes) => {
+                return Err(Failure::corrupted(error).into());
+            }
+            // What does not open takes no grant back and gives none.
+            Err(_) => return Ok(write()),
+        };
         let merged = ours.merge(&theirs);
         if merged == theirs {
             return Ok(Decision::Leave(Replayed::Present));
