@@ -567,6 +567,31 @@ async fn a_retry_after_a_journaled_delete_does_not_say_stored() {
     assert_eq!(bridge.here.detokenize(&first.token).await, Err(Code::NotFound));
 }
 
+/// However often one object was written, and also after a crash: what was in between is nobody's any more.
+#[tokio::test(start_paused = true)]
+async fn of_what_one_record_was_in_turn_the_last_alone_is_replayed() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    bridge.outage().await;
+    let (token, gone) = (journaled(here, "value").await, journaled(here, "gone").await);
+    for version in 0..50 {
+        let text = format!("{{\"v\":{version}}}");
+        here.vault.metadata_set(&call(), &token, &text, None).await.unwrap();
+    }
+    here.delete(&gone).await.unwrap();
+    let (crashed, writes) = (bridge.disk.pull(), here.store.writes.load(Ordering::SeqCst));
+    bridge.heal().await;
+    assert_eq!(here.store.writes.load(Ordering::SeqCst) - writes, 4, "two values, their metadata");
+    let again = World::journaled(&bridge.backend, crashed.ledger(), BOUNDS).await;
+    heal(&again).await;
+    for world in [here, there, &again] {
+        let described = world.vault.metadata_get(&call(), &token).await.unwrap();
+        assert_eq!(described.metadata, "{\"v\":49}");
+        assert_eq!(world.detokenize(&token).await, Ok("value".into()));
+        assert_eq!(world.detokenize(&gone).await, Err(Code::NotFound));
+    }
+}
+
 /// Where storage refuses metadata, the value that it was stored with waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_value_whose_metadata_is_refused_waits_behind_it() {

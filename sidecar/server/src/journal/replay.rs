@@ -237,16 +237,19 @@ impl Replayer {
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
         let mut chained = Chained { name, done: Vec::new(), stop: None, left: Vec::new() };
-        let put = |entry: &Entry| header(entry).map(|header| header.put_id);
         let puts: Vec<_> = chain.iter().map(put).collect();
-        for entry in chain {
+        for Run { before, entry } in runs(chain) {
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
                 chained.stop = Some(error.into());
                 break;
             }
-            match self.replay(&entry).await {
-                Ok(became) => chained.done.push((entry.number, became)),
+            match self.replay(&entry, &before).await {
+                Ok(became) => {
+                    let passed = before.iter().map(|(number, _)| (*number, Replayed::Merged));
+                    chained.done.extend(passed);
+                    chained.done.push((entry.number, became));
+                }
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
                     if !stop.away {
@@ -275,7 +278,7 @@ impl Replayer {
         }
     }
 
-    async fn replay(&self, entry: &Entry) -> Result<Replayed, Stop> {
+    async fn replay(&self, entry: &Entry, before: &[(u64, PutId)]) -> Result<Replayed, Stop> {
         let Entry { name, bytes, .. } = entry;
         // Mostly nothing has changed since.
         let written = match &entry.base {
@@ -290,7 +293,7 @@ impl Replayer {
         }
         for _ in 0..limits::WRITE_ATTEMPTS {
             let there = self.store.get_now(name).await?;
-            let (bytes, became) = match self.decide(entry, there.as_ref()).await? {
+            let (bytes, became) = match self.decide(entry, before, there.as_ref()).await? {
                 Decision::Write(bytes, became) => (bytes, became),
                 Decision::Leave(replayed) => return Ok(replayed),
             };
@@ -307,7 +310,12 @@ impl Replayer {
         Err(StoreError::Precondition.into())
     }
 
-    async fn decide(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
+    async fn decide(
+        &self,
+        entry: &Entry,
+        before: &[(u64, PutId)],
+        there: Option<&Object>,
+    ) -> Result<Decision, Stop> {
         if entry.name.is_session() {
             return self.merge(entry, there).await;
         }
@@ -327,7 +335,9 @@ impl Replayer {
             // What does not open is no reason to lose what was acknowledged.
             Err(_) => return Ok(write()),
         };
-        if entry.base == Base::Put(there.put_id) {
+        // A replay that was cut short has brought it there.
+        let is_own = before.iter().any(|(_, put)| *put == there.put_id);
+        if is_own || entry.base == Base::Put(there.put_id) {
             return Ok(write());
         }
         Ok(match replay::judge(&ours, &there) {
@@ -368,6 +378,38 @@ impl Replayer {
         let bytes = merged.seal(&index, &namespace, &tag).into();
         Ok(Decision::Write(bytes, Replayed::Merged))
     }
+}
+
+/// Entries of one record, each made from the one before: the last says it all, and is what is written.
+struct Run {
+    /// Those before it, with their puts.
+    before: Vec<(u64, PutId)>,
+    /// The last, on what the first was made from.
+    entry: Entry,
+}
+
+/// Entries of one name, in order. What takes something back has to meet what lies there by itself; and of a session each
+/// counts, for what it says is merged.
+fn runs(chain: Vec<Entry>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for entry in chain {
+        match runs.last_mut() {
+            Some(Run { before, entry: last })
+                if let Some(Header { put_id, tombstone: false, .. }) = header(last)
+                    && entry.base == Base::Put(put_id) =>
+            {
+                before.push((last.number, put_id));
+                let base = last.base.clone();
+                *last = Entry { base, ..entry };
+            }
+            _ => runs.push(Run { before: Vec::new(), entry }),
+        }
+    }
+    runs
+}
+
+fn put(entry: &Entry) -> Option<PutId> {
+    header(entry).map(|header| header.put_id)
 }
 
 /// In two waves, one after the other: metadata, then everything else.
