@@ -355,11 +355,6 @@ async fn idempotency_on_disk(
     capacity: u64,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Option<(DataKey, Arc<dyn Entries>)>, StartError> {
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        |error| StartError::State(path, error)
-    };
-    files::create_private_directory(directory).map_err(failed(directory))?;
     let path = directory.join("idempotency.secret");
     let file = directory.join("idempotency.redb");
     let secret = match local_secret(&path, &file, &**entropy) {
@@ -371,7 +366,7 @@ async fn idempotency_on_disk(
             );
             return Ok(None);
         }
-        secret => secret.map_err(failed(&path))?,
+        secret => secret.map_err(|error| StartError::State(path.display().to_string(), error))?,
     };
     let entries = DiskEntries::open(&file, capacity).await?;
     let entries = idempotency::Measured::new(entries, state, limits::STORAGE_TIME);

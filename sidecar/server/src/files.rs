@@ -10,19 +10,43 @@ use std::{
 /// Creates a file that only its owner can read, durably and at once: after a crash it is there
 /// whole or not at all. Fails when there is one.
 pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = with_suffix(path, ".new");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+    let created = create_whole(path, |draft| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if created? { Ok(()) } else { Err(rustix::io::Errno::EXIST.into()) }
+}
+
+/// Gives a file its name at once, when it is made: whether there was none.
+pub fn create_whole<E: From<io::Error>>(
+    path: &Path,
+    make: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<bool, E> {
+    let draft = Draft(with_suffix(path, ".new"));
+    match fs::remove_file(&draft.0) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    make(&draft.0)?;
     // A link, unlike a rename, does not replace what is there.
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    linked?;
-    sync_directory(path)
+    let linked = fs::hard_link(&draft.0, path);
+    drop(draft);
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        linked => linked?,
+    }
+    sync_directory(path)?;
+    Ok(true)
+}
+
+/// A file that is made, and goes whatever comes of it: on a full disk, half of one would be left, and take room.
+struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// How others than this process's user and root can read or write a file, if they can.

@@ -129,41 +129,14 @@ fn builder() -> redb::Builder {
     builder
 }
 
-/// Makes an empty database under its name at once: a file that is there and empty is a damaged one.
+/// Makes an empty database under its name at once: a file that is there and empty is a damaged one. Where another
+/// process was first, its lock decides which of the two may have it.
 fn create(path: &Path) -> Result<(), redb::Error> {
-    create_by(path, |draft| {
+    files::create_whole(path, |draft| {
         drop(builder().create(draft)?);
-        Ok(())
-    })
-}
-
-fn create_by(
-    path: &Path,
-    make: impl FnOnce(&Path) -> Result<(), redb::Error>,
-) -> Result<(), redb::Error> {
-    let draft = Draft(files::with_suffix(path, ".new"));
-    match fs::remove_file(&draft.0) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    make(&draft.0)?;
-    restrict(&draft.0)?;
-    let linked = fs::hard_link(&draft.0, path);
-    drop(draft);
-    match linked {
-        // Another process was first; which of the two may have it, its lock decides.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => Ok(linked.and_then(|()| files::sync_directory(path))?),
-    }
-}
-
-/// A file that is made, and goes whatever comes of it: on a full disk, half of one would be left, and take room.
-struct Draft(PathBuf);
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+        restrict(draft).map_err(redb::Error::from)
+    })?;
+    Ok(())
 }
 
 fn restrict(path: &Path) -> io::Result<()> {
@@ -181,9 +154,9 @@ mod tests {
         let path = directory.path().join("journal-aside.redb");
         let fails = |draft: &Path| {
             fs::write(draft, b"half")?;
-            Err(io::Error::from(io::ErrorKind::StorageFull).into())
+            Err::<(), redb::Error>(io::Error::from(io::ErrorKind::StorageFull).into())
         };
-        assert!(create_by(&path, fails).is_err());
+        assert!(files::create_whole(&path, fails).is_err());
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
         create(&path).unwrap();
         let left = directory.path().read_dir().unwrap().map(|file| file.unwrap().path());

@@ -61,9 +61,7 @@ impl Entries for DiskEntries {
                 for (name, entry) in &entries {
                     insert(transaction, name, entry, capacity, now)?;
                 }
-                GENERATIONS.iter().try_fold(0, |total, generation| {
-                    Ok(total + transaction.open_table(*generation)?.len()?)
-                })
+                total(|generation| Ok(transaction.open_table(generation)?.len()?))
             })
             .await?;
         self.count.store(total, Ordering::Relaxed);
@@ -122,8 +120,9 @@ fn insert(
 }
 
 fn count(transaction: &ReadTransaction) -> Result<u64, redb::Error> {
-    GENERATIONS.iter().try_fold(0, |total, generation| {
-        let table = table(transaction, *generation)?;
-        Ok(total + table.map_or(Ok(0), |table| table.len())?)
-    })
+    total(|generation| Ok(table(transaction, generation)?.map_or(Ok(0), |table| table.len())?))
+}
+
+fn total(length: impl Fn(Table) -> Result<u64, redb::Error>) -> Result<u64, redb::Error> {
+    GENERATIONS.into_iter().map(length).sum()
 }
