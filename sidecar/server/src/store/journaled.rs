@@ -37,13 +37,6 @@ pub struct Journaled {
     writes: KeyedLocks<Name>,
 }
 
-/// Tombstones that belong together, as a journal would take them.
-struct Together {
-    drafts: Vec<Draft>,
-    /// Whether it must, for something waits already, or nobody could be asked.
-    must: bool,
-}
-
 impl Journaled {
     /// Writes to `inner`, or else to `journal`.
     pub fn new(
@@ -179,31 +172,30 @@ impl Journaled {
         result
     }
 
-    /// See [`Together`]; a failure where one of them could not be written now.
-    async fn together(&self, writes: &[Write]) -> Result<Together, StoreError> {
-        let (mut drafts, mut must) = (Vec::new(), false);
-        for Write { name, bytes, over } in writes {
-            let waiting = self.journal.last(name).await?;
-            must |= waiting.is_some() || matches!(over, Over::Unknown);
-            let draft = match (waiting, over) {
-                (Some(entry), Over::Version(Version(Mark::Entry(number))))
-                    if entry.number == *number =>
-                {
-                    behind(&entry, bytes.clone())
-                }
-                (Some(_), _) | (None, Over::Version(Version(Mark::Entry(_)))) => {
-                    return Err(StoreError::Precondition);
-                }
-                (None, Over::Nothing) => first(name, Base::Nothing, bytes.clone()),
-                (None, Over::Version(version)) => {
-                    first(name, Base::Version(version.clone()), bytes.clone())
-                }
-                (None, Over::Unknown) if !self.takes => return Err(not_asked()),
-                (None, Over::Unknown) => first(name, Base::Unknown, bytes.clone()),
-            };
-            drafts.push(Draft { joined: !drafts.is_empty(), ..draft });
+    /// A write as the journal would take it, and whether it must: something waits already, or nobody could be asked.
+    async fn draft(
+        &self,
+        name: &Name,
+        over: &Over,
+        bytes: Bytes,
+    ) -> Result<(Draft, bool), StoreError> {
+        match (self.journal.last(name).await?, over) {
+            (Some(entry), Over::Version(Version(Mark::Entry(number))))
+                if entry.number == *number =>
+            {
+                Ok((behind(&entry, bytes), true))
+            }
+            // Another has written since, or it was replayed since; what that wrote must not be lost.
+            (Some(_), _) | (None, Over::Version(Version(Mark::Entry(_)))) => {
+                Err(StoreError::Precondition)
+            }
+            (None, Over::Nothing) => Ok((first(name, Base::Nothing, bytes), false)),
+            (None, Over::Version(version)) => {
+                Ok((first(name, Base::Version(version.clone()), bytes), false))
+            }
+            (None, Over::Unknown) if !self.takes => Err(not_asked()),
+            (None, Over::Unknown) => Ok((first(name, Base::Unknown, bytes), true)),
         }
-        Ok(Together { drafts, must })
     }
 }
 
@@ -303,19 +295,15 @@ impl Store for Journaled {
             return self.inner.put_if(name, bytes, expected).await;
         }
         let _turn = self.writes.lock(name.clone()).await;
-        match (self.journal.last(name).await?, &expected.0) {
-            (Some(entry), Mark::Entry(number)) if entry.number == *number => {
-                self.append(behind(&entry, bytes)).await
-            }
-            // Another has written since, or it was replayed since.
-            (Some(_), _) | (None, Mark::Entry(_)) => Err(StoreError::Precondition),
-            (None, _) => match self.ask(self.inner.put_if(name, bytes.clone(), expected)).await {
-                Some(written) => written,
-                None => {
-                    let base = Base::Version(expected.clone());
-                    self.append(first(name, base, bytes)).await
-                }
-            },
+        let over = Over::Version(expected.clone());
+        let (draft, must) = self.draft(name, &over, bytes.clone()).await?;
+        let written = match must {
+            true => None,
+            false => self.ask(self.inner.put_if(name, bytes, expected)).await,
+        };
+        match written {
+            Some(written) => written,
+            None => self.append(draft).await,
         }
     }
 
@@ -363,12 +351,8 @@ impl Store for Journaled {
 
     async fn put_over(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
         let _turn = self.writes.lock(name.clone()).await;
-        match self.journal.last(name).await? {
-            // Somebody else was faster, and may have written what must not be lost.
-            Some(_) => Err(StoreError::Precondition),
-            None if !self.takes => Err(not_asked()),
-            None => self.append(first(name, Base::Unknown, bytes)).await,
-        }
+        let (draft, _) = self.draft(name, &Over::Unknown, bytes).await?;
+        self.append(draft).await
     }
 
     async fn put_together(&self, writes: Vec<Write>) -> Vec<Result<Version, StoreError>> {
@@ -377,10 +361,16 @@ impl Store for Journaled {
         for write in &writes {
             turns.push(self.writes.lock(write.name.clone()).await);
         }
-        let Together { mut drafts, must } = match self.together(&writes).await {
-            Ok(together) => together,
-            Err(error) => return vec![Err(error)],
-        };
+        let (mut drafts, mut must) = (Vec::new(), false);
+        for Write { name, bytes, over } in &writes {
+            match self.draft(name, over, bytes.clone()).await {
+                Ok((draft, its_own)) => {
+                    drafts.push(Draft { joined: !drafts.is_empty(), ..draft });
+                    must |= its_own;
+                }
+                Err(error) => return vec![Err(error)],
+            }
+        }
         let mut done = Vec::new();
         if !must {
             for Write { name, bytes, over } in writes {
