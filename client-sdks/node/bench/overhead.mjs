@@ -14,6 +14,7 @@ const ROUNDS = 9;
 const ONE_BY_ONE = 3_000;
 const CALLERS = 64;
 const AT_ONCE = 20_000;
+const BUSY_MS = 0.008;
 
 const directory = mkdtempSync(join(tmpdir(), 'lunasec-bench-'));
 const socket = join(directory, 'lunasec.sock');
@@ -34,8 +35,17 @@ async function bare(token) {
   return (await body.json()).value;
 }
 
+/** A bare caller that is as busy between its calls as the client is: what the pause costs, and not the work. */
+async function busy(token) {
+  const value = await bare(token);
+  const end = performance.now() + BUSY_MS;
+  while (performance.now() < end);
+  return value;
+}
+
 const contenders = {
   'bare undici': bare,
+  'bare undici, busy 8 µs': busy,
   client: async (token) => (await client.detokenize(token)).value.reveal(),
   'client, batchItems 1': async (token) => (await apart.detokenize(token)).value.reveal(),
 };
@@ -91,7 +101,7 @@ async function main() {
       `p50 ${median(p50).toFixed(1)} µs (${more >= 0 ? '+' : ''}${more.toFixed(1)})`,
       `c=${CALLERS} ${Math.round(median(rate))}/s (× ${ratio.toFixed(2)})`,
     ];
-    process.stdout.write(`${name.padEnd(24)}${words.join('   ')}\n`);
+    process.stdout.write(`${name.padEnd(25)}${words.join('   ')}\n`);
   }
 }
 
