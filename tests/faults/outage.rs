@@ -158,6 +158,32 @@ fn what_an_outage_costs_is_set_by_its_probes_and_not_by_the_traffic() {
     assert!(told <= most, "{told} lines in {seconds} s");
 }
 
+/// Each gives up with the first attempts that wait in vain, and not after three of its own.
+#[test]
+fn requests_under_way_when_storage_stops_to_answer_do_not_try_on_once_that_is_known() {
+    let cut = Cut::new(Engine::Moto);
+    let unseen: Vec<String> = (0..12).map(|_| cut.there.tokenize("unseen")).collect();
+    assert_eq!(cut.here.detokenize(&cut.there.tokenize("seen")).status, 200);
+    let attempts = || cut.here.dependency_requests(&["\"storage\""]);
+    let before = attempts();
+    cut.drop_everything(true);
+    std::thread::scope(|scope| {
+        let reveal = |token: &String| {
+            let (mut client, body) = (cut.here.connect(), json!({ "token": token }));
+            scope.spawn(move || {
+                client.post_with("/v1/detokenize", &[], body.to_string().as_bytes()).code()
+            })
+        };
+        let revealed: Vec<_> = unseen.iter().map(reveal).collect();
+        for code in revealed {
+            assert_eq!(code.join().unwrap(), "storage_unavailable");
+        }
+    });
+    // Some may have begun the second as the others end the first, and a probe has passed.
+    let (made, callers) = (attempts() - before, unseen.len() as u64);
+    assert!((callers..2 * callers).contains(&made), "{made} attempts for {callers} requests");
+}
+
 /// What is in memory goes on, and whatever is made with it says what is away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_keys_are_away_reads_and_writes_say_so() {

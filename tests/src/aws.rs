@@ -22,8 +22,9 @@ use lunasec_core::ids::Namespace;
 use lunasec_sidecar::{
     attempts::Attempts,
     aws::Aws,
+    breaker::Breaker,
     config::{KmsKeys, S3Place},
-    env::{SystemClock, SystemEntropy},
+    env::{Clock, SystemClock, SystemEntropy},
     keys::{self, Context, Kms, Purpose, Wrapper},
     store::{self, S3Store},
 };
@@ -244,7 +245,9 @@ fn aws() -> Aws {
 
 /// As a sidecar makes them.
 pub fn attempts() -> Attempts {
-    Attempts::new(Arc::new(SystemEntropy::default()), Arc::new(SystemClock::default()))
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let breaker = Arc::new(Breaker::new(Arc::clone(&clock)));
+    Attempts::new(Arc::new(SystemEntropy::default()), clock, breaker)
 }
 
 impl Cloud {

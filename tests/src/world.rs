@@ -103,6 +103,8 @@ pub struct Seen {
     pub hangs: AtomicBool,
     /// Whether they fail at once.
     pub away: AtomicBool,
+    /// Whether too many of them wait already.
+    pub crowded: AtomicBool,
     /// Writes to this are refused.
     pub refuses: Mutex<Option<Name>>,
     /// Writes of new objects until the disk is full, if that is near.
@@ -135,6 +137,9 @@ impl Restless {
         }
         for _ in 0..random::<1>(&self.entropy).unwrap()[0] % 8 {
             tokio::task::yield_now().await;
+        }
+        if self.crowded.load(Ordering::SeqCst) {
+            return Err(StoreError::Overloaded);
         }
         match self.away.load(Ordering::SeqCst) {
             true => Err(StoreError::Unavailable("away".into())),
@@ -356,6 +361,7 @@ impl World {
             writes: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             refuses: Mutex::default(),
             room: AtomicUsize::new(usize::MAX),
             loses: AtomicBool::new(false),

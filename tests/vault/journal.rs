@@ -525,6 +525,133 @@ async fn one_request_asks_whether_storage_is_back_and_the_others_do_not_wait() {
     }
 }
 
+/// It may be taken back meanwhile, by a client that does not wait for so long, say. Then the next one finds out.
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_all_and_is_taken_back_leaves_that_to_the_next() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    here.store.hangs.store(true, Ordering::SeqCst);
+    journaled(here, "waits").await;
+    here.clock.pass(limits::JOURNAL_LEAD);
+    {
+        let (call, mut asks) = (call(), Vec::new());
+        for _ in 0..2 {
+            let mut asking = Box::pin(here.vault.tokenize(&call, new_value("taken back")));
+            let second = Duration::from_secs(1);
+            asks.push(tokio::time::timeout(second, &mut asking).await.is_err());
+        }
+        assert_eq!(asks, [true, true], "the second asks again");
+    }
+    here.store.hangs.store(false, Ordering::SeqCst);
+    let given = here.vault.tokenize(&call(), new_value("value")).await.unwrap();
+    assert_eq!(given.durability, Durability::Stored);
+}
+
+/// Too many requests to storage wait, and the journal has room.
+#[tokio::test(start_paused = true)]
+async fn what_storage_has_no_room_for_is_journaled_and_only_that() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    here.store.crowded.store(true, Ordering::SeqCst);
+    let token = journaled(here, "one").await;
+    let values = (0..3).map(|_| Ok(new_value("of many"))).collect();
+    let given = here.vault.tokenize_batch(&call(), values).await.unwrap();
+    assert!(given.iter().all(|given| given.as_ref().unwrap().durability == Durability::Journaled));
+    here.store.crowded.store(false, Ordering::SeqCst);
+    // It was not away.
+    let given = here.vault.tokenize(&call(), new_value("next")).await.unwrap();
+    assert_eq!(given.durability, Durability::Stored);
+    bridge.heal().await;
+    assert_eq!(bridge.there.detokenize(&token).await, Ok("one".into()));
+}
+
+/// Its writers wait for a moment.
+#[tokio::test(start_paused = true)]
+async fn what_is_written_without_a_pause_is_stored_in_the_end() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    let (granted, alice) = (bridge.there.tokenize("granted").await, session("alice"));
+    here.grant(&alice, &granted, &[Action::Delete], HOUR).await.unwrap();
+    bridge.outage().await;
+    let token = journaled(here, "value").await;
+    let describe = async |writer: usize| {
+        for write in 0.. {
+            assert!(write < 2_000, "it never catches up");
+            let text = format!("{{\"{writer}\":{write}}}");
+            // They are in each other's way.
+            if let Err(failure) = here.vault.metadata_set(&call(), &token, &text, None).await {
+                assert_eq!(failure.code, Code::Overloaded);
+            }
+        }
+    };
+    let revoke = async || {
+        for write in 0.. {
+            assert!(write < 2_000, "it never catches up");
+            here.revoke(&alice, &[&granted]).await.unwrap();
+            here.grant(&alice, &granted, &[Action::Delete], HOUR).await.unwrap();
+        }
+    };
+    // Time does not pass while they write: it is known beforehand that storage answers again.
+    here.store.hangs.store(false, Ordering::SeqCst);
+    here.clock.pass(limits::BREAKER_PAUSE);
+    here.detokenize(&unseen()).await.unwrap_err();
+    tokio::time::sleep(limits::BREAKER_PROBE_TIME).await;
+    let mut waiting = here.journal.as_ref().unwrap().watch();
+    tokio::select! {
+        () = here.replayer().run() => unreachable!(),
+        count = waiting.wait_for(|count| *count == 0) => assert!(count.is_ok()),
+        _ = join_all((0..4).map(describe)) => {}
+        _ = join_all((0..4).map(|_| revoke())) => {}
+    }
+}
+
+/// At first at once, for it may be mended soon.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_again_and_again_is_asked_less_and_less() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    bridge.outage().await;
+    let token = journaled(here, "value").await;
+    *here.store.refuses.lock().unwrap() = Some(record(&token));
+    here.store.hangs.store(false, Ordering::SeqCst);
+    here.clock.pass(limits::BREAKER_PAUSE);
+    here.detokenize(&unseen()).await.unwrap_err();
+    let replayer = tokio::spawn(here.replayer().run());
+    let minute = Duration::from_secs(60);
+    let mut last = 0;
+    let mut of_each_minute = Vec::new();
+    for _ in 0..30 {
+        tokio::time::sleep(minute).await;
+        let refused = counted(here, "refused");
+        of_each_minute.push(refused - last);
+        last = refused;
+    }
+    assert!((3..10).contains(&of_each_minute[0]), "{of_each_minute:?}");
+    let late: u64 = of_each_minute[10..].iter().sum();
+    assert!((5..40).contains(&late), "about once a minute: {of_each_minute:?}");
+    // What else comes need not wait for it.
+    here.store.hangs.store(true, Ordering::SeqCst);
+    for _ in 0..limits::BREAKER_FAILURES {
+        here.detokenize(&unseen()).await.unwrap_err();
+    }
+    let other = journaled(here, "other").await;
+    here.store.hangs.store(false, Ordering::SeqCst);
+    let mut waiting = here.journal.as_ref().unwrap().watch();
+    here.clock.pass(limits::BREAKER_PAUSE);
+    let healed = tokio::time::timeout(10 * limits::REPLAY_PAUSE, async {
+        while *waiting.borrow_and_update() > 1 {
+            here.clock.pass(limits::BREAKER_PAUSE);
+            let _ = tokio::time::timeout(limits::BREAKER_PAUSE, waiting.changed()).await;
+        }
+    });
+    healed.await.unwrap();
+    assert_eq!(bridge.there.detokenize(&other).await, Ok("other".into()));
+    *here.store.refuses.lock().unwrap() = None;
+    replayer.abort();
+    bridge.heal().await;
+    assert_eq!(bridge.there.detokenize(&token).await, Ok("value".into()));
+}
+
 /// Storage comes back between the two, and somebody else finds out.
 #[tokio::test(start_paused = true)]
 async fn a_value_whose_metadata_waits_waits_behind_it() {

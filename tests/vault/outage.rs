@@ -140,6 +140,27 @@ async fn before_it_is_known_that_storage_is_away_whoever_asks_past_the_deadline_
     assert_eq!(began.elapsed(), limits::STORAGE_TIME);
 }
 
+/// Whoever asks later waits no longer than the others did.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_as_it_becomes_known_that_storage_is_away_do_not_wait_on() {
+    let Outage { here, unseen, .. } = Outage::new().await;
+    hang(&here, true);
+    let began = tokio::time::Instant::now();
+    let late = async {
+        tokio::time::sleep(limits::STORAGE_TIME - SECOND).await;
+        assert_eq!(
+            reveal(&here, &Token::parse("lunasec-00112233-4455-4677-8899-aabbccddeeff").unwrap())
+                .await,
+            Err(Code::StorageUnavailable)
+        );
+        began.elapsed()
+    };
+    let first = join_all(unseen.iter().map(|token| reveal(&here, token)));
+    let (first, ended) = futures_util::future::join(first, late).await;
+    assert!(first.iter().all(Result::is_err));
+    assert_eq!(ended, limits::STORAGE_TIME);
+}
+
 #[tokio::test(start_paused = true)]
 async fn within_two_seconds_of_healing_answers_are_fresh_again() {
     let Outage { here, there, seen, unseen } = Outage::new().await;

@@ -103,7 +103,7 @@ impl Rig {
 
     /// Whether it is still remembered: it is given while storage is away, and only then can nothing else be.
     async fn remembers(&self, name: &Name) -> bool {
-        (0..limits::BREAKER_FAILURES).for_each(|_| self.opener.storage_breaker().failed());
+        (0..limits::BREAKER_FAILURES).for_each(|_| self.opener.storage_breaker().failed("as told"));
         let given = self.store.get(name).await;
         self.opener.storage_breaker().answered();
         bytes(given) == Some(OLD)

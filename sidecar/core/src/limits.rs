@@ -171,6 +171,8 @@ pub const SESSIONS_OPENED: usize = 4_096;
 pub const GRANTS_OPENED: usize = 16_384;
 /// Requests in a row that storage does not answer, until it counts as away.
 pub const BREAKER_FAILURES: u32 = 3;
+/// What comes to nothing after so long was not answered at all: as many attempts in a row say the same.
+pub const SILENCE: Duration = Duration::from_millis(500);
 /// How often it is then probed.
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);
 /// What a probe may take.
@@ -233,6 +235,11 @@ pub const REFUSED_NAMED: usize = 64;
 pub const REFUSED_KNOWN: usize = 1_024;
 /// The longest pause after something could not be replayed.
 pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
+/// What storage refuses is tried again after twice as many rounds each time, with such a pause between them, and at most
+/// so many: about a minute.
+pub const REPLAY_ROUNDS: u64 = 128;
+/// For how long those who write one object without a pause may wait for what waits already.
+pub const CATCH_UP_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes of what is kept of storage on this machine's disk, unless the operator says otherwise, and at most.
 pub const DISK_CACHE_BYTES: usize = 256 * MIB;

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use lunasec_core::limits;
 
 use crate::{
+    breaker::Breaker,
     budget::Budget,
     env::{Clock, Entropy, random},
 };
@@ -14,36 +15,56 @@ use crate::{
 /// How often, and how far apart.
 pub struct Attempts {
     entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
+    /// Learns of each that waited in vain.
+    breaker: Arc<Breaker>,
     budget: Budget,
     most: u32,
     pause: Duration,
 }
 
 impl Attempts {
-    /// As the limits say, for one dependency.
-    pub fn new(entropy: Arc<dyn Entropy>, clock: Arc<dyn Clock>) -> Self {
-        let budget = Budget::new(clock, limits::RETRIES);
-        Self { entropy, budget, most: limits::ATTEMPTS, pause: limits::ATTEMPT_PAUSE }
+    /// As the limits say, for the dependency of which `breaker` says whether it is away.
+    pub fn new(entropy: Arc<dyn Entropy>, clock: Arc<dyn Clock>, breaker: Arc<Breaker>) -> Self {
+        let budget = Budget::new(Arc::clone(&clock), limits::RETRIES);
+        let (most, pause) = (limits::ATTEMPTS, limits::ATTEMPT_PAUSE);
+        Self { entropy, clock, breaker, budget, most, pause }
     }
 
-    /// Runs `attempt` until it gives what is `done`, or for the last time.
+    /// Runs `attempt` until what it gives is judged to be done, or for the last time.
     pub async fn run<T, F: Future<Output = T>>(
         &self,
         attempt: impl Fn() -> F,
-        done: impl Fn(&T) -> bool,
+        judge: impl Fn(&T) -> Attempted,
     ) -> T {
         self.budget.earn();
-        let mut longest = self.pause;
-        for _ in 1..self.most {
+        let (mut longest, mut left) = (self.pause, self.most);
+        loop {
+            let begun = self.clock.monotonic();
             let result = attempt().await;
-            if done(&result) || !self.budget.spend() {
+            let attempted = judge(&result);
+            if let Attempted::Lost(why) = &attempted {
+                self.breaker.waited_in_vain(self.clock.monotonic().saturating_sub(begun), why);
+            }
+            left -= 1;
+            if left == 0 || attempted == Attempted::Done || !self.budget.spend() {
                 return result;
             }
             tokio::time::sleep(draw(&*self.entropy, longest)).await;
             longest *= 2;
         }
-        attempt().await
     }
+}
+
+/// What an attempt came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attempted {
+    /// It succeeded, or failed as each other would.
+    Done,
+    /// It was answered, and another may succeed.
+    PutOff,
+    /// It was not answered, for this reason.
+    Lost(String),
 }
 
 /// A pause up to `longest`, so that many sidecars do not come back together.
@@ -62,7 +83,9 @@ mod tests {
 
     fn attempts() -> (Arc<FakeClock>, Attempts) {
         let clock = Arc::new(FakeClock::default());
-        (Arc::clone(&clock), Attempts::new(Arc::new(SystemEntropy::default()), clock))
+        let breaker = Breaker::new(Arc::clone(&clock) as _);
+        let entropy = Arc::new(SystemEntropy::default());
+        (Arc::clone(&clock), Attempts::new(entropy, clock, Arc::new(breaker)))
     }
 
     #[tokio::test(start_paused = true)]
@@ -72,12 +95,27 @@ mod tests {
             let made = Cell::new(0);
             let attempt = || async {
                 made.set(made.get() + 1);
-                made.get() == succeeds_at
+                if made.get() == succeeds_at { Attempted::Done } else { Attempted::PutOff }
             };
-            let succeeded = attempts.run(attempt, |done| *done).await;
-            assert_eq!(succeeded, succeeds_at <= limits::ATTEMPTS);
+            let succeeded = attempts.run(attempt, Attempted::clone).await;
+            assert_eq!(succeeded == Attempted::Done, succeeds_at <= limits::ATTEMPTS);
             assert_eq!(made.get(), succeeds_at.min(limits::ATTEMPTS));
         }
+    }
+
+    /// What a request of lost attempts, each of which takes that long, tells the breaker.
+    async fn opens(attempted: Attempted, time: Duration) -> bool {
+        let (clock, attempts) = attempts();
+        let attempt = async || clock.pass(time);
+        attempts.run(attempt, |()| attempted.clone()).await;
+        attempts.breaker.is_open()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_breaker_learns_of_attempts_that_wait_in_vain() {
+        assert!(opens(Attempted::Lost("as told".into()), limits::SILENCE).await);
+        assert!(!opens(Attempted::Lost("as told".into()), limits::SILENCE / 2).await);
+        assert!(!opens(Attempted::PutOff, limits::SILENCE).await);
     }
 
     /// A thousand requests, none of which is answered.
@@ -85,7 +123,7 @@ mod tests {
         let made = Cell::new(0);
         for _ in 0..1_000 {
             let attempt = || async { made.set(made.get() + 1) };
-            attempts.run(attempt, |()| false).await;
+            attempts.run(attempt, |()| Attempted::PutOff).await;
         }
         made.get() - 1_000
     }

@@ -3,6 +3,7 @@
 //! and not by the traffic.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use lunasec_core::limits;
+use tokio::sync::Notify;
 
 use crate::{env::Clock, within::within};
 
@@ -19,18 +21,24 @@ pub struct Breaker {
     clock: Arc<dyn Clock>,
     /// What `state` says, for those who only look.
     open: AtomicBool,
+    /// For those who wait for an answer as it opens.
+    opening: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// In a row.
+    /// Requests in a row.
     failures: u32,
+    /// Attempts in a row that took long to come to nothing.
+    silences: u32,
     open: bool,
     /// Whether a probe is under way.
     probing: bool,
     /// No probe before that.
     next_probe: Duration,
+    /// What was the last straw.
+    why: String,
 }
 
 /// A probe that is under way, and says what it came to even if it does not come to its end.
@@ -41,7 +49,10 @@ struct Probing {
 
 impl Drop for Probing {
     fn drop(&mut self) {
-        if self.answered { self.breaker.answered() } else { self.breaker.failed() }
+        match self.answered {
+            true => self.breaker.answered(),
+            false => self.breaker.failed("a probe was not answered"),
+        }
     }
 }
 
@@ -62,7 +73,7 @@ impl Breaker {
         // What has never answered is given one chance, and not some: a start waits for it once.
         let failures = limits::BREAKER_FAILURES - 1;
         let state = Mutex::new(State { failures, ..State::default() });
-        Self { clock, open: AtomicBool::new(false), state }
+        Self { clock, open: AtomicBool::new(false), opening: Notify::new(), state }
     }
 
     /// Whether the dependency is known to be away.
@@ -105,16 +116,48 @@ impl Breaker {
         self.open.store(false, Ordering::Relaxed);
     }
 
-    /// It has not.
-    pub fn failed(&self) {
+    /// It has not, to all attempts of a request.
+    pub fn failed(&self, why: impl fmt::Display) {
         let now = self.clock.monotonic();
         let mut state = self.state();
         state.failures += 1;
         state.probing = false;
         state.next_probe = now + limits::BREAKER_PAUSE;
-        if state.failures >= limits::BREAKER_FAILURES {
+        self.open_after(state.failures, &mut state, why);
+    }
+
+    /// One attempt took that long, and was not answered. What fails at once is tried again at once, and may well
+    /// succeed; but who waits as others wait in vain need not wait until each has tried thrice.
+    pub fn waited_in_vain(&self, time: Duration, why: impl fmt::Display) {
+        if time < limits::SILENCE {
+            return;
+        }
+        let now = self.clock.monotonic();
+        let mut state = self.state();
+        state.silences += 1;
+        if !state.open {
+            state.next_probe = now + limits::BREAKER_PAUSE;
+        }
+        self.open_after(state.silences, &mut state, why);
+    }
+
+    fn open_after(&self, failures: u32, state: &mut State, why: impl fmt::Display) {
+        if failures >= limits::BREAKER_FAILURES && !state.open {
             state.open = true;
+            state.why = why.to_string();
             self.open.store(true, Ordering::Relaxed);
+            self.opening.notify_waiters();
+        }
+    }
+
+    /// What `request` comes to, unless the breaker opens meanwhile: then it is given up for what others failed of.
+    pub async fn unless_it_opens<T>(&self, request: impl Future<Output = T>) -> Result<T, String> {
+        let opening = self.opening.notified();
+        tokio::select! {
+            // What is done when it opens is done.
+            biased;
+            done = request => Ok(done),
+            () = opening => Err(self.state().why.clone()),
         }
     }
 
@@ -144,6 +187,8 @@ mod tests {
         pin::Pin,
     };
 
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::env::FakeClock;
 
@@ -158,13 +203,13 @@ mod tests {
     fn what_has_never_answered_is_given_one_chance() {
         let breaker = Breaker::new(Arc::new(FakeClock::default()));
         assert_eq!(breaker.admit(), Admission::Ask);
-        breaker.failed();
+        breaker.failed("as told");
         assert!(breaker.is_open());
     }
 
     fn opened() -> (Arc<FakeClock>, Breaker) {
         let (clock, breaker) = breaker();
-        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
+        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed("as told"));
         (clock, breaker)
     }
 
@@ -172,12 +217,42 @@ mod tests {
     fn some_failures_in_a_row_open_it_and_fewer_do_not() {
         let (_, breaker) = breaker();
         for _ in 0..10 {
-            (1..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
+            (1..limits::BREAKER_FAILURES).for_each(|_| breaker.failed("as told"));
             assert_eq!((breaker.is_open(), breaker.admit()), (false, Admission::Ask));
             breaker.answered();
         }
-        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed());
+        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed("as told"));
         assert_eq!((breaker.is_open(), breaker.admit()), (true, Admission::Refuse));
+    }
+
+    #[test]
+    fn so_do_some_attempts_that_wait_in_vain_and_such_as_fail_at_once_do_not() {
+        let (_, breaker) = breaker();
+        (0..10).for_each(|_| breaker.waited_in_vain(limits::SILENCE / 2, "as told"));
+        (1..limits::BREAKER_FAILURES)
+            .for_each(|_| breaker.waited_in_vain(limits::SILENCE, "as told"));
+        breaker.answered();
+        (1..limits::BREAKER_FAILURES)
+            .for_each(|_| breaker.waited_in_vain(limits::SILENCE, "as told"));
+        assert!(!breaker.is_open());
+        breaker.waited_in_vain(limits::SILENCE, "as told");
+        // Nor is it probed at once.
+        assert_eq!((breaker.is_open(), breaker.admit()), (true, Admission::Refuse));
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_as_it_opens_is_given_up_and_what_is_done_is_not() {
+        let (_, breaker) = breaker();
+        let done = breaker.unless_it_opens(async {
+            (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed("as told"));
+            1
+        });
+        assert_eq!(done.await, Ok(1));
+        breaker.answered();
+        let mut waits = Box::pin(breaker.unless_it_opens(pending::<u8>()));
+        assert!((&mut waits).now_or_never().is_none());
+        (0..limits::BREAKER_FAILURES).for_each(|_| breaker.failed("as told"));
+        assert_eq!(waits.now_or_never(), Some(Err("as told".to_owned())));
     }
 
     #[test]
@@ -190,7 +265,7 @@ mod tests {
             let admitted: Vec<_> = (0..100).map(|_| breaker.admit()).collect();
             let probes = admitted.iter().filter(|admission| **admission == Admission::Probe);
             assert_eq!((probes.count(), admitted[0]), (1, Admission::Probe));
-            breaker.failed();
+            breaker.failed("as told");
             assert!(breaker.is_open());
         }
         clock.pass(limits::BREAKER_PAUSE);
@@ -198,7 +273,7 @@ mod tests {
         breaker.answered();
         assert_eq!((breaker.is_open(), breaker.admit()), (false, Admission::Ask));
         // It takes as many failures as before.
-        breaker.failed();
+        breaker.failed("as told");
         assert!(!breaker.is_open());
     }
 

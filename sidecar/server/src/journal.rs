@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::{
     db::DbError,
     env::{Clock, Forward},
+    keyed::KeyedLocks,
     store::{Name, StoreError, Version},
     telemetry::ReplaySeries,
     within::within,
@@ -163,6 +164,8 @@ pub struct Journal {
     failures: watch::Sender<u64>,
     /// What became of entries.
     replayed: ReplaySeries,
+    /// Writes of one name take turns, so that each knows what the last one left.
+    pub turns: KeyedLocks<Name>,
 }
 
 #[derive(Default)]
@@ -230,6 +233,7 @@ impl Journal {
             count: watch::Sender::new(0),
             failures: watch::Sender::new(0),
             replayed: ReplaySeries::default(),
+            turns: KeyedLocks::default(),
         };
         for (number, since, name, bytes) in contents {
             let name = journal.digest(&name);
@@ -355,13 +359,34 @@ impl Journal {
     }
 
     async fn page(&self, after: u64) -> Result<Vec<Entry>, DbError> {
-        let last = self.waiting().entries.last_key_value().map(|(number, _)| *number);
+        let last = self.last_number();
         let page = self.ledger.page(after, limits::REPLAY_PAGE, limits::REPLAY_PAGE_BYTES).await?;
         // A disk that failed to remove entries may have done so all the same.
-        if let Some(last) = last.filter(|_| after == 0 && page.is_empty()) {
+        if after == 0 && page.is_empty() {
             self.forget(last);
         }
         Ok(page)
+    }
+
+    /// Of the last entry; nothing where there is none.
+    fn last_number(&self) -> u64 {
+        self.waiting().entries.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    /// All entries of a name.
+    async fn of(&self, name: &Name) -> Result<Vec<Entry>, DbError> {
+        let digest = self.digest(name);
+        let numbers: Vec<u64> = {
+            let waiting = self.waiting();
+            let of_it = waiting.entries.iter().filter(|(_, it)| it.name == digest && !it.spent);
+            of_it.map(|(number, _)| *number).collect()
+        };
+        let mut entries = Vec::new();
+        for number in numbers {
+            let found = self.ledger.page(number - 1, 1, 0).await?;
+            entries.extend(found.into_iter().filter(|entry| entry.name == *name));
+        }
+        Ok(entries)
     }
 
     /// Of all entries up to this one nothing is on the disk.

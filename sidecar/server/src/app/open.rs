@@ -129,7 +129,7 @@ impl Opener {
                 let measured = store::Measured::new(s3, dependency());
                 let clock = Arc::clone(&self.clock);
                 let hedged = store::Hedged::new(measured, clock, Arc::clone(&breaker), gate);
-                let retried = store::Retried::new(hedged, self.attempts());
+                let retried = store::Retried::new(hedged, self.attempts(&breaker));
                 let guarded = store::Guarded::new(retried, Arc::clone(&breaker));
                 match self.copy(CACHE_FILE, self.config.degrade.disk_cache)? {
                     Some(db) => {
@@ -178,8 +178,9 @@ impl Opener {
         Ok(Some((Arc::new(store), journal)))
     }
 
-    fn attempts(&self) -> Attempts {
-        Attempts::new(Arc::clone(&self.entropy), Arc::clone(&self.clock))
+    fn attempts(&self, breaker: &Arc<Breaker>) -> Attempts {
+        let (entropy, clock) = (Arc::clone(&self.entropy), Arc::clone(&self.clock));
+        Attempts::new(entropy, clock, Arc::clone(breaker))
     }
 
     fn remembering(
@@ -243,7 +244,7 @@ impl Opener {
     pub async fn kms(&self, settings: &KmsKeys) -> Arc<dyn Wrapper> {
         let kms = Kms::new(self.aws(&settings.region).await, settings);
         let measured = keys::Measured::new(kms, Arc::clone(&self.telemetry.keys));
-        let retried = keys::Retried::new(measured, self.attempts());
+        let retried = keys::Retried::new(measured, self.attempts(&self.keys_breaker));
         Arc::new(keys::Guarded::new(retried, Arc::clone(&self.keys_breaker)))
     }
 

@@ -30,6 +30,7 @@ use crate::{
     seldom::Seldom,
     store::{Name, Object, Store, StoreError},
     telemetry::Replayed,
+    within::within,
 };
 
 /// How many entries are replayed at once.
@@ -103,6 +104,33 @@ struct Chained {
     left: Vec<PutId>,
 }
 
+/// When what is refused is tried again: after twice as many rounds each time.
+#[derive(Default)]
+struct Patience {
+    round: u64,
+    /// By a digest of each name, the round before which it waits, and how many it waits for.
+    names: HashMap<u64, (u64, u64)>,
+}
+
+impl Patience {
+    fn is_due(&self, name: u64) -> bool {
+        self.names.get(&name).is_none_or(|(next, _)| *next <= self.round)
+    }
+
+    fn refused(&mut self, name: u64) {
+        let (next, pause) = self.names.entry(name).or_default();
+        *pause = (2 * *pause).clamp(1, limits::REPLAY_ROUNDS);
+        *next = self.round + *pause;
+    }
+}
+
+/// What goes on from one round to the next.
+#[derive(Default)]
+struct Habits {
+    pace: Pace,
+    patience: Patience,
+}
+
 /// What waits for what waits for a reason of its own.
 #[derive(Default)]
 struct Held {
@@ -117,6 +145,11 @@ impl Held {
         self.names.contains(&entry.name)
             || header(entry).is_some_and(|header| self.puts.contains(&header.put_id))
     }
+
+    fn hold(&mut self, entry: &Entry) {
+        self.names.insert(entry.name.clone());
+        self.puts.extend(put(entry));
+    }
 }
 
 /// What a record says of itself; a session says nothing so.
@@ -130,6 +163,10 @@ struct Round {
     superseded: usize,
     /// Why something waits on.
     stop: Option<Stop>,
+    /// Whether something was not even tried.
+    waits: bool,
+    /// Of what was replayed, where more waits by now.
+    left: HashSet<Name>,
 }
 
 impl Round {
@@ -145,7 +182,7 @@ impl Replayer {
     /// Runs for as long as the journal is used.
     pub async fn run(self) {
         let mut waiting = self.journal.watch();
-        let (mut pace, mut told) = (Pace::default(), None);
+        let (mut habits, mut told) = (Habits::default(), None);
         let clock = Arc::clone(&self.journal.clock);
         let reminders = Seldom::each(limits::REPLAY_STALE_REMINDER, clock);
         while waiting.wait_for(|count| *count > 0).await.is_ok() {
@@ -159,7 +196,8 @@ impl Replayer {
                 tokio::time::sleep(limits::REPLAY_STALE_PAUSE).await;
                 continue;
             }
-            let Round { stored, superseded, stop } = self.round(&mut pace).await;
+            let Round { stored, superseded, stop, waits, .. } = self.round(&mut habits).await;
+            let waits = waits || stop.is_some();
             let pending = self.journal.pending().count;
             if stored + superseded > 0 {
                 tracing::info!(stored, superseded, pending, "journaled writes were replayed");
@@ -170,16 +208,20 @@ impl Replayer {
                 if away && told.replace(failure.code) != Some(failure.code) {
                     tracing::warn!(?failure, pending, "journaled writes wait on");
                 }
+            }
+            if waits {
                 self.journal.stuck();
                 tokio::time::sleep(draw(&*self.entropy, limits::REPLAY_PAUSE)).await;
             }
         }
     }
 
-    /// Goes through all that waits, once.
-    async fn round(&self, pace: &mut Pace) -> Round {
+    /// Goes through all that waits as it begins, once.
+    async fn round(&self, habits: &mut Habits) -> Round {
         let (mut round, mut held, mut after) = (Round::default(), Held::default(), 0);
-        loop {
+        habits.patience.round += 1;
+        let end = self.journal.last_number();
+        while after < end {
             let page = match self.journal.page(after).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -187,49 +229,105 @@ impl Replayer {
                     return round;
                 }
             };
-            let Some(last) = page.last() else { return round };
+            let Some(last) = page.last() else { break };
             after = last.number;
-            let away = self.page(page, *pace, &mut round, &mut held).await;
-            *pace = if away { Pace::default() } else { pace.faster() };
+            let away = self.page(page, habits, &mut round, &mut held).await;
+            habits.pace = if away { Pace::default() } else { habits.pace.faster() };
             if away {
                 return round;
             }
         }
+        for name in std::mem::take(&mut round.left) {
+            if !held.names.contains(&name) {
+                self.catch_up(&name, &mut round).await;
+            }
+        }
+        round
+    }
+
+    /// What is written without a pause goes on behind what waits. For a moment, its writers wait.
+    async fn catch_up(&self, name: &Name, round: &mut Round) {
+        let replayed = within(limits::CATCH_UP_TIME, async {
+            let turn = self.journal.turns.lock(name.clone()).await;
+            let entries = self.journal.of(name).await?;
+            let done = match entries.is_empty() {
+                true => Vec::new(),
+                false => self.chain(entries, &AtomicBool::new(false)).await.done,
+            };
+            Ok((turn, done))
+        });
+        match replayed.await {
+            Some(Ok((_turn, done))) => self.done(done, round).await,
+            Some(Err(error)) => round.stop = Some(Stop::of_the_disk(error)),
+            // However far it came, what waits is whole.
+            None => {}
+        }
+    }
+
+    /// What became of entries, which need not wait any more.
+    async fn done(&self, done: Vec<(u64, Replayed)>, round: &mut Round) {
+        for (_, became) in &done {
+            round.count(*became);
+            self.journal.replayed.count(*became);
+        }
+        let numbers: Vec<u64> = done.into_iter().map(|(number, _)| number).collect();
+        self.remove(&numbers, round).await;
+    }
+
+    async fn remove(&self, numbers: &[u64], round: &mut Round) {
+        if !numbers.is_empty()
+            && let Err(error) = self.journal.remove(numbers).await
+        {
+            // On a full disk, say. They are not asked about again, and the others need not wait for that.
+            self.journal.spend(numbers);
+            round.stop = Some(Stop::of_the_disk(error));
+        }
     }
 
     /// Whether storage or keys turned out to be away.
-    async fn page(&self, page: Vec<Entry>, pace: Pace, round: &mut Round, held: &mut Held) -> bool {
+    async fn page(
+        &self,
+        page: Vec<Entry>,
+        habits: &mut Habits,
+        round: &mut Round,
+        held: &mut Held,
+    ) -> bool {
         let away = &AtomicBool::new(false);
         let (spent, page): (Vec<_>, Vec<_>) =
             page.into_iter().partition(|entry| self.journal.is_spent(entry.number));
-        let mut done: Vec<u64> = spent.iter().map(|entry| entry.number).collect();
+        let spent: Vec<u64> = spent.iter().map(|entry| entry.number).collect();
+        self.remove(&spent, round).await;
+        for entry in
+            page.iter().filter(|entry| !habits.patience.is_due(self.journal.digest(&entry.name)))
+        {
+            round.waits = true;
+            held.hold(entry);
+        }
+        let (mut done, mut replayed) = (Vec::new(), Vec::new());
         for wave in waves(page) {
             let chains = chains(wave.into_iter().filter(|entry| !held.holds(entry)));
             let chains: Vec<_> = chains.into_iter().map(|chain| self.chain(chain, away)).collect();
-            let results = stream::iter(chains).buffered(pace.0).collect::<Vec<_>>().await;
-            for chained in results {
-                for (number, became) in chained.done {
-                    done.push(number);
-                    round.count(became);
-                    self.journal.replayed.count(became);
+            let results = stream::iter(chains).buffered(habits.pace.0).collect::<Vec<_>>().await;
+            for Chained { name, done: passed, stop, left } in results {
+                done.extend(passed);
+                let Some(stop) = stop else {
+                    habits.patience.names.remove(&self.journal.digest(&name));
+                    replayed.push(name);
+                    continue;
+                };
+                if !stop.away {
+                    habits.patience.refused(self.journal.digest(&name));
                 }
-                if let Some(stop) = chained.stop {
-                    // That all of them wait is said rather than that one does.
-                    if !round.stop.as_ref().is_some_and(|stop| stop.away) {
-                        round.stop = Some(stop);
-                    }
-                    held.names.insert(chained.name);
-                    held.puts.extend(chained.left);
+                // That all of them wait is said rather than that one does.
+                if !round.stop.as_ref().is_some_and(|stop| stop.away) {
+                    round.stop = Some(stop);
                 }
+                held.names.insert(name);
+                held.puts.extend(left);
             }
         }
-        if !done.is_empty()
-            && let Err(error) = self.journal.remove(&done).await
-        {
-            // On a full disk, say. They are not asked about again, and the others need not wait for that.
-            self.journal.spend(&done);
-            round.stop = Some(Stop::of_the_disk(error));
-        }
+        self.done(done, round).await;
+        round.left.extend(replayed.into_iter().filter(|name| self.journal.may_hold(name)));
         away.load(Ordering::Relaxed)
     }
 

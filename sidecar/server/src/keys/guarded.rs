@@ -38,12 +38,14 @@ impl<W: Wrapper + 'static> Guarded<W> {
     ) -> Result<T, KeyError> {
         match self.breaker.admit() {
             Admission::Ask => {
-                let result = request.await;
+                let done = self.breaker.unless_it_opens(request).await;
+                let result = done.map_err(KeyError::Unavailable)?;
                 match &result {
                     // Nobody was asked.
                     Err(KeyError::Overloaded) => {}
-                    result if is_answer(result) => self.breaker.answered(),
-                    _ => self.breaker.failed(),
+                    Err(KeyError::Unavailable(why)) => self.breaker.failed(why),
+                    // What it refuses or puts off, it has answered.
+                    _ => self.breaker.answered(),
                 }
                 return result;
             }
@@ -82,7 +84,7 @@ fn owned<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Contex
     Context { namespace, key, purpose }
 }
 
-/// What it refuses or puts off, it has answered.
+/// Whether a probe has found it.
 fn is_answer<T>(result: &Result<T, KeyError>) -> bool {
     !result.as_ref().is_err_and(|error| error.is_away() || *error == KeyError::Overloaded)
 }

@@ -42,18 +42,21 @@ impl<S: Store + 'static> Guarded<S> {
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.admit()?;
-        let result = request.await;
+        // A write that is given up may have been done all the same.
+        let done = self.breaker.unless_it_opens(request).await;
+        let result = done.map_err(StoreError::Unavailable)?;
         match &result {
             // Nobody was asked.
             Err(StoreError::Overloaded) => {}
-            result if is_answer(result) => self.breaker.answered(),
-            _ => self.breaker.failed(),
+            Err(StoreError::Unavailable(why)) => self.breaker.failed(why),
+            // What it refuses or puts off, it has answered.
+            _ => self.breaker.answered(),
         }
         result
     }
 }
 
-/// What it refuses or puts off, it has answered.
+/// Whether a probe has found it.
 fn is_answer<T>(result: &Result<T, StoreError>) -> bool {
     !result.as_ref().is_err_and(|error| error.is_away() || *error == StoreError::Overloaded)
 }

@@ -19,7 +19,6 @@ use crate::{
     breaker::Breaker,
     env::{Clock, millis},
     journal::{Base, Draft, Entry, Journal},
-    keyed::KeyedLocks,
 };
 
 /// See the module.
@@ -33,8 +32,6 @@ pub struct Journaled {
     takes: bool,
     /// Until when writes go to the journal at once, in milliseconds.
     leads: AtomicU64,
-    /// Writes of one name take turns, so that each knows what the last one left.
-    writes: KeyedLocks<Name>,
 }
 
 impl Journaled {
@@ -46,43 +43,43 @@ impl Journaled {
         breaker: Arc<Breaker>,
         takes: bool,
     ) -> Self {
-        let (leads, writes) = (AtomicU64::new(0), KeyedLocks::default());
-        Self { inner, journal, clock, breaker, takes, leads, writes }
+        Self { inner, journal, clock, breaker, takes, leads: AtomicU64::new(0) }
     }
 
-    /// Whether to write to the journal without asking: the store has failed to answer just now, and a request of several
-    /// steps waits for it once. A while after that one request finds out for all.
-    fn leads(&self) -> bool {
-        if !self.takes || self.breaker.is_open() {
-            return self.takes;
+    /// Leave to ask the store; none where the journal is to take what is written without that: the store has failed to
+    /// answer just now, and a request of several steps waits for it once. A while after that one request finds out for
+    /// all.
+    fn may_ask(&self) -> Option<Asks<'_>> {
+        let anyone = Asks { leads: &self.leads, alone: None };
+        if !self.takes {
+            return Some(anyone);
         }
         let (until, now) = (self.leads.load(Ordering::Relaxed), self.monotonic());
-        if now < until {
-            return true;
+        if self.breaker.is_open() || now < until {
+            return None;
         }
         let time = millis(limits::STORAGE_TIME);
         if until == 0 || now >= until + time {
             // It answered, or nobody has asked for so long that it says nothing any more.
-            return false;
+            return Some(anyone);
         }
-        let turn =
-            self.leads.compare_exchange(until, now + time, Ordering::Relaxed, Ordering::Relaxed);
-        turn.is_err()
+        let mine = now + time;
+        let taken = self.leads.compare_exchange(until, mine, Ordering::Relaxed, Ordering::Relaxed);
+        taken.is_ok().then_some(Asks { alone: Some((mine, until)), ..anyone })
     }
 
     fn monotonic(&self) -> u64 {
         millis(self.clock.monotonic())
     }
 
-    /// Notes what the store said; whether that was no answer.
-    fn note<T>(&self, result: &Result<T, StoreError>) -> bool {
-        let silent = result.as_ref().is_err_and(StoreError::may_pass);
-        let leads = match silent {
-            true => self.monotonic() + millis(limits::JOURNAL_LEAD),
-            false => 0,
+    /// Notes what the store said, if it was asked.
+    fn note<T>(&self, result: &Result<T, StoreError>) {
+        let leads = match result {
+            Err(StoreError::Overloaded) => return,
+            Err(error) if error.may_pass() => self.monotonic() + millis(limits::JOURNAL_LEAD),
+            _ => 0,
         };
         self.leads.store(leads, Ordering::Relaxed);
-        silent
     }
 
     /// The last entry of a name, as an object.
@@ -112,19 +109,17 @@ impl Journaled {
         &self,
         write: impl Future<Output = Result<Version, StoreError>>,
     ) -> Option<Result<Version, StoreError>> {
-        if self.leads() {
-            return None;
-        }
+        let _asks = self.may_ask()?;
         let written = write.await;
-        let is_silent = self.note(&written);
-        (!is_silent || !self.takes).then_some(written)
+        self.note(&written);
+        (!is_unanswered(&written) || !self.takes).then_some(written)
     }
 
-    /// Creates objects, in the journal at once if it leads.
+    /// Creates objects, in the journal at once if nobody is to be asked.
     async fn put_many(
         &self,
         objects: Vec<(Name, Bytes)>,
-        leads: bool,
+        asks: Option<Asks<'_>>,
     ) -> Vec<Result<Version, StoreError>> {
         // Names of new tokens, which need no turns, unless a retry finds its own first attempt.
         let is_known = async |name: &Name| {
@@ -137,19 +132,22 @@ impl Journaled {
             known |= is_known(name).await;
         }
         if known {
+            // Each of them asks for itself.
+            drop(asks);
             let puts =
                 objects.into_iter().map(async |(name, bytes)| self.put_new(&name, bytes).await);
             return join_all(puts).await;
         }
-        let mut results = match leads {
-            true => vec![Err(not_asked()); objects.len()],
-            false => self.inner.put_new_many(objects.clone()).await,
+        let mut results = match asks {
+            None => vec![Err(not_asked()); objects.len()],
+            Some(_asks) => {
+                let results = self.inner.put_new_many(objects.clone()).await;
+                results.iter().for_each(|result| self.note(result));
+                results
+            }
         };
-        if !leads {
-            results.iter().for_each(|result| _ = self.note(result));
-        }
-        let silent = |at: &usize| results[*at].as_ref().is_err_and(StoreError::may_pass);
-        let open: Vec<usize> = (0..results.len()).filter(silent).collect();
+        let is_open = |at: &usize| is_unanswered(&results[*at]);
+        let open: Vec<usize> = (0..results.len()).filter(is_open).collect();
         if open.is_empty() || !self.takes {
             return results;
         }
@@ -197,6 +195,27 @@ impl Journaled {
             (None, Over::Unknown) => Ok((first(name, Base::Unknown, bytes), true)),
         }
     }
+}
+
+/// Held while the store is asked. Whoever asks alone and is taken back before there was an answer leaves that to the next.
+struct Asks<'a> {
+    leads: &'a AtomicU64,
+    /// Until when the others do not ask, and what that replaced.
+    alone: Option<(u64, u64)>,
+}
+
+impl Drop for Asks<'_> {
+    fn drop(&mut self) {
+        if let Some((mine, before)) = self.alone {
+            // Unless there was one, which is noted there.
+            let _ = self.leads.compare_exchange(mine, before, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether the journal takes a write for which the store had no answer, or no room.
+fn is_unanswered<T>(result: &Result<T, StoreError>) -> bool {
+    result.as_ref().is_err_and(|error| error.may_pass() || *error == StoreError::Overloaded)
 }
 
 fn not_asked() -> StoreError {
@@ -257,7 +276,7 @@ impl Store for Journaled {
         if !is_journaled(name) {
             return self.inner.put_new(name, bytes).await;
         }
-        let _turn = self.writes.lock(name.clone()).await;
+        let _turn = self.journal.turns.lock(name.clone()).await;
         match self.journal.last(name).await? {
             Some(entry) if is_same_put(&bytes, &entry) => Ok(Version(Mark::Entry(entry.number))),
             Some(_) => Err(StoreError::Precondition),
@@ -274,15 +293,16 @@ impl Store for Journaled {
     }
 
     async fn put_new_many(&self, objects: Vec<(Name, Bytes)>) -> Vec<Result<Version, StoreError>> {
-        let leads = self.leads();
-        self.put_many(objects, leads).await
+        let asks = self.may_ask();
+        self.put_many(objects, asks).await
     }
 
     async fn put_new_many_behind(
         &self,
         objects: Vec<(Name, Bytes)>,
     ) -> Vec<Result<Version, StoreError>> {
-        self.put_many(objects, self.takes).await
+        let asks = if self.takes { None } else { self.may_ask() };
+        self.put_many(objects, asks).await
     }
 
     async fn put_if(
@@ -294,7 +314,7 @@ impl Store for Journaled {
         if !is_journaled(name) {
             return self.inner.put_if(name, bytes, expected).await;
         }
-        let _turn = self.writes.lock(name.clone()).await;
+        let _turn = self.journal.turns.lock(name.clone()).await;
         let over = Over::Version(expected.clone());
         let (draft, must) = self.draft(name, &over, bytes.clone()).await?;
         let written = match must {
@@ -328,9 +348,9 @@ impl Store for Journaled {
         if let Some(entry) = self.journal.last(name).await? {
             return Ok(Some(self.give(entry)));
         }
-        let found = match self.leads() {
-            true => Err(not_asked()),
-            false => {
+        let found = match self.may_ask() {
+            None => Err(not_asked()),
+            Some(_asks) => {
                 let found = self.inner.get_now(name).await;
                 self.note(&found);
                 found
@@ -350,7 +370,7 @@ impl Store for Journaled {
     }
 
     async fn put_over(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        let _turn = self.writes.lock(name.clone()).await;
+        let _turn = self.journal.turns.lock(name.clone()).await;
         let (draft, _) = self.draft(name, &Over::Unknown, bytes).await?;
         self.append(draft).await
     }
@@ -359,7 +379,7 @@ impl Store for Journaled {
         // Whoever has both of two names has the first of them first.
         let mut turns = Vec::new();
         for write in &writes {
-            turns.push(self.writes.lock(write.name.clone()).await);
+            turns.push(self.journal.turns.lock(write.name.clone()).await);
         }
         let (mut drafts, mut must) = (Vec::new(), false);
         for Write { name, bytes, over } in &writes {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempted, Attempts};
 
 /// See the module.
 pub struct Retried<S> {
@@ -57,7 +57,7 @@ impl<S: Store> Retried<S> {
                 }
             }
         };
-        self.attempts.run(attempt, is_final).await
+        self.attempts.run(attempt, judge).await
     }
 
     /// What lies there after a lost answer and a broken condition: ours, or another's.
@@ -69,8 +69,12 @@ impl<S: Store> Retried<S> {
     }
 }
 
-fn is_final<T>(result: &Result<T, StoreError>) -> bool {
-    !result.as_ref().is_err_and(StoreError::may_pass)
+fn judge<T>(result: &Result<T, StoreError>) -> Attempted {
+    match result {
+        Err(StoreError::Unavailable(why)) => Attempted::Lost(why.clone()),
+        Err(error) if error.may_pass() => Attempted::PutOff,
+        _ => Attempted::Done,
+    }
 }
 
 #[async_trait]
@@ -90,7 +94,7 @@ impl<S: Store> Store for Retried<S> {
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
-        self.attempts.run(|| self.inner.get(name), is_final).await
+        self.attempts.run(|| self.inner.get(name), judge).await
     }
 
     async fn list(
@@ -99,7 +103,7 @@ impl<S: Store> Store for Retried<S> {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
-        self.attempts.run(|| self.inner.list(prefix, after, limit), is_final).await
+        self.attempts.run(|| self.inner.list(prefix, after, limit), judge).await
     }
 
     async fn heads(
@@ -110,12 +114,12 @@ impl<S: Store> Store for Retried<S> {
         length: usize,
     ) -> Result<Heads, StoreError> {
         let attempt = || self.inner.heads(prefix, after, limit, length);
-        self.attempts.run(attempt, is_final).await
+        self.attempts.run(attempt, judge).await
     }
 
     /// A removal whose answer was lost may count as none: its object is gone all the same.
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
-        self.attempts.run(|| self.inner.remove_if(name, expected), is_final).await
+        self.attempts.run(|| self.inner.remove_if(name, expected), judge).await
     }
 }
 

@@ -161,7 +161,7 @@ async fn it_makes_nothing_worse() {
     let turns = [hedged.gate.enter().await, hedged.gate.enter().await];
     assert_eq!(read(&hedged, [(SLOW, Ok(()))]).await, (SLOW, 1, Ok(())), "many are under way");
     drop(turns);
-    (0..limits::BREAKER_FAILURES).for_each(|_| hedged.breaker.failed());
+    (0..limits::BREAKER_FAILURES).for_each(|_| hedged.breaker.failed("as told"));
     assert_eq!(read(&hedged, [(SLOW, Ok(()))]).await, (SLOW, 1, Ok(())), "storage is away");
     hedged.breaker.answered();
     assert_eq!(read(&hedged, [(SLOW, Ok(()))]).await.1, 2);

@@ -124,7 +124,9 @@ fn store(fates: &[Fate]) -> Retried<Fated> {
 }
 
 fn attempts() -> Attempts {
-    Attempts::new(Arc::new(SystemEntropy::default()), Arc::new(FakeClock::default()))
+    let clock: Arc<dyn crate::env::Clock> = Arc::new(FakeClock::default());
+    let breaker = Arc::new(crate::breaker::Breaker::new(Arc::clone(&clock)));
+    Attempts::new(Arc::new(SystemEntropy::default()), clock, breaker)
 }
 
 async fn lies_there(store: &Retried<Fated>) -> Option<Bytes> {
