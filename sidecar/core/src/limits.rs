@@ -175,6 +175,8 @@ pub const BREAKER_FAILURES: u32 = 3;
 pub const SILENCE: Duration = Duration::from_millis(500);
 /// How often it is then probed.
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);
+/// Where nobody has asked for so long, whoever does waits for a probe rather than to be told what was found out before.
+pub const BREAKER_MEMORY: Duration = Duration::from_secs(10);
 /// What a probe may take.
 pub const BREAKER_PROBE_TIME: Duration = Duration::from_secs(1);
 

@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +24,8 @@ pub struct Breaker {
     open: AtomicBool,
     /// For those who wait for an answer as it opens.
     opening: Notify,
+    /// For those who wait for a probe.
+    probed: Notify,
     state: Mutex<State>,
 }
 
@@ -35,6 +38,8 @@ struct State {
     open: bool,
     /// Whether a probe is under way.
     probing: bool,
+    /// Whether those who ask wait for it.
+    late: bool,
     /// No probe before that.
     next_probe: Duration,
     /// What was the last straw.
@@ -58,13 +63,17 @@ impl Drop for Probing {
 
 /// Whether to ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+enum Admission {
     /// It may well answer.
     Ask,
     /// It would not.
     Refuse,
-    /// Nor now, and it is time to find out whether it would again.
+    /// Nor did it when it was last asked, and it is time to find out whether it would again.
     Probe,
+    /// The same, and whoever asks waits for that: nobody has asked for long.
+    ProbeAndWait,
+    /// Another does that, who waits.
+    Wait,
 }
 
 impl Breaker {
@@ -73,7 +82,8 @@ impl Breaker {
         // What has never answered is given one chance, and not some: a start waits for it once.
         let failures = limits::BREAKER_FAILURES - 1;
         let state = Mutex::new(State { failures, ..State::default() });
-        Self { clock, open: AtomicBool::new(false), opening: Notify::new(), state }
+        let (open, opening, probed) = (AtomicBool::new(false), Notify::new(), Notify::new());
+        Self { clock, open, opening, probed, state }
     }
 
     /// Whether the dependency is known to be away.
@@ -81,21 +91,55 @@ impl Breaker {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether to ask now. Whoever is told to probe says what came of it.
-    pub fn admit(&self) -> Admission {
+    /// Whether to ask now. If it is time for that, `probe` finds out, on the side, whether it answers again.
+    pub async fn may_ask<P: Future<Output = bool> + Send + 'static>(
+        self: &Arc<Self>,
+        time: Duration,
+        probe: impl FnOnce() -> P,
+    ) -> bool {
         if !self.is_open() {
-            return Admission::Ask;
+            return true;
         }
+        let admission = self.admit();
+        if matches!(admission, Admission::Probe | Admission::ProbeAndWait) {
+            self.probe(time, probe());
+        }
+        match admission {
+            Admission::Ask => true,
+            Admission::Refuse | Admission::Probe => false,
+            Admission::ProbeAndWait | Admission::Wait => {
+                self.probed().await;
+                !self.is_open()
+            }
+        }
+    }
+
+    fn admit(&self) -> Admission {
         let now = self.clock.monotonic();
         let mut state = self.state();
         match *state {
             State { open: false, .. } => Admission::Ask,
+            State { late: true, .. } => Admission::Wait,
             State { probing: true, .. } => Admission::Refuse,
             State { next_probe, .. } if now < next_probe => Admission::Refuse,
-            _ => {
+            State { next_probe, .. } => {
                 state.probing = true;
-                Admission::Probe
+                // What was found out so long ago says little.
+                state.late = now >= next_probe + limits::BREAKER_MEMORY;
+                if state.late { Admission::ProbeAndWait } else { Admission::Probe }
             }
+        }
+    }
+
+    /// Waits for the end of a probe that others wait for.
+    async fn probed(&self) {
+        loop {
+            let mut probed = pin!(self.probed.notified());
+            probed.as_mut().enable();
+            if !self.state().late {
+                return;
+            }
+            probed.await;
         }
     }
 
@@ -114,6 +158,7 @@ impl Breaker {
         }
         *state = State::default();
         self.open.store(false, Ordering::Relaxed);
+        self.probed.notify_waiters();
     }
 
     /// It has not, to all attempts of a request.
@@ -121,7 +166,8 @@ impl Breaker {
         let now = self.clock.monotonic();
         let mut state = self.state();
         state.failures += 1;
-        state.probing = false;
+        (state.probing, state.late) = (false, false);
+        self.probed.notify_waiters();
         state.next_probe = now + limits::BREAKER_PAUSE;
         self.open_after(state.failures, &mut state, why);
     }
@@ -275,6 +321,26 @@ mod tests {
         // It takes as many failures as before.
         breaker.failed("as told");
         assert!(!breaker.is_open());
+    }
+
+    /// Some of many who ask at once, after nobody has for long.
+    async fn ask_late(answers: bool) -> Vec<bool> {
+        let (clock, breaker) = opened();
+        let breaker = Arc::new(breaker);
+        clock.pass(limits::BREAKER_PAUSE + limits::BREAKER_MEMORY);
+        let asks = (0..10).map(|_| {
+            breaker.may_ask(limits::BREAKER_PROBE_TIME, || async move {
+                tokio::time::sleep(limits::BREAKER_PROBE_TIME / 2).await;
+                answers
+            })
+        });
+        futures_util::future::join_all(asks).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_after_nobody_has_for_long_waits_for_the_probe() {
+        assert_eq!(ask_late(true).await, [true; 10]);
+        assert_eq!(ask_late(false).await, [false; 10]);
     }
 
     #[tokio::test(start_paused = true)]

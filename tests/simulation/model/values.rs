@@ -52,24 +52,24 @@ impl Model {
             && self.stored_at(made).is_none_or(|at| asked.start < at + age);
         self.deletes(token)
             .filter(|delete| !waits || delete.site == asked.site)
-            .filter(|delete| !self.is_retried(token, delete, asked))
+            .filter(|delete| asked.born <= delete.end || !self.is_retried(token, asked, delete.end))
             .any(|delete| self.is_known(delete, asked, age, VALUE_HARD))
     }
 
-    /// Whether the value waits in a sidecar's journal once more: a process that knew nothing of the delete was asked
-    /// for it again under its idempotency key.
-    fn is_retried(&self, token: usize, delete: &Op, asked: &Asked) -> bool {
+    /// Whether what was stored waits in a sidecar's journal once more: one that knew nothing of what became of it since
+    /// was asked for it again, after that time, under its idempotency key.
+    pub(crate) fn is_retried(&self, token: usize, asked: &Asked, after: At) -> bool {
         let of = |it: &(&(usize, u64, usize), &usize)| *it.1 == token && it.0.0 == asked.site;
         let Some(((_, key, _), _)) = self.keyed.iter().find(of) else { return false };
         let retries = |op: &&Op| {
             let Verb::Tokenize { key: its, .. } = op.verb else { return false };
-            op.site == asked.site && its == Some(*key) && op.start >= delete.end
+            op.site == asked.site && its == Some(*key) && op.start >= after
         };
         let waits = |op: &Op| {
             let stored = self.stored_at(&Op { fate: Fate::Journaled, ..op.clone() });
             stored.is_none_or(|at| asked.start < at + limits::CACHED_VALUE_AGE)
         };
-        asked.born > delete.end && self.ops.iter().filter(retries).any(waits)
+        self.ops.iter().filter(retries).any(waits)
     }
 
     /// Whether this sidecar may not know it.

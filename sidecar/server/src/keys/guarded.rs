@@ -6,10 +6,11 @@
 use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use lunasec_core::{ids::Namespace, limits, secret::DataKey};
 
 use super::{Context, KeyError, Purpose, Wrapper};
-use crate::breaker::{Admission, Breaker};
+use crate::breaker::Breaker;
 
 /// See the module.
 pub struct Guarded<W> {
@@ -36,45 +37,44 @@ impl<W: Wrapper + 'static> Guarded<W> {
         asked: Asked<'_>,
         request: impl Future<Output = Result<T, KeyError>>,
     ) -> Result<T, KeyError> {
-        match self.breaker.admit() {
-            Admission::Ask => {
-                let done = self.breaker.unless_it_opens(request).await;
-                let result = done.map_err(KeyError::Unavailable)?;
-                match &result {
-                    // Nobody was asked.
-                    Err(KeyError::Overloaded) => {}
-                    Err(KeyError::Unavailable(why)) => self.breaker.failed(why),
-                    // What it refuses or puts off, it has answered.
-                    _ => self.breaker.answered(),
-                }
-                return result;
-            }
-            Admission::Probe => self.probe(context, &asked),
-            Admission::Refuse => {}
+        let probe = || self.probe(context, &asked);
+        if !self.breaker.may_ask(limits::BREAKER_PROBE_TIME, probe).await {
+            let why = "the keeper has not answered, and is being probed";
+            return Err(KeyError::Unavailable(why.into()));
         }
-        Err(KeyError::Unavailable("the keeper has not answered, and is being probed".into()))
+        let done = self.breaker.unless_it_opens(request).await;
+        let result = done.map_err(KeyError::Unavailable)?;
+        match &result {
+            // Nobody was asked.
+            Err(KeyError::Overloaded) => {}
+            Err(KeyError::Unavailable(why)) => self.breaker.failed(why),
+            // What it refuses or puts off, it has answered.
+            _ => self.breaker.answered(),
+        }
+        result
     }
 
-    fn probe(&self, context: &Context<'_>, asked: &Asked<'_>) {
+    fn probe(&self, context: &Context<'_>, asked: &Asked<'_>) -> BoxFuture<'static, bool> {
         let keeper = Arc::clone(&self.inner);
         let (namespace, key, purpose) =
             (context.namespace.clone(), context.key.to_owned(), context.purpose);
-        let time = limits::BREAKER_PROBE_TIME;
         match *asked {
-            Asked::Make => self.breaker.probe(time, async move {
-                is_answer(&keeper.make(&owned(&namespace, &key, purpose)).await)
-            }),
+            Asked::Make => {
+                Box::pin(
+                    async move { is_answer(&keeper.make(&owned(&namespace, &key, purpose)).await) },
+                )
+            }
             Asked::Unwrap(wrapped) => {
                 let wrapped = wrapped.to_vec();
-                self.breaker.probe(time, async move {
+                Box::pin(async move {
                     is_answer(&keeper.unwrap(&owned(&namespace, &key, purpose), &wrapped).await)
-                });
+                })
             }
             Asked::Rewrap(wrapped) => {
                 let wrapped = wrapped.to_vec();
-                self.breaker.probe(time, async move {
+                Box::pin(async move {
                     is_answer(&keeper.rewrap(&owned(&namespace, &key, purpose), &wrapped).await)
-                });
+                })
             }
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lunasec_core::limits;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::breaker::{Admission, Breaker};
+use crate::breaker::Breaker;
 
 /// What a probe asks for. Nothing lies there.
 const PROBE: &str = "probe";
@@ -24,24 +24,17 @@ impl<S: Store + 'static> Guarded<S> {
         Self { inner: Arc::new(inner), breaker }
     }
 
-    fn admit(&self) -> Result<(), StoreError> {
-        let admission = self.breaker.admit();
-        if admission == Admission::Ask {
-            return Ok(());
-        }
-        if admission == Admission::Probe {
-            let store = Arc::clone(&self.inner);
-            let probe = async move { is_answer(&store.get(&Name::from_text(PROBE)).await) };
-            self.breaker.probe(limits::BREAKER_PROBE_TIME, probe);
-        }
-        Err(StoreError::Away)
-    }
-
     async fn ask<T>(
         &self,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.admit()?;
+        let probe = || {
+            let store = Arc::clone(&self.inner);
+            async move { is_answer(&store.get(&Name::from_text(PROBE)).await) }
+        };
+        if !self.breaker.may_ask(limits::BREAKER_PROBE_TIME, probe).await {
+            return Err(StoreError::Away);
+        }
         // A write that is given up may have been done all the same.
         let done = self.breaker.unless_it_opens(request).await;
         let result = done.map_err(StoreError::Unavailable)?;
