@@ -985,6 +985,40 @@ async fn what_waits_is_read_and_replayed_by_a_process_that_begins_on_a_full_disk
     bridge.heal().await;
 }
 
+/// It does not give what waited before for what is there now, long before it has gone through all of it.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_finds_what_was_stored_already_asks_what_became_of_it_since() {
+    let mut bridge = Bridge::new().await;
+    let (granted, alice) = (bridge.there.tokenize("granted").await, session("alice"));
+    bridge.here.detokenize(&granted).await.unwrap();
+    bridge.outage().await;
+    for number in 0..2 * limits::REPLAY_PAGE {
+        journaled(&bridge.here, &number.to_string()).await;
+    }
+    let deleted = journaled(&bridge.here, "deleted").await;
+    bridge.here.grant(&alice, &granted, &[Action::Detokenize], HOUR).await.unwrap();
+    bridge.disk.fill(true);
+    bridge.here.store.hangs.store(false, Ordering::SeqCst);
+    let replayer = tokio::spawn(bridge.here.replayer().run());
+    while bridge.pending() > 0 {
+        bridge.here.clock.pass(limits::BREAKER_PAUSE);
+        tokio::time::sleep(limits::BREAKER_PAUSE).await;
+    }
+    replayer.abort();
+    bridge.here.revoke_all(&alice).await.unwrap();
+    bridge.here.delete(&deleted).await.unwrap();
+    bridge.restart().await;
+    let here = &bridge.here;
+    assert!(bridge.pending() > 0, "the disk could not forget");
+    let replayer = tokio::spawn(here.replayer().run());
+    tokio::task::yield_now().await;
+    let verdict = here.verdict(&alice, &granted, Action::Detokenize).await;
+    assert_eq!(verdict, Ok(Verdict::Denied));
+    assert_eq!(here.detokenize(&deleted).await, Err(Code::NotFound));
+    assert!(bridge.pending() > 0, "it has not come to that by itself");
+    replayer.abort();
+}
+
 /// A disk that does what it is told, and says that it could not: whatever it removes, and what it takes at will.
 struct Denies {
     disk: Arc<DiskLedger>,

@@ -447,6 +447,10 @@ pub struct Caches {
     /// Grants and sessions.
     #[serde(default)]
     pub grants: Cache,
+    /// Whether the disk cache is `on`, or `off` until the next start, as the disk did not do what it must; absent where
+    /// none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
 }
 
 /// How full a cache is.
@@ -465,6 +469,10 @@ pub struct Journal {
     pub pending: u64,
     /// How long the oldest has waited.
     pub oldest_seconds: u64,
+    /// Whether that is longer than `degrade.journal_age`: then it takes nothing, and is not replayed without an
+    /// operator's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// The first of those that wait for a reason of their own, and not because storage is away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedWrite>,

@@ -67,8 +67,8 @@ impl From<crate::Process> for Process {
 impl From<crate::Status> for GetStatusResponse {
     fn from(status: crate::Status) -> Self {
         let crate::Dependencies { storage, keys, state } = status.dependencies;
-        let crate::Caches { data_keys, idempotency_keys, values, grants } = status.caches;
-        let crate::Journal { pending, oldest_seconds, refused } = status.journal;
+        let crate::Caches { data_keys, idempotency_keys, values, grants, disk } = status.caches;
+        let crate::Journal { pending, oldest_seconds, stale, refused } = status.journal;
         let refused = refused.into_iter().map(Into::into).collect();
         Self {
             version: status.version,
@@ -80,8 +80,9 @@ impl From<crate::Status> for GetStatusResponse {
                 idempotency_keys,
                 values: Some(values.into()),
                 grants: Some(grants.into()),
+                disk: disk.unwrap_or_default(),
             }),
-            journal: Some(Journal { pending, oldest_seconds, refused }),
+            journal: Some(Journal { pending, oldest_seconds, refused, stale }),
             state: state.map(Into::into),
             process: Some(status.process.into()),
             issuers: status.issuers.into_iter().map(Into::into).collect(),

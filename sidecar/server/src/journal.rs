@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -166,6 +166,10 @@ pub struct Journal {
     replayed: ReplaySeries,
     /// Writes of one name take turns, so that each knows what the last one left.
     pub turns: KeyedLocks<Name>,
+    /// The last entry of those that a process before this one has left.
+    left: u64,
+    /// For as long as it runs.
+    replayer: OnceLock<Weak<Replayer>>,
 }
 
 #[derive(Default)]
@@ -234,6 +238,8 @@ impl Journal {
             failures: watch::Sender::new(0),
             replayed: ReplaySeries::default(),
             turns: KeyedLocks::default(),
+            left: contents.iter().map(|(number, ..)| *number).max().unwrap_or(0),
+            replayer: OnceLock::new(),
         };
         for (number, since, name, bytes) in contents {
             let name = journal.digest(&name);
@@ -294,6 +300,21 @@ impl Journal {
         match within(limits::JOURNAL_TIME, self.ledger.last(name)).await {
             Some(entry) => Ok(entry?.filter(|entry| !self.is_spent(entry.number))),
             None => Err(StoreError::Unavailable("the journal's disk does not answer".into())),
+        }
+    }
+
+    /// Whether a process before this one has left an entry. It may have been stored since, and something else been written
+    /// there: on a full disk, what is stored cannot be removed.
+    pub fn is_left(&self, entry: &Entry) -> bool {
+        entry.number <= self.left
+    }
+
+    /// Brings what waits for a name to storage at once, if it answers and something lies there.
+    pub async fn bring(&self, name: &Name) {
+        if let Some(replayer) = self.replayer.get().and_then(Weak::upgrade)
+            && !self.is_stale()
+        {
+            replayer.bring(name).await;
         }
     }
 

@@ -89,6 +89,7 @@ impl Report {
         self.of.telemetry.cache_bytes(Remembered::Values, values.bytes);
         self.of.telemetry.cache_bytes(Remembered::Grants, grants.bytes);
         self.of.telemetry.cache_bytes(Remembered::DataKeys, self.of.keyring.held_bytes() as u64);
+        self.of.telemetry.disk_cache(self.of.caches.is_on_disk() == Some(true));
         self.of.telemetry.render()
     }
 
@@ -125,10 +126,12 @@ impl Report {
                 idempotency_keys: self.of.idempotency.count(),
                 values: describe_cache(self.of.caches.values()),
                 grants: describe_cache(self.of.caches.grants()),
+                disk: self.of.caches.is_on_disk().map(|on| if on { "on" } else { "off" }.into()),
             },
             journal: api::Journal {
                 pending: pending.count,
                 oldest_seconds: pending.age.as_secs(),
+                stale: self.of.journal.as_ref().is_some_and(|journal| journal.is_stale()),
                 refused: self.of.journal.as_deref().map(describe_refused).unwrap_or_default(),
             },
             process: api::Process {

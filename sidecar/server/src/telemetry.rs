@@ -285,6 +285,7 @@ pub struct Telemetry {
     clock_skew: Gauge,
     journal_pending: Gauge,
     journal_oldest: Gauge,
+    disk_cache: Gauge,
     replayed: ReplaySeries,
     caches: [CacheSeries; Remembered::ALL.len()],
     cache_bytes: [Gauge; Remembered::ALL.len()],
@@ -294,6 +295,12 @@ pub struct Telemetry {
     pub storage: Arc<Dependency>,
     /// What wraps keys.
     pub keys: Arc<Dependency>,
+}
+
+fn gauge_of(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
 }
 
 impl Telemetry {
@@ -312,29 +319,27 @@ impl Telemetry {
             "From a request's head to its answer",
             seconds.clone(),
         );
-        let data_key_age = Gauge::default();
-        registry.register(
+        let data_key_age = gauge_of(
+            &mut registry,
             "lunasec_data_key_age_seconds",
             "Since the epoch of the data key last sealed with began",
-            data_key_age.clone(),
         );
-        let clock_skew = Gauge::default();
-        registry.register(
+        let clock_skew = gauge_of(
+            &mut registry,
             "lunasec_clock_skew_seconds",
             "By how much this machine's clock is ahead of storage's, by its last answer",
-            clock_skew.clone(),
         );
-        let journal_pending = Gauge::default();
-        registry.register(
-            "lunasec_journal_pending",
-            "Writes that wait for storage",
-            journal_pending.clone(),
-        );
-        let journal_oldest = Gauge::default();
-        registry.register(
+        let journal_pending =
+            gauge_of(&mut registry, "lunasec_journal_pending", "Writes that wait for storage");
+        let journal_oldest = gauge_of(
+            &mut registry,
             "lunasec_journal_oldest_seconds",
             "How long the oldest of them has waited",
-            journal_oldest.clone(),
+        );
+        let disk_cache = gauge_of(
+            &mut registry,
+            "lunasec_disk_cache_on",
+            "Whether what is read is kept on this machine's disk",
         );
         let replayed = ReplaySeries::register(&mut registry);
         let (caches, cache_bytes) = register_caches(&mut registry);
@@ -366,6 +371,7 @@ impl Telemetry {
             clock_skew,
             journal_pending,
             journal_oldest,
+            disk_cache,
             replayed,
             caches,
             cache_bytes,
@@ -431,6 +437,11 @@ impl Telemetry {
     /// How far this machine's clock is ahead of storage's.
     pub fn clock_skew(&self) -> Gauge {
         self.clock_skew.clone()
+    }
+
+    /// Notes whether there is a disk cache that keeps anything.
+    pub fn disk_cache(&self, on: bool) {
+        self.disk_cache.set(on.into());
     }
 
     /// Notes what waits in the journal.

@@ -188,7 +188,7 @@ fn a_disk_that_becomes_read_only_refuses_what_is_new_and_reads_what_waits() {
     in_mount_namespace(
         "rounds::disk::a_disk_that_becomes_read_only_refuses_what_is_new_and_reads_what_waits",
         || {
-            let (site, mut values) = away(small("24m"));
+            let (site, mut values) = away(small("24m").keeping());
             let state = site.directory.join("state");
             for _ in 0..20 {
                 assert!(values.tokenize(site.here(), 1_000).is_none());
@@ -215,6 +215,21 @@ fn a_disk_that_becomes_read_only_refuses_what_is_new_and_reads_what_waits() {
             site.proxy.gone.send(false).unwrap();
             site.drain();
             values.check(&site.fresh().1);
+            // What is kept and cannot be forgotten any more is given up, and that is shown.
+            values.check(site.here());
+            let keeps = |on| {
+                let shown = lunasec_tests::raw::get_tcp(&site.here().admin(), "/metrics").text();
+                status(site.here())["caches"]["disk"] == if on { "on" } else { "off" }
+                    && shown.contains(&format!("lunasec_disk_cache_on {}\n", u8::from(on)))
+            };
+            assert!(keeps(true));
+            limit_writes(site.here(), Some(0));
+            let tokens: Vec<_> = values.0.iter().map(|(token, _)| token).collect();
+            eventually("it is off", || {
+                let gone = site.here().post("/v1/delete", &json!({ "tokens": tokens }));
+                gone.status == 200 && keeps(false)
+            });
+            limit_writes(site.here(), None);
             unmount(&site);
         },
     );
@@ -306,6 +321,11 @@ fn what_has_waited_for_too_long_is_kept_until_an_operator_has_it_replayed() {
     site.here.as_mut().unwrap().kill();
     site.start();
     eventually("it is said again", || said(&site));
+    assert_eq!(status(site.here())["journal"]["stale"], true);
+    let shown =
+        site.cloud.lunasec().arg("status").arg("--socket").arg(site.here().socket()).output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(shown.contains("--replay-stale-journal"), "{shown}");
     assert!(!site.is_drained());
     assert!(values.count(&site.fresh().1) < values.0.len());
     site.here.as_mut().unwrap().kill();
@@ -314,6 +334,11 @@ fn what_has_waited_for_too_long_is_kept_until_an_operator_has_it_replayed() {
     site.drain();
     values.check(&site.fresh().1);
     assert!(is_there(&site.directory));
+    assert!(status(site.here())["journal"].get("stale").is_none());
+}
+
+fn status(sidecar: &Sidecar) -> serde_json::Value {
+    lunasec_tests::raw::get_tcp(&sidecar.admin(), "/status").json()
 }
 
 fn is_there(directory: &Path) -> bool {

@@ -136,7 +136,9 @@ impl Opener {
                         let (clock, most) =
                             (Arc::clone(&self.clock), self.config.degrade.disk_cache_bytes);
                         let kept = store::Kept::open(guarded, db, clock, self.ages(), most);
-                        self.remembering(kept.await?, Some(breaker))
+                        let kept = kept.await?;
+                        self.caches.note_disk(kept.off());
+                        self.remembering(kept, Some(breaker))
                     }
                     None => self.remembering(guarded, Some(breaker)),
                 }

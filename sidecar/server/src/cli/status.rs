@@ -42,6 +42,7 @@ fn describe(status: &api::Status) -> String {
         status.issuers.iter().map(issuer).collect(),
         format!("caches   {}\n", cache("values and metadata", caches.values)),
         format!("         {}\n", cache("grants and sessions", caches.grants)),
+        disk_cache(caches),
         format!("         {} data keys\n", caches.data_keys),
         format!("         {} idempotency keys\n", caches.idempotency_keys),
         journal(&status.journal),
@@ -57,11 +58,19 @@ fn journal(journal: &api::Journal) -> String {
             format!("journal  {pending} pending, the oldest for {} s\n", journal.oldest_seconds)
         }
     };
+    if journal.stale {
+        text += "         older than degrade.journal_age, so it takes nothing and is not replayed; `lunasec serve --replay-stale-journal` replays it\n";
+    }
     for api::RefusedWrite { number, kind, code } in &journal.refused {
         text +=
             &format!("         {number}, a {kind}, is refused: {code}; the log has the cause\n");
     }
     text
+}
+
+fn disk_cache(caches: &api::Caches) -> String {
+    let disk = caches.disk.as_ref();
+    disk.map(|state| format!("         disk cache {state}\n")).unwrap_or_default()
 }
 
 fn cache(of: &str, cache: api::Cache) -> String {

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use lunasec_api::Code;
 use lunasec_core::{
     derive::SessionTag,
     grant::SessionState,
@@ -70,7 +71,12 @@ struct Stop {
 
 impl Stop {
     fn of_the_disk(error: DbError) -> Self {
-        Self { away: true, failure: StoreError::from(error).into() }
+        let failure = Failure::caused(
+            Code::StorageUnavailable,
+            "the journal's disk does not do its work",
+            error,
+        );
+        Self { away: true, failure }
     }
 }
 
@@ -181,6 +187,13 @@ impl Round {
 impl Replayer {
     /// Runs for as long as the journal is used.
     pub async fn run(self) {
+        let replayer = Arc::new(self);
+        // There is one for each journal; of a second, the first goes on being asked.
+        let _ = replayer.journal.replayer.set(Arc::downgrade(&replayer));
+        replayer.rounds().await;
+    }
+
+    async fn rounds(&self) {
         let mut waiting = self.journal.watch();
         let (mut habits, mut told) = (Habits::default(), None);
         let clock = Arc::clone(&self.journal.clock);
@@ -243,6 +256,14 @@ impl Replayer {
             }
         }
         round
+    }
+
+    /// See [`Journal::bring`]. Where nothing lies, what waits is all there is, and goes in its turn.
+    pub(super) async fn bring(&self, name: &Name) {
+        let there = within(limits::CATCH_UP_TIME, self.store.get_now(name)).await;
+        if matches!(there, Some(Ok(Some(_)))) {
+            self.catch_up(name, &mut Round::default()).await;
+        }
     }
 
     /// What is written without a pause goes on behind what waits. For a moment, its writers wait.

@@ -1,7 +1,13 @@
 //! What [`super::Cached`] remembers, in as few bytes as there is reason for, and no more than it may. Values with
 //! their metadata, and grants with sessions, lie apart: no flood of the one pushes out the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes};
 use lunasec_core::{
@@ -163,6 +169,8 @@ pub struct Used {
 pub struct Caches {
     values: Table,
     grants: Table,
+    /// Of a disk cache, whether it is off.
+    disk_off: OnceLock<Arc<AtomicBool>>,
 }
 
 impl Default for Caches {
@@ -181,7 +189,19 @@ impl Caches {
         grant_bytes: usize,
         grants: CacheSeries,
     ) -> Self {
-        Self { values: Table::new(value_bytes, values), grants: Table::new(grant_bytes, grants) }
+        let (values, grants) = (Table::new(value_bytes, values), Table::new(grant_bytes, grants));
+        Self { values, grants, disk_off: OnceLock::new() }
+    }
+
+    /// There is a disk cache behind them.
+    pub fn note_disk(&self, off: Arc<AtomicBool>) {
+        // It is opened once.
+        let _ = self.disk_off.set(off);
+    }
+
+    /// Whether that keeps anything, if there is one.
+    pub fn is_on_disk(&self) -> Option<bool> {
+        self.disk_off.get().map(|off| !off.load(Ordering::Relaxed))
     }
 
     /// Of values and metadata.

@@ -82,6 +82,19 @@ impl Journaled {
         self.leads.store(leads, Ordering::Relaxed);
     }
 
+    /// The last entry of a name. What was left by a process before this one has to meet what lies there by now first, if
+    /// storage can be asked.
+    async fn last(&self, name: &Name) -> Result<Option<Entry>, StoreError> {
+        let last = self.journal.last(name).await?;
+        match &last {
+            Some(entry) if self.journal.is_left(entry) && !Store::is_away(self) => {
+                self.journal.bring(name).await;
+                self.journal.last(name).await
+            }
+            _ => Ok(last),
+        }
+    }
+
     /// The last entry of a name, as an object.
     fn give(&self, entry: Entry) -> Object {
         let age = Store::is_away(self).then(|| self.journal.waited(entry.at));
@@ -331,7 +344,7 @@ impl Store for Journaled {
         if !is_journaled(name) {
             return self.heard(self.inner.get(name).await);
         }
-        match self.journal.last(name).await? {
+        match self.last(name).await? {
             Some(entry) => Ok(Some(self.give(entry))),
             None => self.heard(self.inner.get(name).await).map_err(|error| match error {
                 // It might be written all the same.
@@ -345,7 +358,7 @@ impl Store for Journaled {
         if !is_journaled(name) {
             return self.inner.get_now(name).await;
         }
-        if let Some(entry) = self.journal.last(name).await? {
+        if let Some(entry) = self.last(name).await? {
             return Ok(Some(self.give(entry)));
         }
         let found = match self.may_ask() {

@@ -80,7 +80,7 @@ struct Shelf {
     seen: AtomicU64,
     replaced: Mutex<Replaced>,
     /// The disk has failed at what it must not fail at.
-    off: AtomicBool,
+    off: Arc<AtomicBool>,
     /// What is logged of reads that fail, and of writes.
     lines: [Seldom; 2],
 }
@@ -116,7 +116,7 @@ impl<S: Store> Kept<S> {
             (hasher.hash_one(name.as_str()), (*asked, version_digest(&hasher, version)))
         });
         let known = Mutex::new(known.collect());
-        let (off, most) = (AtomicBool::new(false), most as u64);
+        let (off, most) = (Arc::default(), most as u64);
         let replaced = Mutex::default();
         let lines = [(); 2].map(|()| Seldom::new(Arc::clone(&clock)));
         let seen = AtomicU64::new(now.max(seen));
@@ -125,6 +125,11 @@ impl<S: Store> Kept<S> {
         let (news, queue) = mpsc::channel(limits::KEPT_QUEUE);
         tokio::spawn(keep(Arc::clone(&shelf), queue));
         Ok(Self { inner, shelf, news })
+    }
+
+    /// Whether it is given up until the next start.
+    pub fn off(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shelf.off)
     }
 
     /// Takes over what the store has said: what it says otherwise now is forgotten before anybody is told, and
