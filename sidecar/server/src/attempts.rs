@@ -43,8 +43,10 @@ impl Attempts {
             let begun = self.clock.monotonic();
             let result = attempt().await;
             let attempted = judge(&result);
-            if let Attempted::Lost(why) = &attempted {
-                self.breaker.waited_in_vain(self.clock.monotonic().saturating_sub(begun), why);
+            if let Attempted::Lost(why) = &attempted
+                && left == self.most
+            {
+                self.breaker.waited_in_vain(begun, why);
             }
             left -= 1;
             if left == 0 || attempted == Attempted::Done || !self.budget.spend() {
@@ -103,19 +105,23 @@ mod tests {
         }
     }
 
-    /// What a request of lost attempts, each of which takes that long, tells the breaker.
-    async fn opens(attempted: Attempted, time: Duration) -> bool {
+    /// What so many requests of attempts that are lost, each of which takes that long, tell the breaker.
+    async fn opens(requests: u32, attempted: Attempted, time: Duration) -> bool {
         let (clock, attempts) = attempts();
-        let attempt = async || clock.pass(time);
-        attempts.run(attempt, |()| attempted.clone()).await;
+        for _ in 0..requests {
+            let attempt = async || clock.pass(time);
+            attempts.run(attempt, |()| attempted.clone()).await;
+        }
         attempts.breaker.is_open()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_breaker_learns_of_attempts_that_wait_in_vain() {
-        assert!(opens(Attempted::Lost("as told".into()), limits::SILENCE).await);
-        assert!(!opens(Attempted::Lost("as told".into()), limits::SILENCE / 2).await);
-        assert!(!opens(Attempted::PutOff, limits::SILENCE).await);
+        let (lost, requests) = (Attempted::Lost("as told".into()), limits::BREAKER_FAILURES);
+        assert!(opens(requests, lost.clone(), limits::SILENCE).await);
+        assert!(!opens(requests - 1, lost.clone(), limits::SILENCE).await, "one for each request");
+        assert!(!opens(requests, lost, limits::SILENCE / 2).await);
+        assert!(!opens(requests, Attempted::PutOff, limits::SILENCE).await);
     }
 
     /// A thousand requests, none of which is answered.

@@ -33,8 +33,10 @@ pub struct Breaker {
 struct State {
     /// Requests in a row.
     failures: u32,
-    /// Attempts in a row that took long to come to nothing.
+    /// Requests in a row whose first attempts took long to come to nothing, while nobody was answered.
     silences: u32,
+    /// When it last did.
+    answered: Option<Duration>,
     open: bool,
     /// Whether a probe is under way.
     probing: bool,
@@ -152,11 +154,12 @@ impl Breaker {
 
     /// It has answered, whatever it said.
     pub fn answered(&self) {
+        let now = self.clock.monotonic();
         let mut state = self.state();
         if state.open {
             tracing::info!("a dependency that was away answers again");
         }
-        *state = State::default();
+        *state = State { answered: Some(now), ..State::default() };
         self.open.store(false, Ordering::Relaxed);
         self.probed.notify_waiters();
     }
@@ -172,14 +175,15 @@ impl Breaker {
         self.open_after(state.failures, &mut state, why);
     }
 
-    /// One attempt took that long, and was not answered. What fails at once is tried again at once, and may well
-    /// succeed; but who waits as others wait in vain need not wait until each has tried thrice.
-    pub fn waited_in_vain(&self, time: Duration, why: impl fmt::Display) {
-        if time < limits::SILENCE {
-            return;
-        }
+    /// The first attempt of a request, begun at that time by the clock, was not answered. What fails at once is tried
+    /// again at once, and may well succeed; but where nobody at all was answered meanwhile, who waits need not wait until
+    /// each has tried thrice.
+    pub fn waited_in_vain(&self, begun: Duration, why: impl fmt::Display) {
         let now = self.clock.monotonic();
         let mut state = self.state();
+        if now < begun + limits::SILENCE || state.answered.is_some_and(|at| at >= begun) {
+            return;
+        }
         state.silences += 1;
         if !state.open {
             state.next_probe = now + limits::BREAKER_PAUSE;
@@ -272,16 +276,29 @@ mod tests {
     }
 
     #[test]
-    fn so_do_some_attempts_that_wait_in_vain_and_such_as_fail_at_once_do_not() {
-        let (_, breaker) = breaker();
-        (0..10).for_each(|_| breaker.waited_in_vain(limits::SILENCE / 2, "as told"));
-        (1..limits::BREAKER_FAILURES)
-            .for_each(|_| breaker.waited_in_vain(limits::SILENCE, "as told"));
+    fn so_do_some_that_wait_in_vain_while_nobody_is_answered() {
+        let (clock, breaker) = breaker();
+        let wait = |time: Duration| {
+            let begun = clock.monotonic();
+            clock.pass(time);
+            breaker.waited_in_vain(begun, "as told");
+        };
+        clock.pass(limits::SILENCE);
+        // Failed at once.
+        (0..10).for_each(|_| wait(limits::SILENCE / 2));
+        (1..limits::BREAKER_FAILURES).for_each(|_| wait(limits::SILENCE));
         breaker.answered();
-        (1..limits::BREAKER_FAILURES)
-            .for_each(|_| breaker.waited_in_vain(limits::SILENCE, "as told"));
+        // Others were answered meanwhile.
+        for _ in 0..10 {
+            let begun = clock.monotonic();
+            breaker.answered();
+            clock.pass(limits::SILENCE);
+            breaker.waited_in_vain(begun, "as told");
+        }
+        clock.pass(limits::SILENCE);
+        (1..limits::BREAKER_FAILURES).for_each(|_| wait(limits::SILENCE));
         assert!(!breaker.is_open());
-        breaker.waited_in_vain(limits::SILENCE, "as told");
+        wait(limits::SILENCE);
         // Nor is it probed at once.
         assert_eq!((breaker.is_open(), breaker.admit()), (true, Admission::Refuse));
     }
