@@ -596,6 +596,7 @@ async fn what_is_written_without_a_pause_is_stored_in_the_end() {
     here.clock.pass(limits::BREAKER_PAUSE);
     here.detokenize(&unseen()).await.unwrap_err();
     tokio::time::sleep(limits::BREAKER_PROBE_TIME).await;
+    here.clock.pass(limits::JOURNAL_LEAD);
     let mut waiting = here.journal.as_ref().unwrap().watch();
     tokio::select! {
         () = here.replayer().run() => unreachable!(),
