@@ -573,13 +573,17 @@ async fn what_is_written_without_a_pause_is_stored_in_the_end() {
     let (granted, alice) = (bridge.there.tokenize("granted").await, session("alice"));
     here.grant(&alice, &granted, &[Action::Delete], HOUR).await.unwrap();
     bridge.outage().await;
-    let token = journaled(here, "value").await;
+    let mut tokens = Vec::new();
+    for _ in 0..8 {
+        tokens.push(journaled(here, "value").await);
+    }
     let describe = async |writer: usize| {
+        let token = &tokens[writer / 2];
         for write in 0.. {
             assert!(write < 2_000, "it never catches up");
             let text = format!("{{\"{writer}\":{write}}}");
             // They are in each other's way.
-            if let Err(failure) = here.vault.metadata_set(&call(), &token, &text, None).await {
+            if let Err(failure) = here.vault.metadata_set(&call(), token, &text, None).await {
                 assert_eq!(failure.code, Code::Overloaded);
             }
         }
@@ -601,7 +605,7 @@ async fn what_is_written_without_a_pause_is_stored_in_the_end() {
     tokio::select! {
         () = here.replayer().run() => unreachable!(),
         count = waiting.wait_for(|count| *count == 0) => assert!(count.is_ok()),
-        _ = join_all((0..4).map(describe)) => {}
+        _ = join_all((0..2 * tokens.len()).map(describe)) => {}
         _ = join_all((0..4).map(|_| revoke())) => {}
     }
 }
