@@ -171,7 +171,8 @@ function viewOf<P extends OnUnavailable>(options: ClientOptions<P> | Made): View
 function engineOf(options: ClientOptions<OnUnavailable>): Engine {
   const retry = options.retry ?? {};
   const connections = options.connections ?? CONNECTIONS;
-  const socket = options.socket ?? process.env['LUNASEC_SOCKET'] ?? DEFAULT_SOCKET;
+  // A variable that is there and empty says nothing.
+  const socket = options.socket ?? (process.env['LUNASEC_SOCKET'] || DEFAULT_SOCKET);
   return new Engine({
     runtime: options.runtime ?? SYSTEM,
     exchanges: options.exchanges ?? new Transport(socket, connections),

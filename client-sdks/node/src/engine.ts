@@ -1,6 +1,7 @@
 import { Call } from './call.js';
 import type { Context } from './context.js';
 import { type LunaSecError, Overloaded } from './errors.js';
+import { BATCH_ITEMS } from './limits.js';
 import type { Route } from './operation.js';
 import { type Budgets, type Pauses, persist, type Reachability, type Repeatable, Retries } from './retry.js';
 import type { Runtime } from './runtime.js';
@@ -24,6 +25,8 @@ export interface Limits {
   readonly deadlineMs: number;
   readonly attempts: number;
   readonly signal: AbortSignal | undefined;
+  /** What the call is a part of. A thousand calls of the same take one place: they go together anyway. */
+  readonly share?: object | undefined;
 }
 
 /** @internal */
@@ -47,6 +50,8 @@ export class Engine {
   readonly telemetry: Telemetry;
   readonly #options: EngineOptions;
   #pending = 0;
+  /** The calls under way of each share. */
+  readonly #shares = new WeakMap<object, number>();
 
   constructor(options: EngineOptions) {
     this.runtime = options.runtime;
@@ -56,16 +61,31 @@ export class Engine {
 
   /** A place for one caller to wait; refused where too many do. */
   call<T>(limits: Limits): Call<T> {
-    if (this.#pending >= this.#options.pending) {
-      throw new Overloaded(
-        `${this.#pending} calls are under way in this process, which is all that may be: make fewer at once, or raise pendingCalls`,
-        { retryable: true },
-      );
+    const share = limits.share ?? {};
+    this.#enter(share);
+    return new Call<T>(this.runtime, limits.deadlineMs, limits.signal, () => this.#leave(share));
+  }
+
+  #enter(share: object): void {
+    const calls = this.#shares.get(share) ?? 0;
+    if (calls % BATCH_ITEMS === 0) {
+      if (this.#pending >= this.#options.pending) {
+        throw new Overloaded(
+          `${this.#pending} calls are under way in this process, which is all that may be: make fewer at once, or raise pendingCalls`,
+          { retryable: true },
+        );
+      }
+      this.#pending += 1;
     }
-    this.#pending += 1;
-    return new Call<T>(this.runtime, limits.deadlineMs, limits.signal, () => {
+    this.#shares.set(share, calls + 1);
+  }
+
+  #leave(share: object): void {
+    const calls = (this.#shares.get(share) ?? 1) - 1;
+    this.#shares.set(share, calls);
+    if (calls % BATCH_ITEMS === 0) {
       this.#pending -= 1;
-    });
+    }
   }
 
   retries(attempts: number, repeatable: Repeatable): Retries {

@@ -2,6 +2,7 @@ import type { Call } from './call.js';
 import type { Context } from './context.js';
 import type { Engine } from './engine.js';
 import { InvalidRequest, type LunaSecError, PayloadTooLarge } from './errors.js';
+import { SEARCHES } from './limits.js';
 import { aloneRoute, batchRoute, foundNoRoom, type ListOperation, type Outcome, type Unit } from './operation.js';
 import { mayHelp, persist, type Retries } from './retry.js';
 import { Stop } from './stop.js';
@@ -30,6 +31,8 @@ export interface Common<T> {
   /** The caller asked for the batch route, also for a single item. */
   readonly asBatch: boolean;
   readonly idempotencyKey: string | undefined;
+  /** How many more requests may be made to find out whose fault a refusal of the whole was. */
+  readonly searches?: { left: number } | undefined;
 }
 
 interface Seat<T> {
@@ -194,10 +197,12 @@ export class Flight<T> {
   #failed(error: unknown): void {
     const waiting = this.#entries.filter(({ call }) => !call.over);
     const known = this.#byEntry();
-    if (refusesWhole(error) && waiting.length > 1 && known.size === 0) {
+    const { searches = { left: SEARCHES } } = this.#common;
+    if (refusesWhole(error) && waiting.length > 1 && known.size === 0 && searches.left > 1) {
+      searches.left -= 2;
       const half = Math.ceil(waiting.length / 2);
-      this.#anew(waiting.slice(0, half));
-      this.#anew(waiting.slice(half));
+      this.#anew(waiting.slice(0, half), searches);
+      this.#anew(waiting.slice(half), searches);
       return;
     }
     for (const entry of waiting) {
@@ -210,11 +215,11 @@ export class Flight<T> {
     }
   }
 
-  #anew(entries: readonly Entry<T>[]): void {
+  #anew(entries: readonly Entry<T>[], searches?: Common<T>['searches']): void {
     const { operation } = this.#common;
     const units = entries.reduce((sum, entry) => sum + entry.units.length, 0);
     const span = this.#engine.telemetry.start(operation.operation, units, []);
-    void new Flight(this.#engine, this.#common, entries).run(span);
+    void new Flight(this.#engine, { ...this.#common, searches }, entries).run(span);
   }
 }
 

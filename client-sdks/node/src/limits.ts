@@ -23,6 +23,11 @@ export const HOPELESS_DEADLINE_MS = 50;
 export const START_DEADLINE_MS = 10_000;
 /** How long calls wait for the socket to come back. */
 export const RESTART_GRACE_MS = 2_000;
+/**
+ * Requests made to find out whose item had a whole batch refused: enough for one among a thousand. Beyond, all that are left
+ * are refused, for it is not an item's fault, but what is said of all of them.
+ */
+export const SEARCHES = 24;
 /** Connections to the socket. */
 export const CONNECTIONS = 16;
 /** Calls under way; more are refused as `overloaded`. */

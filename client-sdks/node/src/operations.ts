@@ -1,4 +1,4 @@
-import { InvalidRequest } from './errors.js';
+import { InvalidRequest, InvalidToken } from './errors.js';
 import { BATCH_BYTES, TOKEN_LIST_BYTES } from './limits.js';
 import type { ListOperation, Route, Unit } from './operation.js';
 import { Plaintext, type PlaintextLike, printedAs, Token, type TokenLike } from './redacted.js';
@@ -82,6 +82,10 @@ function refusePrints(text: string): void {
 /** @internal */
 export function tokenUnit(token: TokenLike): Unit {
   const exposed = Token.from(token).expose();
+  if (!exposed.isWellFormed()) {
+    // The whole request would be refused for it, of whoever shares it.
+    throw new InvalidToken('a token is `lunasec-` and a UUID; this one is no text that can be sent');
+  }
   return { json: JSON.stringify(exposed), token: exposed };
 }
 

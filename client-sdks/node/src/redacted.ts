@@ -25,6 +25,15 @@ export function printedAs(text: string): (typeof PRINTS)[number] | undefined {
   return PRINTS.find(({ print }) => text.includes(print));
 }
 
+/** A `Proxy` of one is none: it has nothing inside. */
+function isWhole(token: Token): boolean {
+  try {
+    return typeof token.expose() === 'string';
+  } catch {
+    return false;
+  }
+}
+
 function branded(value: unknown, brand: symbol): boolean {
   return typeof value === 'object' && value !== null && brand in value;
 }
@@ -38,46 +47,54 @@ const DIGEST = Symbol('differs with what is inside');
 
 /** Prints the same wherever something prints by itself: templates, `String()`, JSON, `console.log`. */
 abstract class Redacted {
-  readonly #print: string;
   readonly #inside: string | Buffer;
 
   static readonly #digest = {
     enumerable: true,
     get(this: Redacted): string {
+      if (!(#inside in this)) {
+        return '';
+      }
       const kind = typeof this.#inside === 'string' ? 'text' : 'bytes';
       return createHmac('sha256', DIGEST_KEY).update(kind).update(this.#inside).digest('base64').slice(0, 22);
     },
   };
 
-  protected constructor(print: string, inside: string | Buffer) {
-    this.#print = print;
+  /**
+   * Not a field of its own: a `Proxy` has none, and prints all the same.
+   *
+   * @internal
+   */
+  protected abstract get print(): string;
+
+  protected constructor(inside: string | Buffer) {
     this.#inside = inside;
     Object.defineProperty(this, DIGEST, Redacted.#digest);
   }
 
   /** Redacted. */
   toString(): string {
-    return this.#print;
+    return this.print;
   }
 
   /** Redacted. */
   toJSON(): string {
-    return this.#print;
+    return this.print;
   }
 
   /** Redacted. */
   toLocaleString(): string {
-    return this.#print;
+    return this.print;
   }
 
   /** Redacted: also in templates and in `'' + it`. */
   [Symbol.toPrimitive](): string {
-    return this.#print;
+    return this.print;
   }
 
   /** Redacted: also in `console.log`, at any depth. */
   [inspect.custom](): string {
-    return this.#print;
+    return this.print;
   }
 }
 
@@ -101,7 +118,7 @@ export class Token extends Redacted {
   readonly #text: string;
 
   private constructor(text: string) {
-    super(TOKEN_PRINT, text);
+    super(text);
     this.#text = text;
     Object.defineProperty(this, TOKEN_BRAND, { value: true });
   }
@@ -113,7 +130,7 @@ export class Token extends Redacted {
    */
   static from(text: string | Token): Token {
     if (typeof text !== 'string') {
-      if (text instanceof Token) {
+      if (text instanceof Token && isWhole(text)) {
         return text;
       }
       throw new InvalidToken('a token is a string or a Token; this is neither');
@@ -129,6 +146,11 @@ export class Token extends Redacted {
   /** True for a token, also of another copy of this package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return branded(value, TOKEN_BRAND);
+  }
+
+  /** @internal */
+  protected get print(): string {
+    return TOKEN_PRINT;
   }
 
   /** The text, `lunasec-` and a UUID: for a database, a request, a URL's body, and not for a log. */
@@ -167,7 +189,7 @@ export class Plaintext extends Redacted {
   readonly #value: string | Buffer;
 
   private constructor(value: string | Buffer) {
-    super(PLAINTEXT_PRINT, value);
+    super(value);
     this.#value = value;
     Object.defineProperty(this, PLAINTEXT_BRAND, { value: true });
   }
@@ -183,6 +205,11 @@ export class Plaintext extends Redacted {
   /** True for a plaintext, also of another copy of this package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return branded(value, PLAINTEXT_BRAND);
+  }
+
+  /** @internal */
+  protected get print(): string {
+    return PLAINTEXT_PRINT;
   }
 
   /** Whether it was tokenized as text, or as bytes. */

@@ -30,6 +30,9 @@ export interface Telemetry {
   start(operation: OperationName, items: number, from: readonly unknown[]): Span;
 }
 
+/** As W3C Trace Context bounds what is carried on. */
+const TRACE_TEXT = /^[\x20-\x7e]{1,512}$/;
+
 const NOTHING: Span = { propagate: () => undefined, retried: () => undefined, end: () => undefined };
 
 /**
@@ -132,10 +135,18 @@ class Traced implements Span {
   ) {}
 
   propagate(headers: Record<string, string>): void {
+    const carried: Record<string, unknown> = {};
     try {
-      this.api.propagation.inject(this.context, headers);
+      this.api.propagation.inject(this.context, carried);
     } catch {
       // It goes on without.
+    }
+    // What the sidecar reads, and nothing else that somebody put there: an end user's baggage, say.
+    for (const name of ['traceparent', 'tracestate']) {
+      const text = carried[name];
+      if (typeof text === 'string' && TRACE_TEXT.test(text)) {
+        headers[name] = text;
+      }
     }
   }
 

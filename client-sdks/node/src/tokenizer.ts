@@ -1,7 +1,7 @@
 import type { Batcher } from './batcher.js';
 import { type Context, contextOf, headerValue, type Said } from './context.js';
 import type { Engine, Limits } from './engine.js';
-import { LunaSecError, Unavailable } from './errors.js';
+import { InvalidRequest, LunaSecError, Unavailable } from './errors.js';
 import { ATTEMPTS, DEADLINE_MS, DISPLAY_DEADLINE_MS } from './limits.js';
 import type { ListOperation, Outcome, Route, Unit } from './operation.js';
 import {
@@ -39,6 +39,12 @@ export interface CallOptions {
   readonly namespace?: string | undefined;
   /** Instead of the client's: what it is for, for the audit record. */
   readonly purpose?: string | undefined;
+  /**
+   * See {@link Limits}.
+   *
+   * @internal
+   */
+  readonly share?: object | undefined;
 }
 
 /** What a call that reveals values may say of itself. */
@@ -289,11 +295,15 @@ export abstract class Tokenizer<P extends OnUnavailable> {
 
   #limits(options: CallOptions, policy: OnUnavailable): Limits {
     const standing = stands(policy);
+    if (options.signal !== undefined && typeof options.signal?.addEventListener !== 'function') {
+      throw new InvalidRequest('signal is no AbortSignal: give the signal of an AbortController');
+    }
     const deadlineMs = options.deadlineMs ?? this.view.deadlineMs ?? (standing ? DISPLAY_DEADLINE_MS : DEADLINE_MS);
     return {
       deadlineMs: milliseconds('deadlineMs', deadlineMs),
       attempts: this.view.attempts ?? (standing ? 1 : ATTEMPTS),
       signal: options.signal,
+      share: options.share,
     };
   }
 }

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 
 import {
   InvalidRequest,
+  InvalidToken,
   NotFound,
   Overloaded,
   PayloadTooLarge,
@@ -243,6 +244,49 @@ test('what is refused as a whole fails only whose fault it is', async () => {
   assert.equal(bad[0]?.[0], 5);
   assert.ok(bad[0]?.[1] instanceof InvalidRequest);
   assert.equal(requests, 7);
+});
+
+test('what is said of all of them is not sought in each', async () => {
+  const { client, sidecar } = scene();
+  const session = client.forSession('alice');
+  const calls = tokens(100).map((each) => session.grant([each], { expiresIn: '9999h' }));
+  const settled = Promise.allSettled(calls);
+  let requests = 0;
+  const answering = (async () => {
+    for (;;) {
+      const came = await sidecar.next();
+      requests += 1;
+      came.problem('invalid_request', 400, false);
+    }
+  })();
+  assert.ok((await settled).every(({ status }) => status === 'rejected'));
+  void answering;
+  assert.ok(requests <= 25, `${requests} requests`);
+});
+
+test('a token that cannot be sent fails its own call, and is not sent', async () => {
+  const { client, sidecar } = scene();
+  const [bad, good] = ['\ud800', token(1)].map((each) => client.detokenize(each));
+  await assert.rejects(bad as Promise<unknown>, InvalidToken);
+  const came = await sidecar.next();
+  assert.equal(came.path, '/v1/detokenize');
+  came.reveal();
+  await good;
+});
+
+test('calls that are parts of the same take one place for a thousand', async () => {
+  const { client, sidecar } = scene({ pendingCalls: 3 });
+  const share = {};
+  const calls = tokens(1_001).map((each) => client.detokenize(each, { share }));
+  const other = client.detokenize(token(2_000));
+  await assert.rejects(client.detokenize(token(2_001)), Overloaded);
+  for (let answered = 0; answered < 2; answered += 1) {
+    (await sidecar.next()).reveal();
+  }
+  await Promise.all([...calls, other]);
+  const again = [1, 2, 3].map((each) => client.detokenize(token(each)));
+  (await sidecar.next()).reveal();
+  await Promise.all(again);
 });
 
 test('who found no room in a full answer asks again with fewer', async () => {

@@ -106,6 +106,18 @@ test('what differs inside is different for assertions, and prints nothing of it'
   }
 });
 
+test('a Proxy of one prints the same, and stands for none', async () => {
+  const token = new Proxy(Token.from('lunasec-1'), {});
+  const plain = new Proxy(Plaintext.from('4111'), {});
+  for (const each of [token, plain]) {
+    for (const print of [`${each}`, JSON.stringify({ each }), inspect({ each }), String(each)]) {
+      assert.match(print, /\[lunasec (token|plaintext)/);
+    }
+    assert.doesNotMatch(inspect(each, { showProxy: false, customInspect: false }), /4111|lunasec-1/);
+  }
+  assert.throws(() => Token.from(token), InvalidToken);
+});
+
 test('another copy of the package is known', () => {
   assert.notEqual(others.Token, Token);
   assert.ok(others.Token.from(token(1)) instanceof Token && Token.from(token(1)) instanceof others.Token);

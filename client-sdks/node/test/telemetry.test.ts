@@ -147,6 +147,27 @@ test('a tracer that fails fails no call', async () => {
   }
 });
 
+test('of what a propagator writes, the trace alone is sent', async () => {
+  const inject = (_: unknown, carrier: Record<string, string>): void => {
+    Object.assign(carrier, {
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      tracestate: 'bad\nstate',
+      baggage: `user=${'x'.repeat(8_192)}`,
+      'content-length': '1',
+      'lunasec-session': 'bob',
+    });
+  };
+  const telemetry = { ...api, propagation: { inject } } as unknown as typeof api;
+  const { client, sidecar } = scene({ telemetry });
+  const call = client.forSession('alice').detokenize(token(1));
+  const came = await sidecar.next();
+  came.reveal();
+  await call;
+  const { traceparent, tracestate, baggage, 'content-length': length, 'lunasec-session': session } = came.headers;
+  assert.match(traceparent ?? '', /^00-0af7/);
+  assert.deepEqual([tracestate, baggage, length, session], [undefined, undefined, undefined, 'alice']);
+});
+
 test('a span that cannot be ended, or a context that cannot be told, fails no call', async () => {
   const broken = (): never => {
     throw new Error('the span processor');

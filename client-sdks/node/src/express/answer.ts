@@ -24,7 +24,8 @@ class Plan {
   }
 }
 
-const plans = new WeakMap<ResponseLike, Plan>();
+/** On the response: an application may have both builds of this package, and each adds to the same plan. */
+const PLAN = Symbol.for('@lunasec/node/express/plan');
 
 /**
  * Does something to what the route sends with `res.json()`, or with `res.send()` of an object. Not to refusals, of
@@ -33,7 +34,7 @@ const plans = new WeakMap<ResponseLike, Plan>();
  * @internal
  */
 export function beforeAnswer(kind: 'grants' | 'reveals', step: Step, res: ResponseLike, next: Next): void {
-  const plan = plans.get(res) ?? hooked(res);
+  const plan = (res as { [PLAN]?: Plan })[PLAN] ?? hooked(res);
   plan[kind].push(step);
   // The innermost router's: its error handlers come first.
   plan.next = next;
@@ -41,7 +42,7 @@ export function beforeAnswer(kind: 'grants' | 'reveals', step: Step, res: Respon
 
 function hooked(res: ResponseLike): Plan {
   const plan = new Plan();
-  plans.set(res, plan);
+  Object.defineProperty(res, PLAN, { value: plan });
   const { json, end } = res;
   res.json = (...given: unknown[]): unknown => {
     if (plan.at === 'under way') {

@@ -9,6 +9,7 @@ import {
 
 import type { LunaSec } from '../client.js';
 import {
+  Gone,
   GrantDenied,
   GrantExpired,
   InvalidRequest,
@@ -103,10 +104,10 @@ export class Inputs<C> {
     await all(tokenize, async (leaf) => this.#check(leaf));
     if (verify.length > 0) {
       const session = await this.#session(context);
-      await all(verify, (leaf) => verified(session, leaf, context));
+      await all(verify, (leaf) => verified(session, leaf, context, info));
     }
     const beside = await this.#besideAll(tokenize, context, info);
-    await all(tokenize, (leaf) => this.#tokenize(leaf, beside.get(leaf), context));
+    await all(tokenize, (leaf) => this.#tokenize(leaf, beside.get(leaf), context, info));
   }
 
   async #session(context: C): Promise<LunaSecSession<OnUnavailable>> {
@@ -145,8 +146,14 @@ export class Inputs<C> {
     return found;
   }
 
-  async #tokenize({ value, put }: Leaf, beside: Beside | undefined, context: C): Promise<void> {
-    const { token, durability } = await this.#options.client.tokenize(value as string, beside);
+  async #tokenize(
+    { value, put }: Leaf,
+    beside: Beside | undefined,
+    context: C,
+    { variableValues }: GraphQLResolveInfo,
+  ): Promise<void> {
+    const options = { ...beside, share: variableValues };
+    const { token, durability } = await this.#options.client.tokenize(value as string, options);
     if (durability === 'journaled') {
       noteJournaled(context);
     }
@@ -210,16 +217,22 @@ function tooMany(words: string): unknown {
   return graphQLError(told(new PayloadTooLarge(`${words}; send them in several operations`)));
 }
 
-async function verified(session: LunaSecSession<OnUnavailable>, { value }: Leaf, context: unknown): Promise<void> {
+async function verified(
+  session: LunaSecSession<OnUnavailable>,
+  { value }: Leaf,
+  context: unknown,
+  { variableValues }: GraphQLResolveInfo,
+): Promise<void> {
   if (typeof value !== 'string') {
     throw new InvalidToken('a token is a string');
   }
-  const [item] = await session.verify([value]);
-  if (item?.kind === 'failed') {
+  const [item] = await session.verify([value], { share: variableValues });
+  if (item?.kind === 'failed' && !(item.error instanceof Gone)) {
     throw item.error;
   }
   if (item?.kind !== 'valid') {
-    throw item?.reason === 'expired'
+    // One that never was is answered as somebody else's: whoever tries tokens learns nothing.
+    throw item?.kind === 'invalid' && item.reason === 'expired'
       ? new GrantExpired('the session was granted this token, and not any more')
       : new GrantDenied('the session was not granted this token');
   }

@@ -57,7 +57,7 @@ export class Outputs<C> {
   #value(value: unknown, type: GraphQLOutputType, place: Place<C>, below: FieldPath): unknown {
     if (isPromise(value)) {
       this.#options.gatherings.track(place.info, value);
-      return value.then((settled) => this.#value(settled, type, place, below));
+      return handled(value.then((settled) => this.#value(settled, type, place, below)));
     }
     // An error that was returned instead of thrown is graphql-js's to report.
     if (value === null || value === undefined || value instanceof Error) {
@@ -69,7 +69,7 @@ export class Outputs<C> {
     if (isListType(type)) {
       return this.#items(value, type.ofType, place, below);
     }
-    return this.#leaf(value, place, below);
+    return handled(this.#leaf(value, place, below));
   }
 
   /** What is no list is graphql-js's to refuse. */
@@ -77,7 +77,7 @@ export class Outputs<C> {
     if (isAsyncIterable(value)) {
       const items = collected(value);
       this.#options.gatherings.track(place.info, items);
-      return items.then((all) => this.#items(all, type, place, below));
+      return handled(items.then((all) => this.#items(all, type, place, below)));
     }
     return isIterable(value)
       ? Array.from(value, (item, index) => this.#value(item, type, place, [...below, index]))
@@ -95,7 +95,7 @@ export class Outputs<C> {
       if (place.directive.name === 'detokenize') {
         return await this.#reveal(session ?? this.#options.client, token, place, below);
       }
-      return await grant(session, token, place.directive);
+      return await grant(session, token, place);
     } catch (error) {
       throw graphQLError(error);
     }
@@ -112,7 +112,10 @@ export class Outputs<C> {
     below: FieldPath,
   ): Promise<unknown> {
     const onUnavailable = policyOf(directive, this.#options.client.onUnavailable);
-    const shown: Value | Masked | Fallback<unknown> = await speaker.detokenize<OnUnavailable>(token, { onUnavailable });
+    const shown: Value | Masked | Fallback<unknown> = await speaker.detokenize<OnUnavailable>(token, {
+      onUnavailable,
+      share: info.variableValues,
+    });
     if (shown.kind === 'value') {
       noteStale(context, shown.degraded, shown.ageSeconds);
       if (!shown.value.isText) {
@@ -128,9 +131,10 @@ export class Outputs<C> {
 async function grant(
   session: LunaSecSession<OnUnavailable> | undefined,
   token: TokenLike,
-  { expiresIn }: Applied,
+  { directive, info }: Place<unknown>,
 ): Promise<string> {
-  const [item] = (await session?.grant([token], { expiresIn })) ?? [];
+  const { expiresIn } = directive;
+  const [item] = (await session?.grant([token], { expiresIn, share: info.variableValues })) ?? [];
   if (item?.kind !== 'granted') {
     throw item?.error ?? new Unauthenticated('@grant needs the option session');
   }
@@ -151,6 +155,12 @@ function tokenOf(value: unknown): TokenLike {
     return value;
   }
   throw new InvalidToken('the resolver gave something else than a token');
+}
+
+/** graphql-js drops the promises of a list as soon as an item fails at once; each would end the process when it rejects. */
+function handled<T>(promise: PromiseLike<T>): PromiseLike<T> {
+  promise.then(undefined, () => undefined);
+  return promise;
 }
 
 function isIterable(value: unknown): value is Iterable<unknown> {

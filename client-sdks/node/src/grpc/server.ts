@@ -60,6 +60,15 @@ export function serverInterceptor(options: ServerInterceptorOptions): ServerInte
 /** Without a stack of its own: there is one for each call. */
 const OVER = new Error('the call is over');
 
+/** What is told of a call must not end the process, which has others. */
+function tell({ onError }: ServerInterceptorOptions, ...of: Parameters<NonNullable<typeof onError>>): void {
+  try {
+    onError?.(...of);
+  } catch (thrown) {
+    process.emitWarning(thrown instanceof Error ? thrown : String(thrown), { type: 'LunaSecOnErrorThrew' });
+  }
+}
+
 /** A call whose handler does not learn of it. */
 class Refused extends ServerInterceptingCall {
   readonly #next: ServerInterceptingCallInterface;
@@ -80,7 +89,7 @@ class Refused extends ServerInterceptingCall {
     this.#next.start({
       onReceiveMetadata: (metadata) => {
         this.#next.sendStatus(statusOf(this.#error, true));
-        this.#options.onError?.(this.#error, { path: this.#path, metadata, peer: this.#next.getPeer() });
+        tell(this.#options, this.#error, { path: this.#path, metadata, peer: this.#next.getPeer() });
       },
       onReceiveMessage: nothing,
       onReceiveHalfClose: nothing,
@@ -230,7 +239,7 @@ class ServerCall extends ServerInterceptingCall {
       const { error, ours } = this.#failure;
       this.#end();
       this.#next.sendStatus(statusOf(error, ours));
-      this.#options.onError?.(error, this.#call);
+      tell(this.#options, error, this.#call);
     }
   }
 

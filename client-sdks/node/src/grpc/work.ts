@@ -1,4 +1,4 @@
-import { GrantDenied, GrantExpired, InvalidRequest, LunaSecError } from '../errors.js';
+import { Gone, GrantDenied, GrantExpired, InvalidRequest, LunaSecError } from '../errors.js';
 import { ITEMS_IN, ITEMS_OUT } from '../limits.js';
 import type { OnUnavailable } from '../policy.js';
 import type { CallOptions } from '../tokenizer.js';
@@ -27,7 +27,7 @@ export class Work {
     this.#caller = caller;
     this.#role = role;
     this.#onUnavailable = onUnavailable;
-    this.#options = { signal };
+    this.#options = { signal, share: this };
   }
 
   /** A request as its handler gets it, or as it leaves the client. */
@@ -89,11 +89,12 @@ export class Work {
     const session = await this.#caller.session();
     await each(byToken(slots), async ([text]) => {
       const [answer] = await session.verify([text], this.#options);
-      if (answer?.kind === 'failed') {
+      if (answer?.kind === 'failed' && !(answer.error instanceof Gone)) {
         throw answer.error;
       }
       if (answer?.kind !== 'valid') {
-        throw answer?.reason === 'expired'
+        // One that never was is answered as somebody else's: whoever tries tokens learns nothing.
+        throw answer?.kind === 'invalid' && answer.reason === 'expired'
           ? new GrantExpired('the session was granted this token, and not any more')
           : new GrantDenied('the session was not granted this token');
       }

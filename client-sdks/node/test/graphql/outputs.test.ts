@@ -142,6 +142,32 @@ everywhere('what fails in a list fails alone, at its own path', async (server) =
   assert.doesNotMatch(JSON.stringify(answer.errors), /lunasec-[0-9a-f]|4111|hers|alice|bob|nonsense/);
 });
 
+everywhere('a null where none may be does not end the process, whatever the others come to', async (server) => {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): unknown => unhandled.push(reason);
+  process.on('unhandledRejection', note);
+  try {
+    const hers = await sidecar.granted('bob', 'hers');
+    const lists = [
+      [null, hers],
+      [new Error('of the data source'), hers],
+      [null, Promise.resolve(hers)],
+    ];
+    for (const allNumbers of lists) {
+      made.rows.card = { allNumbers };
+      const answer = await server.ask('{ card { allNumbers } }', { session: 'alice' });
+      assert.deepEqual(answer.data.card, { allNumbers: null });
+      assert.equal(answer.errors?.[0]?.path?.join('.'), 'card.allNumbers.0');
+    }
+    // Later than the answer: nobody waits for what was dropped.
+    await sidecar.client.forSession('alice').verify([hers]);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(unhandled, []);
+  } finally {
+    process.off('unhandledRejection', note);
+  }
+});
+
 everywhere('a field that must not be null takes its object along, and not the others', async (server) => {
   const [good, hers] = [await sidecar.granted('alice', 'good'), await sidecar.granted('bob', 'hers')];
   made.rows.cards = [{ surely: good }, { surely: hers }, { surely: good }];

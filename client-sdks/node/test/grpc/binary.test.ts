@@ -59,7 +59,7 @@ test('what is no token is not verified, and a token of nothing is refused', asyn
   const wrong = (code: status) => (error: ServiceError) => error.code === code;
   await assert.rejects(place({ saved_cards: ['4111'] }, of('alice')), wrong(status.INVALID_ARGUMENT));
   const none = 'lunasec-00000000-0000-4000-8000-000000000000';
-  await assert.rejects(place({ saved_cards: [none] }, of('alice')), wrong(status.NOT_FOUND));
+  await assert.rejects(place({ saved_cards: [none] }, of('alice')), wrong(status.PERMISSION_DENIED));
   assert.equal(kept.length, 0);
 });
 

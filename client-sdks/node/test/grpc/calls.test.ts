@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 
 import { type Metadata, type ServerUnaryCall, type ServiceError, type sendUnaryData, status } from '@grpc/grpc-js';
@@ -277,6 +278,18 @@ test('a value of bytes in a text field is refused with words', async (context) =
   const { details } = await refused(place({}));
   assert.equal(details, 'shop.v1.Receipt.card_number: invalid_request: this failed, and not by what was asked for');
   assert.match(`${errors}`, /Receipt\.card_number: .*make the field bytes/);
+});
+
+test('an onError that throws ends neither the call nor the process', async (context) => {
+  const answer: Fields = {};
+  const warned = once(process, 'warning') as Promise<[Error]>;
+  const onError = (): never => {
+    throw new Error('of the application');
+  };
+  const { vault, place } = await scene(context, answer, { onError });
+  answer['card_number'] = vault.token(Buffer.from([0xff]));
+  assert.equal((await refused(place({}))).code, status.INTERNAL);
+  assert.match(String((await warned)[0]), /of the application/);
 });
 
 test('when nobody can answer, a policy stands in for values, and never for a no or a verify', async (context) => {
