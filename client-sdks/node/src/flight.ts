@@ -97,9 +97,10 @@ export class Flight<T> {
     };
     await persist(journey, async () => {
       const seats = this.#toSend();
-      const route = this.#route(seats);
+      const units = this.#unitsOf(seats);
+      const route = this.#route([...units.keys()]);
       headers ??= this.#engine.headers(route, context, idempotencyKey, span);
-      this.#take(seats, await this.#engine.attempt(route, headers, this.#stop));
+      this.#take(units, await this.#engine.attempt(route, headers, this.#stop));
       this.#settle();
     });
   }
@@ -117,20 +118,40 @@ export class Flight<T> {
     return this.#common.operation.keyed && open.length > 0 ? this.#seats : open;
   }
 
-  #route(seats: readonly Seat<T>[]): ReturnType<typeof batchRoute<T>> {
+  /** What is sent, and whose it is: a token that several callers asked for is asked for once. */
+  #unitsOf(seats: readonly Seat<T>[]): Map<Unit, Seat<T>[]> {
+    const { operation, asBatch } = this.#common;
+    const units = new Map<Unit, Seat<T>[]>();
+    const first = new Map<string, Seat<T>[]>();
+    for (const seat of seats) {
+      const same = operation.keyed || asBatch ? undefined : first.get(seat.unit.json);
+      if (same !== undefined) {
+        same.push(seat);
+        continue;
+      }
+      const alone = [seat];
+      first.set(seat.unit.json, alone);
+      units.set(seat.unit, alone);
+    }
+    return units;
+  }
+
+  #route(units: readonly Unit[]): ReturnType<typeof batchRoute<T>> {
     const { operation, asBatch } = this.#common;
     const [first] = this.#seats;
-    const alone =
-      asBatch || this.#seats.length > 1 || first === undefined ? undefined : aloneRoute(operation, first.unit);
-    const units = seats.map(({ unit }) => unit);
+    // Of a request that is sent again, what is left may be one item: it stays a batch.
+    const single = this.#seats.length === 1 || (units.length === 1 && this.#unitsOf(this.#seats).size === 1);
+    const alone = asBatch || !single || first === undefined ? undefined : aloneRoute(operation, first.unit);
     return alone ?? batchRoute(operation, units);
   }
 
-  #take(seats: readonly Seat<T>[], outcomes: readonly Outcome<T>[]): void {
-    for (const [index, seat] of seats.entries()) {
+  #take(units: ReadonlyMap<Unit, readonly Seat<T>[]>, outcomes: readonly Outcome<T>[]): void {
+    for (const [index, seats] of [...units.values()].entries()) {
       const outcome = outcomes[index];
-      if (!final(seat.outcome)) {
-        seat.outcome = outcome;
+      for (const seat of seats) {
+        if (!final(seat.outcome)) {
+          seat.outcome = outcome;
+        }
       }
     }
   }

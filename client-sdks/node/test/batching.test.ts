@@ -274,6 +274,39 @@ test('a token that cannot be sent fails its own call, and is not sent', async ()
   await good;
 });
 
+test('a token that several ask for is asked for once, and each is answered', async () => {
+  const { client, sidecar } = scene();
+  const asked = [1, 2, 1, 1, 3, 2];
+  const calls = asked.map((each) => client.detokenize(token(each)));
+  const came = await sidecar.next();
+  assert.deepEqual(came.tokens, [1, 2, 3].map(token));
+  came.reveal();
+  const values = (await Promise.all(calls)).map(({ value, token: of }) => [value.reveal(), of.expose()]);
+  assert.deepEqual(
+    values,
+    asked.map((each) => [`value of ${token(each)}`, token(each)]),
+  );
+  const same = [client.detokenize(token(1)), client.detokenize(token(1))];
+  const alone = await sidecar.next();
+  assert.equal(alone.path, '/v1/detokenize');
+  alone.reveal();
+  await Promise.all(same);
+  const listed = client.detokenizeBatch([token(1), token(1)]);
+  const batch = await sidecar.next();
+  assert.deepEqual(batch.tokens, [token(1), token(1)]);
+  batch.reveal();
+  assert.equal((await listed).length, 2);
+});
+
+test('a value that several tokenize is tokenized for each', async () => {
+  const { client, sidecar } = scene();
+  const calls = [client.tokenize('same'), client.tokenize('same')];
+  const came = await sidecar.next();
+  assert.equal((came.body['items'] as unknown[]).length, 2);
+  came.problem('forbidden', 403, false);
+  await Promise.allSettled(calls);
+});
+
 test('calls that are parts of the same take one place for a thousand', async () => {
   const { client, sidecar } = scene({ pendingCalls: 3 });
   const share = {};

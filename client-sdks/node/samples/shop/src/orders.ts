@@ -54,7 +54,7 @@ export class Orders {
   }
 
   async of(person: number): Promise<Order[]> {
-    return this.#database.query<Order>('select * from orders where person = $1 order by id desc limit 100', [person]);
+    return this.#database.query<Order>('select * from orders where person = $1 order by id desc limit 20', [person]);
   }
 
   async latest(): Promise<Order[]> {

@@ -12,6 +12,8 @@ export interface Settings {
   readonly grant: string;
   /** For how long an admin sees an address. */
   readonly reveal: string;
+  /** What one person may ask for in a minute. */
+  readonly requestsPerMinute: number;
   /** Of the accounts that the shop begins with. */
   readonly staffPassword: string;
   /** 32 bytes that names of logins and form tokens are made with; kept beside the database, not in it. */
@@ -28,6 +30,7 @@ export function settingsOf(env: NodeJS.ProcessEnv): Settings {
     database: env['DATABASE_URL'],
     grant: env['SHOP_GRANT'] ?? '15m',
     reveal: env['SHOP_REVEAL'] ?? '1m',
+    requestsPerMinute: Number(env['SHOP_REQUESTS_PER_MINUTE'] ?? 240),
     staffPassword: env['SHOP_STAFF_PASSWORD'] ?? keyed(secret, 'staff password', '').slice(0, 16),
     secret,
   };

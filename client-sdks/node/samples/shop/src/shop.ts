@@ -18,6 +18,7 @@ import { grantOwn } from './private.js';
 import type { Settings } from './settings.js';
 import { shopping } from './shopping.js';
 import { staff } from './staff.js';
+import { inTurn } from './turns.js';
 import { fromOwnPages, only, Visitors } from './visitors.js';
 
 /**
@@ -62,7 +63,7 @@ async function appOf(settings: Settings, database: Database, client: LunaSec): P
   app.use(logged, guarded);
   app.use(express.static(fileURLToPath(new URL('../../public', import.meta.url))));
   app.use(express.urlencoded({ extended: false, limit: '16kb' }));
-  app.use(visitors.find(), fromOwnPages);
+  app.use(visitors.find(), inTurn(settings.requestsPerMinute), fromOwnPages);
   app.use(lunasec.express({ client, session: (req) => req.visitor.session }));
   app.use(grantOwn(people, visitors, settings.grant));
   app.use('/graphql', only('customer'), express.json({ limit: '16kb' }), graphql(client, people, orders));
