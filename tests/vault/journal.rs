@@ -845,6 +845,39 @@ async fn a_revoke_is_renewed_for_grants_that_wait_elsewhere() {
 
 /// A session that is taken back again and again within a minute, and granted anew, here and elsewhere; and all that
 /// waited of it is replayed once more after a crash.
+/// Whichever of them is replayed first: the grant was made on the first revoke, and knows nothing of the second.
+#[tokio::test(start_paused = true)]
+async fn a_second_revoke_that_waits_is_not_lost_to_the_first() {
+    for revoke_first in [false, true] {
+        let bridge = Bridge::new().await;
+        let (here, there) = (&bridge.here, &bridge.there);
+        let elsewhere = World::journaled(&bridge.backend, Disk::default().ledger(), BOUNDS).await;
+        let (token, alice) = (there.tokenize("value").await, session("alice"));
+        there.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+        for world in [here, &elsewhere] {
+            world.detokenize(&token).await.unwrap();
+            let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
+            assert!(matches!(verdict, Ok(Verdict::Valid(_))));
+        }
+        elsewhere.revoke(&alice, &[&token]).await.unwrap();
+        bridge.outage().await;
+        elsewhere.store.hangs.store(true, Ordering::SeqCst);
+        let second = Duration::from_secs(1);
+        for world in [here, there, &elsewhere] {
+            world.clock.pass(second);
+        }
+        elsewhere.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+        here.clock.pass(second);
+        here.revoke(&alice, &[&token]).await.unwrap();
+        let (first, last) = if revoke_first { (here, &elsewhere) } else { (&elsewhere, here) };
+        heal(first).await;
+        heal(last).await;
+        there.clock.pass(limits::CACHED_GRANT_AGE);
+        let verdict = there.verdict(&alice, &token, Action::Detokenize).await;
+        assert_eq!(verdict, Ok(Verdict::Denied), "revoke first: {revoke_first}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_done_one_after_another_is_not_in_doubt() {
     let bridge = Bridge::new().await;

@@ -10,6 +10,7 @@
 //! | metadata | metadata | the one that was set later |
 //! | a grant | a grant | the one that was made later: under which generation each was made is sealed, and the later one knows more of what was taken back |
 //! | a grant | a revoke | the grant, if it was made later by more than clocks may differ |
+//! | a revoke | a revoke | the later: a grant that waits elsewhere has to find when it was last taken back |
 //! | a revoke | a grant | the revoke, unless the grant was made later by more than that |
 
 use crate::{
@@ -41,6 +42,7 @@ pub fn judge(waited: &Header, there: &Header) -> Verdict {
     let surely_later =
         |one: &Header, other: &Header| one.created_at > other.created_at.saturating_add(SKEW);
     let writes = match (waited.kind, waited.tombstone, there.tombstone) {
+        (Kind::Grant, true, true) => later(waited, there),
         (_, true, true) => false,
         (Kind::Grant, false, true) => surely_later(waited, there),
         (Kind::Grant, true, false) => !surely_later(there, waited),
@@ -112,6 +114,14 @@ mod tests {
         let (grant, revoke) = ((false, THEN + SKEW + 1), (true, THEN));
         assert_eq!(judged(Kind::Grant, grant, revoke), Verdict::Write);
         assert_eq!(judged(Kind::Grant, revoke, grant), Verdict::Superseded);
-        assert_eq!(judged(Kind::Grant, (true, THEN), (true, THEN)), Verdict::Superseded);
+    }
+
+    /// A grant that waits elsewhere was made in knowledge of the first.
+    #[test]
+    fn of_two_revokes_the_later_stands() {
+        let (early, late) = ((true, THEN), (true, THEN + 1));
+        assert_eq!(judged(Kind::Grant, late, early), Verdict::Write);
+        assert_eq!(judged(Kind::Grant, early, late), Verdict::Superseded);
+        assert_eq!(judged(Kind::Grant, early, early), Verdict::Superseded);
     }
 }
