@@ -13,7 +13,10 @@ use lunasec_core::{
     ids::{Namespace, Session},
     limits,
 };
-use lunasec_sidecar::vault::{Terms, Verdict, Verified};
+use lunasec_sidecar::{
+    store::{Name, Store},
+    vault::{Terms, Verdict, Verified},
+};
 use lunasec_tests::{
     World,
     grants::session,
@@ -61,7 +64,7 @@ async fn a_session_outlives_its_grants() {
         let end = world.grant(&alice, &token, &REVEAL, 24 * HOUR * days).await.unwrap();
         let namespace = Namespace::default();
         let tag = tag(&world, &namespace, &alice).await;
-        let name = lunasec_sidecar::store::Name::session(&namespace, &tag);
+        let name = Name::session(&namespace, &tag);
         let object = world.vault.store.get(&name).await.unwrap().unwrap();
         let until = lunasec_core::grant::SessionState::peek_until(&object.bytes).unwrap();
         assert!(until >= end, "{days} days");
@@ -162,4 +165,24 @@ async fn a_token_that_stands_there_a_thousand_times_is_asked_about_once() {
     assert_eq!(world.store.gets.load(Ordering::SeqCst) - before, 3);
     // The value, and a grant for each action.
     assert_eq!(world.store.writes.load(Ordering::SeqCst), 3);
+}
+
+/// The session was read before another made its first grant anew, and the grant after that.
+#[tokio::test]
+async fn a_session_that_was_read_before_its_grant_is_read_again() {
+    let world = World::in_memory();
+    let (alice, token) = (session("alice"), world.tokenize("value").await);
+    world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
+    let tag = tag(&world, &Namespace::default(), &alice).await;
+    let name = Name::session(&Namespace::default(), &tag);
+    let before = world.store.get(&name).await.unwrap().unwrap();
+    world.revoke_all(&alice).await.unwrap();
+    world.grant(&alice, &token, &REVEAL, HOUR).await.unwrap();
+    *world.store.late.lock().unwrap() = Some((name.clone(), before.clone()));
+    let verdict = world.verdict(&alice, &token, REVEAL[0]).await;
+    assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}");
+    // What was taken back stays so: of the old session, too, when it is what lies there.
+    world.revoke_all(&alice).await.unwrap();
+    let verdict = world.verdict(&alice, &token, REVEAL[0]).await;
+    assert_eq!(verdict, Ok(Verdict::Denied));
 }

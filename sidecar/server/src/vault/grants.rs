@@ -150,12 +150,20 @@ impl Vault {
         let Some((held, age)) = self.held(call, known, token, action).await? else {
             return Ok(denied);
         };
-        let verdict = match held.expiry(state) {
+        let mut age = age.older(known.age);
+        let mut ends = held.expiry(state);
+        if ends.is_none() && held.generation.is_some() {
+            // Read after the session, it may be of a generation that was replayed between the two.
+            let now = self.reread(call, known).await?;
+            age = age.older(now.age);
+            ends = now.state.and_then(|state| held.expiry(&state));
+        }
+        let verdict = match ends {
             None => Verdict::Denied,
             Some(at) if at <= self.clock.now() => Verdict::Expired,
             Some(at) => Verdict::Valid(at),
         };
-        Ok(Verified { verdict, age: age.older(known.age) })
+        Ok(Verified { verdict, age })
     }
 
     /// The record of a grant; opened only if it has other bytes than the last time.
@@ -229,6 +237,12 @@ impl Vault {
         let (place, keys) = self.session_place(call, session).await?;
         let object = self.store.get(&place.name).await?;
         self.known(call, place, keys, object).await
+    }
+
+    /// The same session once more.
+    async fn reread(&self, call: &Call, known: &Known) -> Result<Known, Failure> {
+        let object = self.store.get(&known.place.name).await?;
+        self.known(call, Arc::clone(&known.place), known.age.keys, object).await
     }
 
     /// The same, whatever is remembered. Where nobody can be asked and a journal takes what is written, it is
