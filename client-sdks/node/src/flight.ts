@@ -124,14 +124,18 @@ export class Flight<T> {
     const units = new Map<Unit, Seat<T>[]>();
     const first = new Map<string, Seat<T>[]>();
     for (const seat of seats) {
-      const same = operation.keyed || asBatch ? undefined : first.get(seat.unit.json);
+      // A list is sent as it was given.
+      const shared = !operation.keyed && !asBatch && seat.entry.units.length === 1;
+      const same = shared ? first.get(seat.unit.json) : undefined;
       if (same !== undefined) {
         same.push(seat);
         continue;
       }
       const alone = [seat];
-      first.set(seat.unit.json, alone);
       units.set(seat.unit, alone);
+      if (shared) {
+        first.set(seat.unit.json, alone);
+      }
     }
     return units;
   }

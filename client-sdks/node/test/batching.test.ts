@@ -291,6 +291,11 @@ test('a token that several ask for is asked for once, and each is answered', asy
   assert.equal(alone.path, '/v1/detokenize');
   alone.reveal();
   await Promise.all(same);
+  const gone = client.delete([token(1), token(1)]);
+  const deletes = await sidecar.next();
+  assert.deepEqual(deletes.tokens, [token(1), token(1)]);
+  deletes.problem('forbidden', 403, false);
+  await assert.rejects(gone);
   const listed = client.detokenizeBatch([token(1), token(1)]);
   const batch = await sidecar.next();
   assert.deepEqual(batch.tokens, [token(1), token(1)]);

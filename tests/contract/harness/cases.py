@@ -38,7 +38,7 @@ LEAST = {
     "sdk/connections": 14,
     "sdk/degraded": 10,
     "sdk/errors": 67,
-    "sdk/malformed": 31,
+    "sdk/malformed": 34,
     "sdk/policies": 38,
     "sdk/requests": 21,
     "sdk/retries": 44,
