@@ -724,6 +724,46 @@ async fn of_what_one_record_was_in_turn_the_last_alone_is_replayed() {
     }
 }
 
+/// Grants that are made and taken back in turn, and their session: a few writes, and the last word stands.
+#[tokio::test(start_paused = true)]
+async fn of_a_grant_that_was_made_and_taken_back_in_turn_little_is_replayed() {
+    for ends_revoked in [false, true] {
+        let bridge = Bridge::new().await;
+        let Bridge { here, there, .. } = &bridge;
+        let (token, alice) = (there.tokenize("value").await, session("alice"));
+        here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+        bridge.outage().await;
+        for _ in 0..20 {
+            here.clock.pass(Duration::from_secs(1));
+            here.revoke(&alice, &[&token]).await.unwrap();
+            here.clock.pass(Duration::from_secs(1));
+            here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+        }
+        here.revoke_all(&alice).await.unwrap();
+        here.grant(&alice, &token, &[Action::Detokenize], HOUR).await.unwrap();
+        if ends_revoked {
+            here.clock.pass(Duration::from_secs(1));
+            here.revoke(&alice, &[&token]).await.unwrap();
+        }
+        let (crashed, writes) = (bridge.disk.pull(), here.store.writes.load(Ordering::SeqCst));
+        bridge.heal().await;
+        let written = here.store.writes.load(Ordering::SeqCst) - writes;
+        // The last revoke, the grant upon it, and a revoke for each other action.
+        assert!(written <= 5, "{written}");
+        // And once more, after a crash.
+        let again = World::journaled(&bridge.backend, crashed.ledger(), BOUNDS).await;
+        heal(&again).await;
+        for world in [here, there, &again] {
+            world.clock.pass(limits::CACHED_GRANT_AGE);
+            let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
+            match ends_revoked {
+                true => assert_eq!(verdict, Ok(Verdict::Denied)),
+                false => assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}"),
+            }
+        }
+    }
+}
+
 /// Where storage refuses metadata, the value that it was stored with waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_value_whose_metadata_is_refused_waits_behind_it() {

@@ -160,6 +160,8 @@ pub const HEDGE_LEAST: Duration = Duration::from_millis(10);
 pub const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 /// For a connection to AWS.
 pub const AWS_CONNECT_TIME: Duration = Duration::from_secs(1);
+/// For how long a connection to AWS is kept unused: where a network has forgotten those that there were, new ones are made.
+pub const AWS_IDLE_TIME: Duration = Duration::from_secs(10);
 /// For finding credentials.
 pub const CREDENTIALS_TIME: Duration = Duration::from_secs(2);
 
@@ -178,8 +180,8 @@ pub const SILENCE: Duration = Duration::from_millis(500);
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(1);
 /// Where nobody has asked for so long, whoever does waits for a probe rather than to be told what was found out before.
 pub const BREAKER_MEMORY: Duration = Duration::from_secs(10);
-/// What a probe may take.
-pub const BREAKER_PROBE_TIME: Duration = Duration::from_secs(1);
+/// What a probe may take: as long as an attempt, for what answers slowly answers.
+pub const BREAKER_PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// Bytes of memory for remembered values and metadata, unless the operator says otherwise.
 pub const CACHED_VALUE_BYTES: usize = 64 * MIB;

@@ -99,6 +99,7 @@ impl Aws {
 fn http_client() -> SharedHttpClient {
     Builder::new()
         .pool_max_idle_per_host(limits::STORAGE_REQUESTS)
+        .pool_idle_timeout(limits::AWS_IDLE_TIME)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https()
 }

@@ -38,9 +38,7 @@ struct State {
     /// When it last did.
     answered: Option<Duration>,
     open: bool,
-    /// Whether a probe is under way.
-    probing: bool,
-    /// Whether those who ask wait for it.
+    /// Whether those who ask wait for the probe that is under way.
     late: bool,
     /// No probe before that.
     next_probe: Duration,
@@ -122,10 +120,10 @@ impl Breaker {
         match *state {
             State { open: false, .. } => Admission::Ask,
             State { late: true, .. } => Admission::Wait,
-            State { probing: true, .. } => Admission::Refuse,
             State { next_probe, .. } if now < next_probe => Admission::Refuse,
             State { next_probe, .. } => {
-                state.probing = true;
+                // It has as long as a request has; the next one does not wait for its end.
+                state.next_probe = now + limits::BREAKER_PAUSE;
                 // What was found out so long ago says little.
                 state.late = now >= next_probe + limits::BREAKER_MEMORY;
                 if state.late { Admission::ProbeAndWait } else { Admission::Probe }
@@ -149,7 +147,7 @@ impl Breaker {
     pub fn wants_a_probe(&self) -> bool {
         let now = self.clock.monotonic();
         let state = self.state();
-        state.open && !state.probing && now >= state.next_probe
+        state.open && now >= state.next_probe
     }
 
     /// It has answered, whatever it said.
@@ -169,9 +167,11 @@ impl Breaker {
         let now = self.clock.monotonic();
         let mut state = self.state();
         state.failures += 1;
-        (state.probing, state.late) = (false, false);
+        state.late = false;
         self.probed.notify_waiters();
-        state.next_probe = now + limits::BREAKER_PAUSE;
+        if !state.open {
+            state.next_probe = now + limits::BREAKER_PAUSE;
+        }
         self.open_after(state.failures, &mut state, why);
     }
 
@@ -220,7 +220,6 @@ impl Breaker {
         let breaker = Arc::clone(self);
         tokio::spawn(async move {
             let mut probing = Probing { breaker, answered: false };
-            // Not for as long as a request may take: the sooner it is over, the sooner comes the next.
             probing.answered = within(time, probe).await == Some(true);
         });
     }

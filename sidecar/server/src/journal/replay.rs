@@ -436,7 +436,7 @@ impl Replayer {
         there: Option<&Object>,
     ) -> Result<Decision, Stop> {
         if entry.name.is_session() {
-            return self.merge(entry, there).await;
+            return self.merge(entry, before, there).await;
         }
         let ours = Header::parse(&entry.bytes).map_err(Failure::corrupted)?;
         let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
@@ -467,11 +467,18 @@ impl Replayer {
     }
 
     /// Of two states of a session, what both say.
-    async fn merge(&self, entry: &Entry, there: Option<&Object>) -> Result<Decision, Stop> {
+    async fn merge(
+        &self,
+        entry: &Entry,
+        before: &[(u64, PutId)],
+        there: Option<&Object>,
+    ) -> Result<Decision, Stop> {
         let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
         let Some(there) = there else { return Ok(write()) };
         // It was made from what lies there, and knows of all that this knows of.
-        if SessionState::peek_put(&there.bytes).is_some_and(|put| entry.base == Base::Put(put)) {
+        let is_base =
+            |put| entry.base == Base::Put(put) || before.iter().any(|(_, passed)| *passed == put);
+        if SessionState::peek_put(&there.bytes).is_some_and(is_base) {
             return Ok(write());
         }
         let malformed = || Failure::corrupted("the journal holds a name that is no session's");
@@ -499,7 +506,7 @@ impl Replayer {
     }
 }
 
-/// Entries of one record, each made from the one before: the last says it all, and is what is written.
+/// Entries of one name, each made from the one before: the last says it all, and is what is written.
 struct Run {
     /// Those before it, with their puts.
     before: Vec<(u64, PutId)>,
@@ -507,24 +514,45 @@ struct Run {
     entry: Entry,
 }
 
-/// Entries of one name, in order. What takes something back has to meet what lies there by itself; and of a session each
-/// counts, for what it says is merged.
+impl Run {
+    /// Whether this was made from that.
+    fn follows(&self, last: &Self) -> bool {
+        put_of(&last.entry).is_some_and(|put| self.entry.base == Base::Put(put))
+    }
+
+    /// Takes the place of a run that it follows.
+    fn absorb(self, last: Self) -> Self {
+        let Self { mut before, entry: passed } = last;
+        before.extend(put_of(&passed).map(|put| (passed.number, put)));
+        before.extend(self.before);
+        Self { before, entry: Entry { base: passed.base, ..self.entry } }
+    }
+}
+
+/// Entries of one name, in order. What takes something back has to meet what lies there by itself, and goes before what was
+/// written upon it; of several such, the last takes back what those before it did. Of a session, each says all that was so
+/// before.
 fn runs(chain: Vec<Entry>) -> Vec<Run> {
+    let takes_back = |run: &Run| header(&run.entry).is_some_and(|header| header.tombstone);
     let mut runs: Vec<Run> = Vec::new();
     for entry in chain {
-        match runs.last_mut() {
-            Some(Run { before, entry: last })
-                if let Some(Header { put_id, tombstone: false, .. }) = header(last)
-                    && entry.base == Base::Put(put_id) =>
-            {
-                before.push((last.number, put_id));
-                let base = last.base.clone();
-                *last = Entry { base, ..entry };
-            }
-            _ => runs.push(Run { before: Vec::new(), entry }),
+        let mut run = Run { before: Vec::new(), entry };
+        while let Some(last) =
+            runs.pop_if(|last| run.follows(last) && (takes_back(&run) || !takes_back(last)))
+        {
+            run = run.absorb(last);
         }
+        runs.push(run);
     }
     runs
+}
+
+/// The put of an entry, whatever it holds.
+fn put_of(entry: &Entry) -> Option<PutId> {
+    match entry.name.is_session() {
+        true => SessionState::peek_put(&entry.bytes),
+        false => put(entry),
+    }
 }
 
 fn put(entry: &Entry) -> Option<PutId> {
