@@ -173,7 +173,7 @@ pub const SESSIONS_OPENED: usize = 4_096;
 pub const GRANTS_OPENED: usize = 16_384;
 /// Requests in a row that storage does not answer, until it counts as away.
 pub const BREAKER_FAILURES: u32 = 3;
-/// What comes to nothing after so long was not answered at all; so many first attempts in a row, while nothing else was
+/// What comes to nothing after so long was not answered at all; so many second attempts in a row, while nothing else was
 /// answered, say the same.
 pub const SILENCE: Duration = Duration::from_millis(500);
 /// How often it is then probed.

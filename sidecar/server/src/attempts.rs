@@ -44,8 +44,9 @@ impl Attempts {
             let result = attempt().await;
             let attempted = judge(&result);
             if let Attempted::Lost(why) = &attempted
-                && left == self.most
+                && left + 1 == self.most
             {
+                // The first may have been sent on a connection that a network had forgotten.
                 self.breaker.waited_in_vain(begun, why);
             }
             left -= 1;

@@ -33,7 +33,7 @@ pub struct Breaker {
 struct State {
     /// Requests in a row.
     failures: u32,
-    /// Requests in a row whose first attempts took long to come to nothing, while nobody was answered.
+    /// Requests in a row whose second attempts took long to come to nothing, while nobody was answered.
     silences: u32,
     /// When it last did.
     answered: Option<Duration>,
@@ -175,7 +175,7 @@ impl Breaker {
         self.open_after(state.failures, &mut state, why);
     }
 
-    /// The first attempt of a request, begun at that time by the clock, was not answered. What fails at once is tried
+    /// The second attempt of a request, begun at that time by the clock, was not answered. What fails at once is tried
     /// again at once, and may well succeed; but where nobody at all was answered meanwhile, who waits need not wait until
     /// each has tried thrice.
     pub fn waited_in_vain(&self, begun: Duration, why: impl fmt::Display) {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -252,7 +253,7 @@ impl Replayer {
         }
         for name in std::mem::take(&mut round.left) {
             if !held.names.contains(&name) {
-                self.catch_up(&name, &mut round).await;
+                self.catch_up(&name, limits::CATCH_UP_TIME, &mut round).await;
             }
         }
         round
@@ -260,15 +261,15 @@ impl Replayer {
 
     /// See [`Journal::bring`]. Where nothing lies, what waits is all there is, and goes in its turn.
     pub(super) async fn bring(&self, name: &Name) {
-        let there = within(limits::CATCH_UP_TIME, self.store.get_now(name)).await;
-        if matches!(there, Some(Ok(Some(_)))) {
-            self.catch_up(name, &mut Round::default()).await;
+        if matches!(self.store.get_now(name).await, Ok(Some(_))) {
+            // As long as storage answers, however slowly.
+            self.catch_up(name, limits::STORAGE_TIME, &mut Round::default()).await;
         }
     }
 
     /// What is written without a pause goes on behind what waits. For a moment, its writers wait.
-    async fn catch_up(&self, name: &Name, round: &mut Round) {
-        let replayed = within(limits::CATCH_UP_TIME, async {
+    async fn catch_up(&self, name: &Name, time: Duration, round: &mut Round) {
+        let replayed = within(time, async {
             let turn = self.journal.turns.lock(name.clone()).await;
             let entries = self.journal.of(name).await?;
             let done = match entries.is_empty() {
