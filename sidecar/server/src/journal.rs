@@ -17,6 +17,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use lunasec_api::Code;
 use lunasec_core::{
+    grant::SessionState,
     ids::{Millis, PutId},
     limits,
     record::{Header, Kind},
@@ -64,6 +65,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Which put it is; none where its bytes are of no known form.
+    pub fn put(&self) -> Option<PutId> {
+        match self.name.is_session() {
+            true => SessionState::peek_put(&self.bytes),
+            false => Header::parse(&self.bytes).ok().map(|header| header.put_id),
+        }
+    }
+
     /// What it holds, in words for people.
     pub fn kind(&self) -> &'static str {
         if self.name.is_session() {

@@ -155,7 +155,7 @@ impl Held {
 
     fn hold(&mut self, entry: &Entry) {
         self.names.insert(entry.name.clone());
-        self.puts.extend(put(entry));
+        self.puts.extend(entry.put());
     }
 }
 
@@ -357,23 +357,23 @@ impl Replayer {
     async fn chain(&self, chain: Vec<Entry>, away: &AtomicBool) -> Chained {
         let name = chain[0].name.clone();
         let mut chained = Chained { name, done: Vec::new(), stop: None, left: Vec::new() };
-        let puts: Vec<_> = chain.iter().map(put).collect();
-        for Run { before, entry } in runs(chain) {
+        let puts: Vec<_> = chain.iter().map(Entry::put).collect();
+        for run in runs(chain) {
             if away.load(Ordering::Relaxed) {
                 let error = StoreError::Unavailable("it did not answer another".into());
                 chained.stop = Some(error.into());
                 break;
             }
-            match self.replay(&entry, &before).await {
+            match self.replay(&run).await {
                 Ok(became) => {
-                    let passed = before.iter().map(|(number, _)| (*number, Replayed::Merged));
+                    let passed = run.before.iter().map(|(number, _)| (*number, Replayed::Merged));
                     chained.done.extend(passed);
-                    chained.done.push((entry.number, became));
+                    chained.done.push((run.entry.number, became));
                 }
                 Err(stop) => {
                     away.fetch_or(stop.away, Ordering::Relaxed);
                     if !stop.away {
-                        self.refused(&entry, &stop.failure);
+                        self.refused(&run.entry, &stop.failure);
                     }
                     chained.stop = Some(stop);
                     break;
@@ -398,10 +398,10 @@ impl Replayer {
         }
     }
 
-    async fn replay(&self, entry: &Entry, before: &[(u64, PutId)]) -> Result<Replayed, Stop> {
-        let Entry { name, bytes, .. } = entry;
+    async fn replay(&self, run: &Run) -> Result<Replayed, Stop> {
+        let Entry { name, bytes, base, .. } = &run.entry;
         // Mostly nothing has changed since.
-        let written = match &entry.base {
+        let written = match base {
             Base::Nothing => self.store.put_new(name, bytes.clone()).await,
             Base::Version(version) => self.store.put_if(name, bytes.clone(), version).await,
             Base::Put(_) | Base::Unknown => Err(StoreError::Precondition),
@@ -413,7 +413,7 @@ impl Replayer {
         }
         for _ in 0..limits::WRITE_ATTEMPTS {
             let there = self.store.get_now(name).await?;
-            let (bytes, became) = match self.decide(entry, before, there.as_ref()).await? {
+            let (bytes, became) = match self.decide(run, there.as_ref()).await? {
                 Decision::Write(bytes, became) => (bytes, became),
                 Decision::Leave(replayed) => return Ok(replayed),
             };
@@ -430,14 +430,10 @@ impl Replayer {
         Err(StoreError::Precondition.into())
     }
 
-    async fn decide(
-        &self,
-        entry: &Entry,
-        before: &[(u64, PutId)],
-        there: Option<&Object>,
-    ) -> Result<Decision, Stop> {
+    async fn decide(&self, run: &Run, there: Option<&Object>) -> Result<Decision, Stop> {
+        let entry = &run.entry;
         if entry.name.is_session() {
-            return self.merge(entry, before, there).await;
+            return self.merge(run, there).await;
         }
         let ours = Header::parse(&entry.bytes).map_err(Failure::corrupted)?;
         let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
@@ -455,9 +451,7 @@ impl Replayer {
             // What does not open is no reason to lose what was acknowledged.
             Err(_) => return Ok(write()),
         };
-        // A replay that was cut short has brought it there.
-        let is_own = before.iter().any(|(_, put)| *put == there.put_id);
-        if is_own || entry.base == Base::Put(there.put_id) {
+        if run.is_made_on(there.put_id) {
             return Ok(write());
         }
         Ok(match replay::judge(&ours, &there) {
@@ -468,18 +462,12 @@ impl Replayer {
     }
 
     /// Of two states of a session, what both say.
-    async fn merge(
-        &self,
-        entry: &Entry,
-        before: &[(u64, PutId)],
-        there: Option<&Object>,
-    ) -> Result<Decision, Stop> {
+    async fn merge(&self, run: &Run, there: Option<&Object>) -> Result<Decision, Stop> {
+        let entry = &run.entry;
         let write = || Decision::Write(entry.bytes.clone(), Replayed::Written);
         let Some(there) = there else { return Ok(write()) };
-        // It was made from what lies there, and knows of all that this knows of.
-        let is_base =
-            |put| entry.base == Base::Put(put) || before.iter().any(|(_, passed)| *passed == put);
-        if SessionState::peek_put(&there.bytes).is_some_and(is_base) {
+        // It knows of all that this knows of.
+        if SessionState::peek_put(&there.bytes).is_some_and(|put| run.is_made_on(put)) {
             return Ok(write());
         }
         let malformed = || Failure::corrupted("the journal holds a name that is no session's");
@@ -518,13 +506,19 @@ struct Run {
 impl Run {
     /// Whether this was made from that.
     fn follows(&self, last: &Self) -> bool {
-        put_of(&last.entry).is_some_and(|put| self.entry.base == Base::Put(put))
+        last.entry.put().is_some_and(|put| self.entry.base == Base::Put(put))
+    }
+
+    /// Whether it was made from what lies there: what its first was made from, or one of those before its last, which a
+    /// replay that was cut short has brought there.
+    fn is_made_on(&self, there: PutId) -> bool {
+        self.entry.base == Base::Put(there) || self.before.iter().any(|(_, put)| *put == there)
     }
 
     /// Takes the place of a run that it follows.
     fn absorb(self, last: Self) -> Self {
         let Self { mut before, entry: passed } = last;
-        before.extend(put_of(&passed).map(|put| (passed.number, put)));
+        before.extend(passed.put().map(|put| (passed.number, put)));
         before.extend(self.before);
         Self { before, entry: Entry { base: passed.base, ..self.entry } }
     }
@@ -546,18 +540,6 @@ fn runs(chain: Vec<Entry>) -> Vec<Run> {
         runs.push(run);
     }
     runs
-}
-
-/// The put of an entry, whatever it holds.
-fn put_of(entry: &Entry) -> Option<PutId> {
-    match entry.name.is_session() {
-        true => SessionState::peek_put(&entry.bytes),
-        false => put(entry),
-    }
-}
-
-fn put(entry: &Entry) -> Option<PutId> {
-    header(entry).map(|header| header.put_id)
 }
 
 /// In two waves, one after the other: metadata, then everything else.

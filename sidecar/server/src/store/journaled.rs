@@ -12,7 +12,7 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use lunasec_core::{grant::SessionState, limits, record::Header};
+use lunasec_core::{limits, record::Header};
 
 use super::{Heads, Name, Object, Over, Store, StoreError, Version, Write, version::Mark};
 use crate::{
@@ -242,11 +242,7 @@ fn is_journaled(name: &Name) -> bool {
 
 /// What comes behind an entry.
 fn behind(entry: &Entry, bytes: Bytes) -> Draft {
-    let put = match entry.name.is_session() {
-        true => SessionState::peek_put(&entry.bytes),
-        false => Header::parse(&entry.bytes).ok().map(|header| header.put_id),
-    };
-    let base = put.map_or(Base::Unknown, Base::Put);
+    let base = entry.put().map_or(Base::Unknown, Base::Put);
     Draft {
         name: entry.name.clone(),
         base,
