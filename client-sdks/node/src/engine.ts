@@ -61,28 +61,32 @@ export class Engine {
 
   /** A place for one caller to wait; refused where too many do. */
   call<T>(limits: Limits): Call<T> {
-    const share = limits.share ?? {};
-    this.#enter(share);
+    const { share } = limits;
+    const calls = share === undefined ? 0 : (this.#shares.get(share) ?? 0);
+    if (calls % BATCH_ITEMS === 0) {
+      this.#takePlace();
+    }
+    if (share !== undefined) {
+      this.#shares.set(share, calls + 1);
+    }
     return new Call<T>(this.runtime, limits.deadlineMs, limits.signal, () => this.#leave(share));
   }
 
-  #enter(share: object): void {
-    const calls = this.#shares.get(share) ?? 0;
-    if (calls % BATCH_ITEMS === 0) {
-      if (this.#pending >= this.#options.pending) {
-        throw new Overloaded(
-          `${this.#pending} calls are under way in this process, which is all that may be: make fewer at once, or raise pendingCalls`,
-          { retryable: true },
-        );
-      }
-      this.#pending += 1;
+  #takePlace(): void {
+    if (this.#pending >= this.#options.pending) {
+      throw new Overloaded(
+        `${this.#pending} calls are under way in this process, which is all that may be: make fewer at once, or raise pendingCalls`,
+        { retryable: true },
+      );
     }
-    this.#shares.set(share, calls + 1);
+    this.#pending += 1;
   }
 
-  #leave(share: object): void {
-    const calls = (this.#shares.get(share) ?? 1) - 1;
-    this.#shares.set(share, calls);
+  #leave(share: object | undefined): void {
+    const calls = share === undefined ? 0 : (this.#shares.get(share) ?? 1) - 1;
+    if (share !== undefined) {
+      this.#shares.set(share, calls);
+    }
     if (calls % BATCH_ITEMS === 0) {
       this.#pending -= 1;
     }

@@ -240,7 +240,7 @@ export class Flight<T> {
     }
   }
 
-  #anew(entries: readonly Entry<T>[], searches?: Common<T>['searches']): void {
+  #anew(entries: readonly Entry<T>[], searches = this.#common.searches): void {
     const { operation } = this.#common;
     const units = entries.reduce((sum, entry) => sum + entry.units.length, 0);
     const span = this.#engine.telemetry.start(operation.operation, units, []);

@@ -99,6 +99,13 @@ export class FakeSidecar {
     return this.came[this.#taken - 1] as Came;
   }
 
+  /** Answers each that comes, to the end of the test. */
+  async answerEach(answer: (came: Came) => void): Promise<never> {
+    for (;;) {
+      answer(await this.next());
+    }
+  }
+
   async close(): Promise<void> {
     this.closed = true;
   }

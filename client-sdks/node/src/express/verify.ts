@@ -1,7 +1,8 @@
-import { BadRequest, Gone, GrantDenied, GrantExpired, type LunaSecError, Unavailable } from '../errors.js';
+import { BadRequest, type LunaSecError, Unavailable } from '../errors.js';
 import { Token } from '../redacted.js';
-import type { Failed, Invalid, Valid } from '../results.js';
+import type { Failed, Invalid } from '../results.js';
 import type { VerifyOptions } from '../session.js';
+import { refusalOf } from '../verdict.js';
 import { byToken } from './bulk.js';
 import { Draft, FieldRefused, QUERY, REQUEST, type Slot } from './draft.js';
 import { type Fields, parse } from './fields.js';
@@ -92,18 +93,11 @@ function tokenIn(slot: Slot): Token {
   }
 }
 
-function refusal(field: string, outcome: Invalid | Valid | Failed | undefined): LunaSecError {
-  if (outcome?.kind !== 'failed') {
-    const expired = outcome?.kind === 'invalid' && outcome.reason === 'expired';
-    return expired
-      ? new GrantExpired(`${field} was granted to this session, and is not any more`)
-      : new GrantDenied(`${field} was not granted to this session`);
-  }
-  const { error } = outcome;
-  if (error instanceof Gone) {
-    // The same answer as for somebody else's: whoever tries tokens learns nothing.
-    return new GrantDenied(`${field} was not granted to this session`);
-  }
+function refusal(field: string, outcome: Invalid | Failed | undefined): LunaSecError {
+  const error = refusalOf(outcome, {
+    denied: `${field} was not granted to this session`,
+    expired: `${field} was granted to this session, and is not any more`,
+  });
   return error instanceof BadRequest ? new FieldRefused(field, 'holds no token') : error;
 }
 

@@ -8,20 +8,13 @@ import {
 } from 'graphql';
 
 import type { LunaSec } from '../client.js';
-import {
-  Gone,
-  GrantDenied,
-  GrantExpired,
-  InvalidRequest,
-  InvalidToken,
-  PayloadTooLarge,
-  Unauthenticated,
-} from '../errors.js';
+import { InvalidRequest, InvalidToken, PayloadTooLarge, Unauthenticated } from '../errors.js';
 import { ITEMS_IN } from '../limits.js';
 import type { TokenizeItem } from '../operations.js';
 import type { OnUnavailable } from '../policy.js';
 import type { LunaSecSession } from '../session.js';
 import { nonValue } from '../values.js';
+import { refusalOf } from '../verdict.js';
 import { told } from '../words.js';
 import { Budget } from './budget.js';
 import { graphQLError } from './errors.js';
@@ -227,16 +220,13 @@ async function verified(
     throw new InvalidToken('a token is a string');
   }
   const [item] = await session.verify([value], { share: variableValues });
-  if (item?.kind === 'failed' && !(item.error instanceof Gone)) {
-    throw item.error;
+  const refusal = refusalOf(item);
+  if (refusal !== undefined) {
+    throw refusal;
   }
-  if (item?.kind !== 'valid') {
-    // One that never was is answered as somebody else's: whoever tries tokens learns nothing.
-    throw item?.kind === 'invalid' && item.reason === 'expired'
-      ? new GrantExpired('the session was granted this token, and not any more')
-      : new GrantDenied('the session was not granted this token');
+  if (item?.kind === 'valid') {
+    noteStale(context, item.degraded, item.ageSeconds);
   }
-  noteStale(context, item.degraded, item.ageSeconds);
 }
 
 /** All at once, to the end of each; then the first error, with the argument that it is about. */

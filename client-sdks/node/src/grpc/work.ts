@@ -1,8 +1,9 @@
-import { Gone, GrantDenied, GrantExpired, InvalidRequest, LunaSecError } from '../errors.js';
+import { InvalidRequest, LunaSecError } from '../errors.js';
 import { ITEMS_IN, ITEMS_OUT } from '../limits.js';
 import type { OnUnavailable } from '../policy.js';
 import type { CallOptions } from '../tokenizer.js';
 import { nonValue } from '../values.js';
+import { refusalOf } from '../verdict.js';
 import { told } from '../words.js';
 import type { Caller } from './caller.js';
 import type { Content } from './content.js';
@@ -89,14 +90,9 @@ export class Work {
     const session = await this.#caller.session();
     await each(byToken(slots), async ([text]) => {
       const [answer] = await session.verify([text], this.#options);
-      if (answer?.kind === 'failed' && !(answer.error instanceof Gone)) {
-        throw answer.error;
-      }
-      if (answer?.kind !== 'valid') {
-        // One that never was is answered as somebody else's: whoever tries tokens learns nothing.
-        throw answer?.kind === 'invalid' && answer.reason === 'expired'
-          ? new GrantExpired('the session was granted this token, and not any more')
-          : new GrantDenied('the session was not granted this token');
+      const refusal = refusalOf(answer);
+      if (refusal !== undefined) {
+        throw refusal;
       }
     });
   }
