@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use lunasec_core::limits;
 
 use crate::{
-    breaker::Breaker,
+    breaker::{Breaker, Failing},
     budget::Budget,
     env::{Clock, Entropy, random},
 };
@@ -31,43 +31,31 @@ impl Attempts {
         Self { entropy, clock, breaker, budget, most, pause }
     }
 
-    /// Runs `attempt` until what it gives is judged to be done, or for the last time.
-    pub async fn run<T, F: Future<Output = T>>(
+    /// Runs `attempt` until it succeeds, fails as each other would, or for the last time.
+    pub async fn run<T, E: Failing, F: Future<Output = Result<T, E>>>(
         &self,
         attempt: impl Fn() -> F,
-        judge: impl Fn(&T) -> Attempted,
-    ) -> T {
+    ) -> Result<T, E> {
         self.budget.earn();
         let (mut longest, mut left) = (self.pause, self.most);
         loop {
             let begun = self.clock.monotonic();
             let result = attempt().await;
-            let attempted = judge(&result);
-            if let Attempted::Lost(why) = &attempted
+            let Err(error) = &result else { return result };
+            if let Some(why) = error.lost()
                 && left + 1 == self.most
             {
                 // The first may have been sent on a connection that a network had forgotten.
                 self.breaker.waited_in_vain(begun, why);
             }
             left -= 1;
-            if left == 0 || attempted == Attempted::Done || !self.budget.spend() {
+            if left == 0 || !error.may_pass() || !self.budget.spend() {
                 return result;
             }
             tokio::time::sleep(draw(&*self.entropy, longest)).await;
             longest *= 2;
         }
     }
-}
-
-/// What an attempt came to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Attempted {
-    /// It succeeded, or failed as each other would.
-    Done,
-    /// It was answered, and another may succeed.
-    PutOff,
-    /// It was not answered, for this reason.
-    Lost(String),
 }
 
 /// A pause up to `longest`, so that many sidecars do not come back together.
@@ -84,6 +72,31 @@ mod tests {
     use super::*;
     use crate::env::{FakeClock, SystemEntropy};
 
+    /// What an attempt of these tests fails with.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Failed {
+        PutOff,
+        Lost,
+    }
+
+    impl Failing for Failed {
+        fn lost(&self) -> Option<&str> {
+            (*self == Self::Lost).then_some("as told")
+        }
+
+        fn is_shed(&self) -> bool {
+            false
+        }
+
+        fn may_pass(&self) -> bool {
+            true
+        }
+
+        fn given_up(_: String) -> Self {
+            Self::Lost
+        }
+    }
+
     fn attempts() -> (Arc<FakeClock>, Attempts) {
         let clock = Arc::new(FakeClock::default());
         let breaker = Breaker::new(Arc::clone(&clock) as _);
@@ -98,39 +111,45 @@ mod tests {
             let made = Cell::new(0);
             let attempt = || async {
                 made.set(made.get() + 1);
-                if made.get() == succeeds_at { Attempted::Done } else { Attempted::PutOff }
+                if made.get() == succeeds_at { Ok(()) } else { Err(Failed::PutOff) }
             };
-            let succeeded = attempts.run(attempt, Attempted::clone).await;
-            assert_eq!(succeeded == Attempted::Done, succeeds_at <= limits::ATTEMPTS);
+            let succeeded = attempts.run(attempt).await;
+            assert_eq!(succeeded.is_ok(), succeeds_at <= limits::ATTEMPTS);
             assert_eq!(made.get(), succeeds_at.min(limits::ATTEMPTS));
         }
     }
 
     /// What so many requests of attempts that are lost, each of which takes that long, tell the breaker.
-    async fn opens(requests: u32, attempted: Attempted, time: Duration) -> bool {
+    async fn opens(requests: u32, failed: Failed, time: Duration) -> bool {
         let (clock, attempts) = attempts();
         for _ in 0..requests {
-            let attempt = async || clock.pass(time);
-            attempts.run(attempt, |()| attempted.clone()).await;
+            let attempt = async || {
+                clock.pass(time);
+                Err::<(), _>(failed)
+            };
+            attempts.run(attempt).await.unwrap_err();
         }
         attempts.breaker.is_open()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_breaker_learns_of_attempts_that_wait_in_vain() {
-        let (lost, requests) = (Attempted::Lost("as told".into()), limits::BREAKER_FAILURES);
-        assert!(opens(requests, lost.clone(), limits::SILENCE).await);
-        assert!(!opens(requests - 1, lost.clone(), limits::SILENCE).await, "one for each request");
+        let (lost, requests) = (Failed::Lost, limits::BREAKER_FAILURES);
+        assert!(opens(requests, lost, limits::SILENCE).await);
+        assert!(!opens(requests - 1, lost, limits::SILENCE).await, "one for each request");
         assert!(!opens(requests, lost, limits::SILENCE / 2).await);
-        assert!(!opens(requests, Attempted::PutOff, limits::SILENCE).await);
+        assert!(!opens(requests, Failed::PutOff, limits::SILENCE).await);
     }
 
     /// A thousand requests, none of which is answered.
     async fn storm(attempts: &Attempts) -> u64 {
         let made = Cell::new(0);
         for _ in 0..1_000 {
-            let attempt = || async { made.set(made.get() + 1) };
-            attempts.run(attempt, |()| Attempted::PutOff).await;
+            let attempt = || async {
+                made.set(made.get() + 1);
+                Err::<(), _>(Failed::PutOff)
+            };
+            attempts.run(attempt).await.unwrap_err();
         }
         made.get() - 1_000
     }

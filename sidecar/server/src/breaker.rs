@@ -61,6 +61,23 @@ impl Drop for Probing {
     }
 }
 
+/// A failure of a dependency, as its breaker and its attempts read it.
+pub trait Failing {
+    /// Why there was no answer; none where there was one, or where nobody was asked.
+    fn lost(&self) -> Option<&str>;
+    /// Whether nobody was asked, for too many wait.
+    fn is_shed(&self) -> bool;
+    /// Whether another attempt may succeed.
+    fn may_pass(&self) -> bool;
+    /// Of a request that is given up for what others failed of; a write may have been done all the same.
+    fn given_up(why: String) -> Self;
+}
+
+/// Whether the dependency said something. What it refuses or puts off, it has answered.
+pub fn is_answer<T, E: Failing>(result: &Result<T, E>) -> bool {
+    result.as_ref().err().is_none_or(|error| !error.is_shed() && error.lost().is_none())
+}
+
 /// Whether to ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Admission {
@@ -200,8 +217,24 @@ impl Breaker {
         }
     }
 
+    /// What `request` comes to, of which the breaker learns; given up if it opens meanwhile.
+    pub async fn hear<T, E: Failing>(
+        &self,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let result = self.unless_it_opens(request).await.map_err(E::given_up)?;
+        if is_answer(&result) {
+            self.answered();
+        } else if let Err(error) = &result
+            && let Some(why) = error.lost()
+        {
+            self.failed(why);
+        }
+        result
+    }
+
     /// What `request` comes to, unless the breaker opens meanwhile: then it is given up for what others failed of.
-    pub async fn unless_it_opens<T>(&self, request: impl Future<Output = T>) -> Result<T, String> {
+    async fn unless_it_opens<T>(&self, request: impl Future<Output = T>) -> Result<T, String> {
         let opening = self.opening.notified();
         tokio::select! {
             // What is done when it opens is done.
@@ -212,11 +245,7 @@ impl Breaker {
     }
 
     /// Sends a probe, on the side; whether it was answered is what it comes to.
-    pub fn probe(
-        self: &Arc<Self>,
-        time: Duration,
-        probe: impl Future<Output = bool> + Send + 'static,
-    ) {
+    fn probe(self: &Arc<Self>, time: Duration, probe: impl Future<Output = bool> + Send + 'static) {
         let breaker = Arc::clone(self);
         tokio::spawn(async move {
             let mut probing = Probing { breaker, answered: false };

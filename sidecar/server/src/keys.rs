@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lunasec_core::{ids::Namespace, secret::DataKey};
 
-use crate::store::StoreError;
+use crate::{breaker::Failing, store::StoreError};
 
 mod guarded;
 mod keyring;
@@ -108,5 +108,26 @@ impl KeyError {
     /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Throttled(_))
+    }
+}
+
+impl Failing for KeyError {
+    fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn is_shed(&self) -> bool {
+        *self == Self::Overloaded
+    }
+
+    fn may_pass(&self) -> bool {
+        Self::may_pass(self)
+    }
+
+    fn given_up(why: String) -> Self {
+        Self::Unavailable(why)
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lunasec_core::limits;
 
+use crate::breaker::Failing;
+
 mod cached;
 mod caches;
 mod embedded;
@@ -214,6 +216,27 @@ impl StoreError {
     pub fn changed_nothing(&self) -> bool {
         use StoreError::{Again, Away, Overloaded, Refused, Throttled};
         matches!(self, Throttled(_) | Again(_) | Refused(_) | Overloaded | Away)
+    }
+}
+
+impl Failing for StoreError {
+    fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn is_shed(&self) -> bool {
+        *self == Self::Overloaded
+    }
+
+    fn may_pass(&self) -> bool {
+        Self::may_pass(self)
+    }
+
+    fn given_up(why: String) -> Self {
+        Self::Unavailable(why)
     }
 }
 

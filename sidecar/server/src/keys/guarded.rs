@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use lunasec_core::{ids::Namespace, limits, secret::DataKey};
 
 use super::{Context, KeyError, Purpose, Wrapper};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, is_answer};
 
 /// See the module.
 pub struct Guarded<W> {
@@ -42,16 +42,7 @@ impl<W: Wrapper + 'static> Guarded<W> {
             let why = "the keeper has not answered, and is being probed";
             return Err(KeyError::Unavailable(why.into()));
         }
-        let done = self.breaker.unless_it_opens(request).await;
-        let result = done.map_err(KeyError::Unavailable)?;
-        match &result {
-            // Nobody was asked.
-            Err(KeyError::Overloaded) => {}
-            Err(KeyError::Unavailable(why)) => self.breaker.failed(why),
-            // What it refuses or puts off, it has answered.
-            _ => self.breaker.answered(),
-        }
-        result
+        self.breaker.hear(request).await
     }
 
     fn probe(&self, context: &Context<'_>, asked: &Asked<'_>) -> BoxFuture<'static, bool> {
@@ -82,11 +73,6 @@ impl<W: Wrapper + 'static> Guarded<W> {
 
 fn owned<'a>(namespace: &'a Namespace, key: &'a str, purpose: Purpose) -> Context<'a> {
     Context { namespace, key, purpose }
-}
-
-/// Whether a probe has found it.
-fn is_answer<T>(result: &Result<T, KeyError>) -> bool {
-    !result.as_ref().is_err_and(|error| error.is_away() || *error == KeyError::Overloaded)
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lunasec_core::limits;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, is_answer};
 
 /// What a probe asks for. Nothing lies there.
 const PROBE: &str = "probe";
@@ -35,23 +35,8 @@ impl<S: Store + 'static> Guarded<S> {
         if !self.breaker.may_ask(limits::BREAKER_PROBE_TIME, probe).await {
             return Err(StoreError::Away);
         }
-        // A write that is given up may have been done all the same.
-        let done = self.breaker.unless_it_opens(request).await;
-        let result = done.map_err(StoreError::Unavailable)?;
-        match &result {
-            // Nobody was asked.
-            Err(StoreError::Overloaded) => {}
-            Err(StoreError::Unavailable(why)) => self.breaker.failed(why),
-            // What it refuses or puts off, it has answered.
-            _ => self.breaker.answered(),
-        }
-        result
+        self.breaker.hear(request).await
     }
-}
-
-/// Whether a probe has found it.
-fn is_answer<T>(result: &Result<T, StoreError>) -> bool {
-    !result.as_ref().is_err_and(|error| error.is_away() || *error == StoreError::Overloaded)
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
-use crate::attempts::{Attempted, Attempts};
+use crate::attempts::Attempts;
 
 /// See the module.
 pub struct Retried<S> {
@@ -57,7 +57,7 @@ impl<S: Store> Retried<S> {
                 }
             }
         };
-        self.attempts.run(attempt, judge).await
+        self.attempts.run(attempt).await
     }
 
     /// What lies there after a lost answer and a broken condition: ours, or another's.
@@ -66,14 +66,6 @@ impl<S: Store> Retried<S> {
             Some(object) if object.bytes == *bytes => Ok(object.version),
             _ => Err(StoreError::Precondition),
         }
-    }
-}
-
-fn judge<T>(result: &Result<T, StoreError>) -> Attempted {
-    match result {
-        Err(StoreError::Unavailable(why)) => Attempted::Lost(why.clone()),
-        Err(error) if error.may_pass() => Attempted::PutOff,
-        _ => Attempted::Done,
     }
 }
 
@@ -94,7 +86,7 @@ impl<S: Store> Store for Retried<S> {
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
-        self.attempts.run(|| self.inner.get(name), judge).await
+        self.attempts.run(|| self.inner.get(name)).await
     }
 
     async fn list(
@@ -103,7 +95,7 @@ impl<S: Store> Store for Retried<S> {
         after: Option<&Name>,
         limit: usize,
     ) -> Result<Vec<Name>, StoreError> {
-        self.attempts.run(|| self.inner.list(prefix, after, limit), judge).await
+        self.attempts.run(|| self.inner.list(prefix, after, limit)).await
     }
 
     async fn heads(
@@ -114,12 +106,12 @@ impl<S: Store> Store for Retried<S> {
         length: usize,
     ) -> Result<Heads, StoreError> {
         let attempt = || self.inner.heads(prefix, after, limit, length);
-        self.attempts.run(attempt, judge).await
+        self.attempts.run(attempt).await
     }
 
     /// A removal whose answer was lost may count as none: its object is gone all the same.
     async fn remove_if(&self, name: &Name, expected: &Version) -> Result<bool, StoreError> {
-        self.attempts.run(|| self.inner.remove_if(name, expected), judge).await
+        self.attempts.run(|| self.inner.remove_if(name, expected)).await
     }
 }
 
