@@ -1,7 +1,7 @@
 //! A proxy that can lose an answer: the server has done what it was asked, and nobody learns of it. Or it
 //! hides a part of what is asked, so that the server is one that does not know it. Or it lets nothing through, as
 //! a network that drops packets, until it heals. Or it is slow, now more and now less; or it is gone, with every
-//! connection that it had, until it is back at the same address.
+//! connection that it had, until it is back at the same address. Or it forgets its connections, and takes new ones.
 
 use std::{
     future::pending,
@@ -44,6 +44,8 @@ pub struct Proxy {
     pub drops: Arc<watch::Sender<bool>>,
     /// Whether it is gone: its connections end wherever they are, and new ones are refused.
     pub gone: Arc<watch::Sender<bool>>,
+    /// How often it has forgotten the connections that it had: what comes on them is lost from then on.
+    pub forgets: Arc<watch::Sender<u32>>,
     /// What a piece takes at most, on its way there and back.
     pub slow: Arc<watch::Sender<Duration>>,
 }
@@ -55,6 +57,7 @@ struct Way {
     hidden: Option<Hidden>,
     to_lose: Arc<AtomicUsize>,
     dropped: watch::Receiver<bool>,
+    forgets: watch::Receiver<u32>,
     slow: watch::Receiver<Duration>,
 }
 
@@ -80,11 +83,19 @@ impl Proxy {
         let (drops, dropped) = watch::channel(false);
         let (gone, is_gone) = watch::channel(false);
         let (slow, how_slow) = watch::channel(Duration::ZERO);
-        let way = Way { server, hidden, to_lose: Arc::clone(&to_lose), dropped, slow: how_slow };
+        let (forgets, forgotten) = watch::channel(0);
+        let way = Way {
+            server,
+            hidden,
+            to_lose: Arc::clone(&to_lose),
+            dropped,
+            forgets: forgotten,
+            slow: how_slow,
+        };
         tokio::spawn(listen(listener, address, is_gone, way));
         let endpoint = format!("http://{address}");
         let (drops, gone, slow) = (Arc::new(drops), Arc::new(gone), Arc::new(slow));
-        Self { endpoint, to_lose, drops, gone, slow }
+        Self { endpoint, to_lose, drops, gone, forgets: Arc::new(forgets), slow }
     }
 }
 
@@ -124,8 +135,10 @@ async fn listen(
 }
 
 async fn forward(client: TcpStream, way: Way, seed: u64) {
-    let Way { server, hidden, to_lose, dropped, slow } = way;
-    let (mut up_dropped, mut down_dropped) = (dropped.clone(), dropped);
+    let Way { server, hidden, to_lose, dropped, forgets, slow } = way;
+    let since = *forgets.borrow();
+    let mut up_passage = Passage { dropped, forgets, since };
+    let mut down_passage = up_passage.clone();
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -137,7 +150,7 @@ async fn forward(client: TcpStream, way: Way, seed: u64) {
                 hide(&mut chunk[..read], hidden);
             }
             up_jitter.wait().await;
-            let _ = up_dropped.wait_for(|drops| !drops).await;
+            up_passage.wait().await;
             if to_server.write_all(&chunk[..read]).await.is_err() {
                 break;
             }
@@ -147,7 +160,7 @@ async fn forward(client: TcpStream, way: Way, seed: u64) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(read @ 1..) = from_server.read(&mut chunk).await {
             down_jitter.wait().await;
-            let _ = down_dropped.wait_for(|drops| !drops).await;
+            down_passage.wait().await;
             let lost =
                 to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
             if lost.is_ok() || to_client.write_all(&chunk[..read]).await.is_err() {
@@ -158,6 +171,25 @@ async fn forward(client: TcpStream, way: Way, seed: u64) {
     tokio::select! {
         () = up => {}
         () = down => {}
+    }
+}
+
+/// Whether anything passes.
+#[derive(Clone)]
+struct Passage {
+    dropped: watch::Receiver<bool>,
+    forgets: watch::Receiver<u32>,
+    /// How often connections had been forgotten as this one was made.
+    since: u32,
+}
+
+impl Passage {
+    /// Until something does; for ever on a connection that is forgotten.
+    async fn wait(&mut self) {
+        let _ = self.dropped.wait_for(|drops| !drops).await;
+        if *self.forgets.borrow() != self.since {
+            pending::<()>().await;
+        }
     }
 }
 

@@ -103,6 +103,12 @@ pub struct Seen {
     pub hangs: AtomicBool,
     /// Whether they fail at once.
     pub away: AtomicBool,
+    /// How long the creation of an object takes, in milliseconds.
+    pub slow: AtomicU64,
+    /// Objects that are being created.
+    creations: AtomicUsize,
+    /// The most of them that ever were at once.
+    pub most_creations: AtomicUsize,
     /// Whether too many of them wait already.
     pub crowded: AtomicBool,
     /// What the next read of a name gives, as if it had come before the others.
@@ -162,7 +168,13 @@ impl Store for Restless {
         if self.full.load(Ordering::SeqCst) || room.is_err() {
             return Err(StoreError::Unavailable("full".into()));
         }
+        let at_once = 1 + self.creations.fetch_add(1, Ordering::SeqCst);
+        self.most_creations.fetch_max(at_once, Ordering::SeqCst);
+        if let slow @ 1.. = self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(slow)).await;
+        }
         let result = self.inner.put_new(name, bytes).await;
+        self.creations.fetch_sub(1, Ordering::SeqCst);
         self.count(name, &result);
         self.turns().await?;
         result
@@ -367,6 +379,9 @@ impl World {
             writes: AtomicUsize::new(0),
             hangs: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            slow: AtomicU64::new(0),
+            creations: AtomicUsize::new(0),
+            most_creations: AtomicUsize::new(0),
             crowded: AtomicBool::new(false),
             late: Mutex::default(),
             refuses: Mutex::default(),

@@ -565,6 +565,50 @@ async fn what_storage_has_no_room_for_is_journaled_and_only_that() {
     assert_eq!(bridge.there.detokenize(&token).await, Ok("one".into()));
 }
 
+/// Storage is there, and what an outage will need is not used up.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_takes_half_of_the_journal_and_no_more() {
+    let bridge = Bridge::bounded(Bounds { bytes: 16_384, ..BOUNDS }).await;
+    let here = &bridge.here;
+    here.store.crowded.store(true, Ordering::SeqCst);
+    let mut tokens = Vec::new();
+    let code = loop {
+        match here.vault.tokenize(&call(), new_value("value")).await {
+            Ok(given) => tokens.push(given.token),
+            Err(failure) => break failure.code,
+        }
+    };
+    assert_eq!(code, Code::Overloaded);
+    let values = (0..3).map(|_| Ok(new_value("of many"))).collect();
+    for refused in here.vault.tokenize_batch(&call(), values).await.unwrap() {
+        assert_eq!(refused.unwrap_err().code, Code::Overloaded);
+    }
+    let bytes = here.journal.as_ref().unwrap().pending().bytes;
+    assert!((8_192..9_216).contains(&bytes), "{bytes}");
+    here.store.crowded.store(false, Ordering::SeqCst);
+    bridge.outage().await;
+    tokens.push(journaled(here, "value").await);
+    bridge.heal().await;
+    for token in &tokens {
+        assert_eq!(bridge.there.detokenize(token).await, Ok("value".into()));
+    }
+}
+
+/// What storage takes long for is not brought there one by one.
+#[tokio::test(start_paused = true)]
+async fn the_replay_speeds_up_with_each_step_that_goes_well() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    bridge.outage().await;
+    for _ in 0..100 {
+        journaled(here, "value").await;
+    }
+    here.store.slow.store(100, Ordering::SeqCst);
+    bridge.heal().await;
+    let most = &here.store.most_creations;
+    assert_eq!(most.load(Ordering::SeqCst), limits::REPLAY_CONCURRENCY);
+}
+
 /// Its writers wait for a moment.
 #[tokio::test(start_paused = true)]
 async fn what_is_written_without_a_pause_is_stored_in_the_end() {

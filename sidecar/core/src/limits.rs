@@ -129,11 +129,14 @@ pub const STORAGE_WAITING: usize = 16 * BATCH_CONCURRENCY;
 pub const KEYS_REQUESTS: usize = 32;
 /// Those that may wait for that.
 pub const KEYS_WAITING: usize = 256;
+/// How long one may wait for its turn at either: longer, and whoever asked would rather have been told.
+pub const TURN_TIME: Duration = Duration::from_secs(1);
 /// For one attempt of a request to a shared store, its body included.
 pub const STORAGE_ATTEMPT_TIME: Duration = Duration::from_secs(2);
 /// The same for the keeper of keys.
 pub const KEYS_ATTEMPT_TIME: Duration = Duration::from_secs(2);
-/// Attempts of a request that was not answered: all of them together fit into [`STORAGE_TIME`].
+/// Attempts of a request that was not answered: all of them together fit into [`STORAGE_TIME`], and with the longest waits
+/// for their turns into [`REQUEST_TIME`].
 pub const ATTEMPTS: u32 = 3;
 /// Requests beyond those that somebody asked for.
 #[derive(Clone, Copy, Debug)]

@@ -21,11 +21,13 @@ use lunasec_core::limits;
 
 use crate::config::{KmsKeys, S3Place};
 
+mod connections;
 mod skew;
 mod trouble;
 
+use connections::Connections;
 pub use skew::{ClockSkew, ahead_of, answered_at, is_apart};
-pub use trouble::{Kind, Trouble, attempt};
+pub use trouble::{Kind, Trouble, attempt, attempt_in_turn};
 
 /// Makes clients that share connections and credentials.
 pub struct Aws {
@@ -37,7 +39,7 @@ pub struct Aws {
 impl Aws {
     /// With the credentials that this process finds. The region is where web identities are exchanged.
     pub async fn new(region: &str) -> Self {
-        let http = http_client();
+        let http = kept_http_client();
         let settings = ProviderConfig::without_region().with_http_client(http.clone());
         let chain = DefaultCredentialsChain::builder()
             .region(Region::new(region.to_owned()))
@@ -49,7 +51,7 @@ impl Aws {
 
     /// With the credentials given.
     pub fn with_credentials(credentials: Credentials) -> Self {
-        Self::of(http_client(), SharedCredentialsProvider::new(credentials))
+        Self::of(kept_http_client(), SharedCredentialsProvider::new(credentials))
     }
 
     /// With a network and credentials of the caller's: what a test stands in for.
@@ -94,6 +96,10 @@ impl Aws {
         config.set_endpoint_url(keys.endpoint.clone());
         aws_sdk_kms::Client::from_conf(config.build())
     }
+}
+
+fn kept_http_client() -> SharedHttpClient {
+    SharedHttpClient::new(Connections::new(http_client))
 }
 
 fn http_client() -> SharedHttpClient {

@@ -1,7 +1,7 @@
 //! How many may be at something at once, and how many may wait for that: one more is told so at once, before
 //! a queue grows that nobody in it lives to see the end of.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -11,6 +11,7 @@ pub struct Gate {
     most: usize,
     waiting: AtomicUsize,
     most_waiting: usize,
+    answers: AtomicU64,
 }
 
 /// One that waits, until it is dropped.
@@ -26,7 +27,7 @@ impl Gate {
     /// Lets in `most`, and lets `most_waiting` more wait.
     pub fn new(most: usize, most_waiting: usize) -> Self {
         let (permits, waiting) = (Semaphore::new(most), AtomicUsize::new(0));
-        Self { permits, most, waiting, most_waiting }
+        Self { permits, most, waiting, most_waiting, answers: AtomicU64::new(0) }
     }
 
     /// Waits for a turn, which lasts until what is given is dropped; none where too many wait.
@@ -41,6 +42,16 @@ impl Gate {
         }
         // Never closed.
         self.permits.acquire().await.ok()
+    }
+
+    /// One of those inside has what it came for.
+    pub fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many had.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether fewer than half of the places are free.

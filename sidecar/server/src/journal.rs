@@ -343,6 +343,11 @@ impl Journal {
         }
     }
 
+    /// Whether half of its room is taken.
+    pub fn is_half_full(&self) -> bool {
+        self.waiting().bytes >= self.bounds.bytes / 2
+    }
+
     /// Whether it has waited for too long to be replayed without an operator's word: a sweep may have
     /// removed the tombstones of what was deleted meanwhile.
     pub fn is_stale(&self) -> bool {

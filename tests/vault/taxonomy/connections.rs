@@ -7,6 +7,7 @@ use lunasec_sidecar::env::{Clock, SystemClock};
 use lunasec_tests::{
     authority::Authority,
     fake::{endpoint, serve},
+    proxy::Proxy,
 };
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -123,4 +124,24 @@ async fn the_clocks_are_compared_by_each_answer_of_storage() {
         assert!((seen - ahead / 1_000).abs() < 60, "{seen} s");
         rig.clock.pass(limits::CACHED_NOTHING_AGE);
     }
+}
+
+/// As after a failover of what stands between: the next request finds that out, and its second attempt is answered.
+#[tokio::test]
+async fn connections_that_the_network_has_forgotten() {
+    let fake = fake();
+    let proxy = Proxy::before(&serve(Arc::clone(&fake)).await).await;
+    let rig = Rig::at(&proxy.endpoint, fake).await;
+    let names: Vec<_> = (0..16).map(name).collect();
+    rig.fail(Asked::Get, Fault::Delay(Duration::from_millis(50)));
+    for read in join_all(names.iter().map(|name| rig.store.get(name))).await {
+        assert!(read.unwrap().is_none());
+    }
+    rig.fake().heal();
+    proxy.forgets.send_modify(|times| *times += 1);
+    // Of each of the others that were kept.
+    for number in 100..103 {
+        assert!(rig.store.get(&name(number)).await.unwrap().is_none());
+    }
+    assert_eq!(rig.fake().count(Asked::Get), 16 + 3);
 }

@@ -195,3 +195,24 @@ async fn a_crowd_is_told_so_at_once() {
     assert_eq!((shed.count(), rig.fake().count(Asked::Get)), (100, places));
     assert!(!rig.storage_is_away());
 }
+
+/// Nor do those whose turn does not come in time, which says nothing of storage: it has answered everything that it
+/// was asked.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_long_for_a_turn_is_told_so() {
+    let rig = Rig::new().await;
+    // Two turns come within the time, and a third does not.
+    let slow = limits::TURN_TIME * 2 / 3;
+    rig.fail(Asked::Get, Fault::Delay(slow));
+    let names: Vec<_> = (0..limits::STORAGE_REQUESTS * 3)
+        .map(|at| Name::from_text(&format!("r/default/{at}")))
+        .collect();
+    let all = names.iter().map(|name| rig.store.get(name));
+    let results = futures_util::future::join_all(all).await;
+    let shed = results.into_iter().filter(|found| matches!(found, Err(StoreError::Overloaded)));
+    assert_eq!(
+        (shed.count(), rig.fake().count(Asked::Get)),
+        (limits::STORAGE_REQUESTS, 2 * limits::STORAGE_REQUESTS)
+    );
+    assert!(!rig.storage_is_away());
+}

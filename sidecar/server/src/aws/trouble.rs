@@ -6,6 +6,9 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use lunasec_core::limits;
+
+use crate::{gate::Gate, within::within};
 
 /// How a request failed. What follows from that is said once for each dependency: of
 /// [`StoreError`](crate::store::StoreError) and of [`KeyError`](crate::keys::KeyError).
@@ -278,6 +281,30 @@ fn plain(words: &str) -> String {
     words.chars().take(WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// One attempt of a request that waits for its turn first. How long that takes says nothing of whoever is asked, so it
+/// is not of the attempt's time; unless none of those before it is answered meanwhile.
+pub async fn attempt_in_turn<T>(
+    gate: &Gate,
+    action: &str,
+    time: Duration,
+    request: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let before = gate.answers();
+    let _turn = match within(limits::TURN_TIME, gate.enter()).await {
+        Some(Some(turn)) => turn,
+        None if gate.answers() == before => {
+            let why = format_args!("no answer within {:?} to those before it", limits::TURN_TIME);
+            return Err(Trouble::unavailable(action, why));
+        }
+        Some(None) | None => return Err(Trouble::crowded(action)),
+    };
+    let result = attempt(action, time, request).await;
+    if result.as_ref().err().is_none_or(|trouble| trouble.kind != Kind::Unavailable) {
+        gate.answered();
+    }
+    result
+}
+
 /// One attempt of a request, from its first byte to the last of its answer.
 pub async fn attempt<T>(
     action: &str,
@@ -398,5 +425,26 @@ mod tests {
             (trouble.kind, trouble.cause.as_str()),
             (Kind::Unavailable, "read: no answer within 2s")
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_waited_for_for_a_while_and_that_is_not_of_the_attempts_time() {
+        let (gate, time) = (Gate::new(1, 2), Duration::from_secs(2));
+        let request = async |taking: Duration| {
+            tokio::time::sleep(taking).await;
+            Ok(())
+        };
+        let ask = |taking| attempt_in_turn(&gate, "read", time, request(taking));
+        let nearly = limits::TURN_TIME - Duration::from_millis(1);
+        // Together they take longer than an attempt may.
+        let (first, second) = tokio::join!(ask(nearly), ask(time - Duration::from_millis(1)));
+        assert!(first.is_ok() && second.is_ok());
+        // It has but one place.
+        let (first, second, third) =
+            tokio::join!(ask(nearly / 2), ask(time / 2), ask(Duration::ZERO));
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(third.unwrap_err().kind, Kind::Crowded);
+        let (_, second) = tokio::join!(ask(2 * time), ask(Duration::ZERO));
+        assert_eq!(second.unwrap_err().kind, Kind::Unavailable);
     }
 }

@@ -49,6 +49,10 @@ impl Pace {
     fn faster(self) -> Self {
         Self((2 * self.0).min(limits::REPLAY_CONCURRENCY))
     }
+
+    fn is_highest(self) -> bool {
+        self.0 == limits::REPLAY_CONCURRENCY
+    }
 }
 
 /// See the module.
@@ -245,9 +249,8 @@ impl Replayer {
             };
             let Some(last) = page.last() else { break };
             after = last.number;
-            let away = self.page(page, habits, &mut round, &mut held).await;
-            habits.pace = if away { Pace::default() } else { habits.pace.faster() };
-            if away {
+            if self.page(page, habits, &mut round, &mut held).await {
+                habits.pace = Pace::default();
                 return round;
             }
         }
@@ -328,9 +331,9 @@ impl Replayer {
         let (mut done, mut replayed) = (Vec::new(), Vec::new());
         for wave in waves(page) {
             let chains = chains(wave.into_iter().filter(|entry| !held.holds(entry)));
-            let chains: Vec<_> = chains.into_iter().map(|chain| self.chain(chain, away)).collect();
-            let results = stream::iter(chains).buffered(habits.pace.0).collect::<Vec<_>>().await;
-            for Chained { name, done: passed, stop, left } in results {
+            for Chained { name, done: passed, stop, left } in
+                self.paced(chains, &mut habits.pace, away).await
+            {
                 done.extend(passed);
                 let Some(stop) = stop else {
                     habits.patience.names.remove(&self.journal.digest(&name));
@@ -351,6 +354,25 @@ impl Replayer {
         self.done(done, round).await;
         round.left.extend(replayed.into_iter().filter(|name| self.journal.may_hold(name)));
         away.load(Ordering::Relaxed)
+    }
+
+    /// Some chains at once, and twice as many after each step that goes well.
+    async fn paced(
+        &self,
+        chains: Vec<Vec<Entry>>,
+        pace: &mut Pace,
+        away: &AtomicBool,
+    ) -> Vec<Chained> {
+        let (mut chains, mut chained) = (chains.into_iter(), Vec::new());
+        while chains.len() > 0 {
+            // Once it is as fast as it may be, none waits for the slowest of a step.
+            let step = if pace.is_highest() { chains.len() } else { pace.0 };
+            let step: Vec<_> =
+                chains.by_ref().take(step).map(|chain| self.chain(chain, away)).collect();
+            chained.extend(stream::iter(step).buffered(pace.0).collect::<Vec<_>>().await);
+            *pace = pace.faster();
+        }
+        chained
     }
 
     /// Entries of one name, in order, up to the first that has to wait on.

@@ -25,7 +25,7 @@ use zeroize::Zeroize;
 
 use super::{Context, KeyError, Wrapper};
 use crate::{
-    aws::{Aws, Kind, Trouble, attempt},
+    aws::{Aws, Kind, Trouble, attempt_in_turn},
     config::KmsKeys,
     gate::Gate,
 };
@@ -67,11 +67,7 @@ impl Kms {
         action: &str,
         request: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
-        let turn = async {
-            let _turn = self.gate.enter().await.ok_or_else(|| Trouble::crowded(action))?;
-            request.await
-        };
-        attempt(action, limits::KEYS_ATTEMPT_TIME, turn).await
+        attempt_in_turn(&self.gate, action, limits::KEYS_ATTEMPT_TIME, request).await
     }
 
     /// The key that wraps for a namespace.

@@ -125,7 +125,15 @@ impl Journaled {
         let _asks = self.may_ask()?;
         let written = write.await;
         self.note(&written);
-        (!is_unanswered(&written) || !self.takes).then_some(written)
+        (!self.must_take(&written)).then_some(written)
+    }
+
+    /// Whether the journal takes a write for which the store had no answer, or no room. What is only too much for a store
+    /// that answers must not use up what an outage will need.
+    fn must_take<T>(&self, result: &Result<T, StoreError>) -> bool {
+        let Err(error) = result else { return false };
+        let crowded = *error == StoreError::Overloaded && !self.journal.is_half_full();
+        self.takes && (error.may_pass() || crowded)
     }
 
     /// Creates objects, in the journal at once if nobody is to be asked.
@@ -159,9 +167,9 @@ impl Journaled {
                 results
             }
         };
-        let is_open = |at: &usize| is_unanswered(&results[*at]);
+        let is_open = |at: &usize| self.must_take(&results[*at]);
         let open: Vec<usize> = (0..results.len()).filter(is_open).collect();
-        if open.is_empty() || !self.takes {
+        if open.is_empty() {
             return results;
         }
         let drafts = open.iter().map(|at| {
@@ -224,11 +232,6 @@ impl Drop for Asks<'_> {
             let _ = self.leads.compare_exchange(mine, before, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
-}
-
-/// Whether the journal takes a write for which the store had no answer, or no room.
-fn is_unanswered<T>(result: &Result<T, StoreError>) -> bool {
-    result.as_ref().is_err_and(|error| error.may_pass() || *error == StoreError::Overloaded)
 }
 
 fn not_asked() -> StoreError {

@@ -29,7 +29,7 @@ use tokio::sync::OnceCell;
 
 use super::{Heads, Name, Object, Store, StoreError, Version};
 use crate::{
-    aws::{Aws, ClockSkew, Kind, Trouble, attempt},
+    aws::{Aws, ClockSkew, Kind, Trouble, attempt_in_turn},
     config::S3Place,
     gate::Gate,
     keyed::KeyedLocks,
@@ -87,11 +87,7 @@ impl S3Store {
         action: &str,
         request: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
-        let turn = async {
-            let _turn = self.gate.enter().await.ok_or_else(|| Trouble::crowded(action))?;
-            request.await
-        };
-        attempt(action, limits::STORAGE_ATTEMPT_TIME, turn).await
+        attempt_in_turn(&self.gate, action, limits::STORAGE_ATTEMPT_TIME, request).await
     }
 
     async fn put(
