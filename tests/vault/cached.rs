@@ -132,6 +132,20 @@ async fn a_grant_made_here_counts_although_another_revoked_before() {
 }
 
 #[tokio::test]
+async fn what_another_granted_after_it_took_everything_back_is_seen_at_once() {
+    let backend = Backend::memory();
+    let (here, there) = (World::remembering(&backend), World::remembering(&backend));
+    let (first, second) = ([here.tokenize("first").await], [here.tokenize("second").await]);
+    grant(&here, &first).await;
+    assert!(matches!(verify(&here, &first).await[..], [Verdict::Valid(_)]));
+    there.vault.grants_revoke_all(&call(), &alice()).await.unwrap();
+    grant(&there, &second).await;
+    assert!(matches!(verify(&here, &second).await[..], [Verdict::Valid(_)]));
+    // With what was found out so, what was taken back is seen, too.
+    assert_eq!(verify(&here, &first).await, [Verdict::Denied]);
+}
+
+#[tokio::test]
 async fn what_another_granted_is_taken_back_although_it_is_not_seen_yet() {
     let backend = Backend::memory();
     let (here, there) = (World::remembering(&backend), World::remembering(&backend));

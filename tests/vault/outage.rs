@@ -4,8 +4,19 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::join_all;
 use lunasec_api::Code;
-use lunasec_core::{grant::Action, limits, token::Token};
-use lunasec_sidecar::vault::{Age, Described, Revealed, Verdict, Verified};
+use lunasec_core::{
+    derive::session_tag,
+    envelope::Subject,
+    grant::{self, Action},
+    ids::Namespace,
+    limits,
+    record::Kind,
+    token::Token,
+};
+use lunasec_sidecar::{
+    store::{Name, Store},
+    vault::{Age, Described, Revealed, Verdict, Verified},
+};
 use lunasec_tests::{
     Backend, World,
     grants::session,
@@ -255,4 +266,38 @@ async fn a_write_that_fails_while_storage_is_away_takes_nothing_that_was_seen() 
     assert_eq!(set.unwrap_err().code, Code::StorageUnavailable);
     assert!(reveal(&here, &seen).await.unwrap().is_some());
     assert!(verify(&here, &seen).await.unwrap().age.storage.is_some());
+}
+
+/// All was taken back elsewhere, and granted anew. The grant is seen here, and of the session what it was before.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_newer_than_its_session_is_no_reason_to_deny() {
+    let Outage { here, there, seen, unseen } = Outage::new().await;
+    let alice = session("alice");
+    there.clock.pass(MS);
+    there.revoke_all(&alice).await.unwrap();
+    there.clock.pass(MS);
+    there.grant(&alice, &seen, &[Action::Detokenize], HOUR).await.unwrap();
+    let index = here.vault.keyring.index(&Namespace::default()).await.unwrap();
+    let tag = session_tag(&index, &Namespace::default(), &alice);
+    let extra = grant::extra(&tag, Action::Detokenize);
+    let subject = Subject::new(seen.clone(), Namespace::default(), Kind::Grant, &extra);
+    let name = Name::record(&Namespace::default(), &subject.locator());
+    here.clock.pass(limits::CACHED_GRANT_AGE);
+    here.vault.store.get(&name).await.unwrap().unwrap();
+    here.clock.pass(MS);
+    hang(&here, true);
+    find_out(&here, &unseen).await;
+    assert_eq!(verify(&here, &seen).await, Err(Code::StorageUnavailable));
+    hang(&here, false);
+    here.clock.pass(limits::BREAKER_PAUSE);
+    assert_eq!(verify(&here, &seen).await, Err(Code::StorageUnavailable), "it is probed");
+    tokio::time::sleep(MS).await;
+    let verdict = verify(&here, &seen).await.unwrap().verdict;
+    assert!(matches!(verdict, Verdict::Valid(_)), "{verdict:?}");
+    // And what was taken back after it was made is denied, whether anybody can be asked or not.
+    here.clock.pass(MS);
+    here.revoke_all(&alice).await.unwrap();
+    let reads_before = reads(&here);
+    assert_eq!(verify(&here, &seen).await.unwrap().verdict, Verdict::Denied);
+    assert_eq!(reads(&here), reads_before);
 }

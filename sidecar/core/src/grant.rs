@@ -174,6 +174,11 @@ impl SessionState {
         self.generations.holds(&generation.0)
     }
 
+    /// Whether all grants were taken back at that time or later, as far as the list goes.
+    pub fn has_revoked(&self, made_at: Millis) -> bool {
+        self.revokes.iter().any(|revoke| revoke.at >= made_at)
+    }
+
     /// Begins a generation: behind whatever was taken back, also in the same millisecond.
     #[must_use]
     pub fn begin(self, generation: Generation, at: Millis) -> Self {

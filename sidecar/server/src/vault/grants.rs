@@ -78,6 +78,7 @@ impl Known {
 struct Held {
     /// What it was made under; none for one that was taken back.
     generation: Option<Generation>,
+    made_at: Millis,
     expires_at: Option<Millis>,
 }
 
@@ -86,7 +87,7 @@ impl From<&Found> for Held {
         let header = found.header();
         let generation =
             Generation::from_slice(&found.opened.plaintext).filter(|_| !header.tombstone);
-        Self { generation, expires_at: header.expires_at }
+        Self { generation, made_at: header.created_at, expires_at: header.expires_at }
     }
 }
 
@@ -152,9 +153,9 @@ impl Vault {
         };
         let mut age = age.older(known.age);
         let mut ends = held.expiry(state);
-        if ends.is_none() && held.generation.is_some() {
-            // Read after the session, it may be of a generation that was replayed between the two.
-            let now = self.reread(call, known).await?;
+        if ends.is_none() && held.generation.is_some() && !state.has_revoked(held.made_at) {
+            // What is known of the session may be older than what is known of the grant.
+            let now = self.known_now(call, known).await?;
             age = age.older(now.age);
             ends = now.state.and_then(|state| held.expiry(&state));
         }
@@ -239,9 +240,14 @@ impl Vault {
         self.known(call, place, keys, object).await
     }
 
-    /// The same session once more.
-    async fn reread(&self, call: &Call, known: &Known) -> Result<Known, Failure> {
-        let object = self.store.get(&known.place.name).await?;
+    /// The same session as it lies in storage now; nothing where that cannot be found out.
+    async fn known_now(&self, call: &Call, known: &Known) -> Result<Known, Failure> {
+        let object = self.store.get_now(&known.place.name).await?;
+        let waits = object.as_ref().is_some_and(|it| it.version.durability() != Durability::Stored);
+        if waits || self.store.is_away() {
+            let cause = "the session was read before the grant, and cannot be read again";
+            return Err(StoreError::Unknown(cause.into()).into());
+        }
         self.known(call, Arc::clone(&known.place), known.age.keys, object).await
     }
 
