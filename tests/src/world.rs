@@ -103,7 +103,7 @@ pub struct Seen {
     pub hangs: AtomicBool,
     /// Whether they fail at once.
     pub away: AtomicBool,
-    /// How long the creation of an object takes, in milliseconds.
+    /// How long a read or a write of an object takes, in milliseconds.
     pub slow: AtomicU64,
     /// Objects that are being created.
     creations: AtomicUsize,
@@ -139,6 +139,13 @@ impl Restless {
         self.writes.fetch_add(usize::from(counts), Ordering::SeqCst);
     }
 
+    async fn begin(&self) -> Result<(), StoreError> {
+        if let slow @ 1.. = self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(slow)).await;
+        }
+        self.turns().await
+    }
+
     async fn turns(&self) -> Result<(), StoreError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -159,7 +166,11 @@ impl Restless {
 #[async_trait]
 impl Store for Restless {
     async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
-        self.turns().await?;
+        let at_once = 1 + self.creations.fetch_add(1, Ordering::SeqCst);
+        self.most_creations.fetch_max(at_once, Ordering::SeqCst);
+        let begun = self.begin().await;
+        self.creations.fetch_sub(1, Ordering::SeqCst);
+        begun?;
         if self.refuses.lock().unwrap().as_ref() == Some(name) {
             return Err(StoreError::Refused("not this".into()));
         }
@@ -168,13 +179,7 @@ impl Store for Restless {
         if self.full.load(Ordering::SeqCst) || room.is_err() {
             return Err(StoreError::Unavailable("full".into()));
         }
-        let at_once = 1 + self.creations.fetch_add(1, Ordering::SeqCst);
-        self.most_creations.fetch_max(at_once, Ordering::SeqCst);
-        if let slow @ 1.. = self.slow.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(slow)).await;
-        }
         let result = self.inner.put_new(name, bytes).await;
-        self.creations.fetch_sub(1, Ordering::SeqCst);
         self.count(name, &result);
         self.turns().await?;
         result
@@ -186,7 +191,7 @@ impl Store for Restless {
         bytes: Bytes,
         expected: &Version,
     ) -> Result<Version, StoreError> {
-        self.turns().await?;
+        self.begin().await?;
         if self.loses.load(Ordering::SeqCst) {
             return Err(StoreError::Precondition);
         }
@@ -198,7 +203,7 @@ impl Store for Restless {
 
     async fn get(&self, name: &Name) -> Result<Option<Object>, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
-        self.turns().await?;
+        self.begin().await?;
         let late = self.late.lock().unwrap().take_if(|(late, _)| late == name);
         if let Some((_, object)) = late {
             return Ok(Some(object));

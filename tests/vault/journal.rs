@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +26,7 @@ use lunasec_sidecar::{
     journal::{Bounds, DiskLedger, Draft, Entry, Ledger, Refused},
     store::{Measured, Name, Store},
     telemetry::Telemetry,
-    vault::{Age, Verdict},
+    vault::{Age, NewValue, Verdict},
 };
 use lunasec_tests::{
     Backend, World,
@@ -563,6 +564,62 @@ async fn what_storage_has_no_room_for_is_journaled_and_only_that() {
     assert_eq!(given.durability, Durability::Stored);
     bridge.heal().await;
     assert_eq!(bridge.there.detokenize(&token).await, Ok("one".into()));
+}
+
+/// The actions of a token are asked about at once.
+#[tokio::test(start_paused = true)]
+async fn over_a_slow_storage_grants_are_made_and_taken_back_in_a_few_steps() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    let (alice, token) = (session("alice"), bridge.there.tokenize("value").await);
+    let slow = Duration::from_millis(1_200);
+    here.store.slow.store(1_200, Ordering::SeqCst);
+    let began = Instant::now();
+    here.grant(&alice, &token, &Action::ALL, HOUR).await.unwrap();
+    // The session, read and written; the value; the grants.
+    assert!(began.elapsed() <= 4 * slow + Duration::from_millis(1), "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(here.revoke(&alice, &[&token]).await, Ok(1));
+    // The session; the grants, read and written.
+    assert!(began.elapsed() <= 3 * slow + Duration::from_millis(1), "{:?}", began.elapsed());
+    assert_eq!(bridge.pending(), 0);
+}
+
+/// Each step of a request waits for storage for a part of the request's time.
+#[tokio::test(start_paused = true)]
+async fn what_takes_long_is_journaled_before_its_request_is_over() {
+    let bridge = Bridge::new().await;
+    let here = &bridge.here;
+    here.store.hangs.store(true, Ordering::SeqCst);
+    // How long it takes, with the clock that the breaker looks at.
+    let time = async |work: Pin<Box<dyn Future<Output = ()> + '_>>| {
+        let began = Instant::now();
+        let pass = async {
+            tokio::time::sleep(limits::JOURNAL_PATIENCE / 2).await;
+            here.clock.pass(limits::JOURNAL_PATIENCE);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = work => began.elapsed(),
+            () = pass => unreachable!(),
+        }
+    };
+    let mut given = Vec::new();
+    for _ in 0..limits::BREAKER_FAILURES {
+        here.clock.pass(limits::JOURNAL_LEAD);
+        let value = NewValue { metadata: Some("{}".into()), ..new_value("value") };
+        let tokenize = async { given.push(here.vault.tokenize(&call(), value).await.unwrap()) };
+        // Its second step does not wait for what the first has found out.
+        assert_eq!(time(Box::pin(tokenize)).await, limits::JOURNAL_PATIENCE);
+    }
+    assert!(given.iter().all(|given| given.durability == Durability::Journaled));
+    // Nobody was answered meanwhile.
+    here.clock.pass(limits::JOURNAL_LEAD);
+    let began = Instant::now();
+    journaled(here, "value").await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    bridge.heal().await;
+    assert_eq!(bridge.there.detokenize(&given[0].token).await, Ok("value".into()));
 }
 
 /// Storage is there, and what an outage will need is not used up.

@@ -14,7 +14,7 @@ use lunasec_core::{
     token::Token,
 };
 use lunasec_sidecar::{
-    store::{Name, Store},
+    store::Name,
     vault::{Age, Described, Revealed, Verdict, Verified},
 };
 use lunasec_tests::{

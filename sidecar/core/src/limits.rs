@@ -222,6 +222,9 @@ pub const JOURNAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const JOURNAL_AGE_MOST: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How much longer tombstones are kept than a journal, for clocks that differ and for what is under way.
 pub const JOURNAL_MARGIN: Duration = Duration::from_secs(24 * 3600);
+/// How long one step of a request waits for storage before the journal takes what is written: several fit into
+/// [`REQUEST_TIME`], and so does a second attempt into this.
+pub const JOURNAL_PATIENCE: Duration = Duration::from_secs(3);
 /// For one request to the journal's disk: with [`STORAGE_TIME`] it fits into [`REQUEST_TIME`].
 pub const JOURNAL_TIME: Duration = Duration::from_secs(2);
 /// After storage has not answered, how long writes go to the journal without asking it.
@@ -247,7 +250,7 @@ pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 /// so many: about a minute.
 pub const REPLAY_ROUNDS: u64 = 128;
 /// For how long those who write one object without a pause may wait for what waits already.
-pub const CATCH_UP_TIME: Duration = Duration::from_secs(1);
+pub const CATCH_UP_TIME: Duration = Duration::from_secs(4);
 
 /// Bytes of what is kept of storage on this machine's disk, unless the operator says otherwise, and at most.
 pub const DISK_CACHE_BYTES: usize = 256 * MIB;

@@ -19,6 +19,7 @@ use crate::{
     breaker::Breaker,
     env::{Clock, millis},
     journal::{Base, Draft, Entry, Journal},
+    within::within,
 };
 
 /// See the module.
@@ -123,9 +124,23 @@ impl Journaled {
         write: impl Future<Output = Result<Version, StoreError>>,
     ) -> Option<Result<Version, StoreError>> {
         let _asks = self.may_ask()?;
-        let written = write.await;
+        let written = self.patiently(write).await.and_then(|written| written);
         self.note(&written);
         (!self.must_take(&written)).then_some(written)
+    }
+
+    /// What the store says, unless that takes so long that the steps after it would not be done in their request's time.
+    /// What is written may be there all the same.
+    async fn patiently<T>(&self, asked: impl Future<Output = T>) -> Result<T, StoreError> {
+        if !self.takes {
+            return Ok(asked.await);
+        }
+        let begun = self.clock.monotonic();
+        within(limits::JOURNAL_PATIENCE, asked).await.ok_or_else(|| {
+            let why = format!("no answer within {:?}", limits::JOURNAL_PATIENCE);
+            self.breaker.waited_in_vain(begun, &why);
+            StoreError::Unavailable(why)
+        })
     }
 
     /// Whether the journal takes a write for which the store had no answer, or no room. What is only too much for a store
@@ -162,7 +177,8 @@ impl Journaled {
         let mut results = match asks {
             None => vec![Err(not_asked()); objects.len()],
             Some(_asks) => {
-                let results = self.inner.put_new_many(objects.clone()).await;
+                let written = self.patiently(self.inner.put_new_many(objects.clone())).await;
+                let results = written.unwrap_or_else(|error| vec![Err(error); objects.len()]);
                 results.iter().for_each(|result| self.note(result));
                 results
             }
@@ -363,7 +379,7 @@ impl Store for Journaled {
         let found = match self.may_ask() {
             None => Err(not_asked()),
             Some(_asks) => {
-                let found = self.inner.get_now(name).await;
+                let found = self.patiently(self.inner.get_now(name)).await.and_then(|found| found);
                 self.note(&found);
                 found
             }

@@ -333,12 +333,13 @@ impl Vault {
         Ok(Generation(random(&*self.entropy)?))
     }
 
-    /// Answers each token of a list. One that stands there twice is asked about once: it would only race
-    /// with itself.
+    /// Answers each token of a list, so many at once. One that stands there twice is asked about once: it would only
+    /// race with itself.
     async fn each<'a, T: Clone, F: Future<Output = Result<T, Failure>>>(
         &self,
         call: &Call,
         tokens: &'a [Result<Token, Failure>],
+        at_once: usize,
         ask: impl Fn(&'a Token, Arc<Place<Seen>>) -> F,
     ) -> Vec<Result<T, Failure>> {
         let (mut asked, mut first) = (Vec::new(), HashMap::new());
@@ -352,15 +353,15 @@ impl Vault {
             }))
         });
         let places: Vec<Result<usize, Failure>> = places.collect();
-        let answers = together(asked).await;
+        let answers = together(asked, at_once).await;
         places.into_iter().map(|place| answers[place?].clone()).collect()
     }
 }
 
 /// The items of a list, a few at a time, in order. Collected before, because a future that holds the
 /// iterator's closure cannot be sent to a task.
-async fn together<T>(items: Vec<impl Future<Output = T>>) -> Vec<T> {
-    stream::iter(items).buffered(limits::BATCH_CONCURRENCY).collect().await
+async fn together<T>(items: Vec<impl Future<Output = T>>, at_once: usize) -> Vec<T> {
+    stream::iter(items).buffered(at_once).collect().await
 }
 
 /// A record that is about to be replaced.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use lunasec_api::Durability;
 use lunasec_core::{
     envelope::Subject,
@@ -52,16 +53,19 @@ impl Vault {
         let under = &self.session_for_grants(call, session, expires_at).await?;
         let grant = |token, value: Arc<Place<Seen>>| async move {
             self.exists(call, &value, token).await?;
-            let mut all = Granted { expires_at: Millis::MAX, durability: under.durability };
-            for action in &terms.actions {
+            let actions = terms.actions.iter().map(|action| async move {
                 let subject = grant_subject(call, token, &under.place.tag, *action);
-                let granted = self.grant(call, session, &subject, under, expires_at).await?;
-                all.expires_at = all.expires_at.min(granted.expires_at);
-                all.durability = all.durability.max(granted.durability);
-            }
+                self.grant(call, session, &subject, under, expires_at).await
+            });
+            let none = Granted { expires_at: Millis::MAX, durability: under.durability };
+            let all = try_join_all(actions).await?.into_iter().fold(none, |all, granted| Granted {
+                expires_at: all.expires_at.min(granted.expires_at),
+                durability: all.durability.max(granted.durability),
+            });
             Ok(all)
         };
-        Ok(self.each(call, tokens, grant).await)
+        let at_once = limits::BATCH_CONCURRENCY / terms.actions.len().max(1);
+        Ok(self.each(call, tokens, at_once, grant).await)
     }
 
     /// Writes one grant, or leaves a longer one as it is.

@@ -81,19 +81,15 @@ impl Vault {
         // A token that stands there twice is counted once: it would only race with itself.
         let mut seen = HashSet::new();
         let once = |token: &&Token| seen.insert(Self::subject(call, token, Kind::Value).locator());
-        let items = tokens.iter().filter(once).map(|token| async move {
-            let (mut any, mut safe) = (false, Durability::Stored);
-            for action in Action::ALL {
-                let subject = grant_subject(call, token, known.tag(), action);
-                let (taken, durability) = self.revoke(&subject, known).await?;
-                (any, safe) = (any | taken, safe.max(durability));
-            }
-            Ok::<_, Failure>((any, safe))
+        let actions = tokens.iter().filter(once).flat_map(|token| {
+            let subjects = Action::ALL.map(|it| grant_subject(call, token, known.tag(), it));
+            subjects.map(|subject| async move { self.revoke(&subject, known).await })
         });
-        let revoked = together(items.collect()).await;
+        let revoked = together(actions.collect(), limits::BATCH_CONCURRENCY).await;
         let revoked = revoked.into_iter().collect::<Result<Vec<_>, _>>()?;
         let durability = revoked.iter().map(|(_, safe)| *safe).max().unwrap_or(Durability::Stored);
-        let count = revoked.into_iter().filter(|(any, _)| *any).count();
+        let of_tokens = revoked.chunks(Action::ALL.len());
+        let count = of_tokens.filter(|actions| actions.iter().any(|(taken, _)| *taken)).count();
         Ok(Revoked { count: Some(count), durability })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lunasec_core::{grant::Action, ids::Session, policy::Operation, token::Token};
+use lunasec_core::{grant::Action, ids::Session, limits, policy::Operation, token::Token};
 
 use super::{Place, Seen, Verified};
 use crate::{
@@ -27,6 +27,6 @@ impl Vault {
             let age = age.older(self.exists(call, &value, token).await?);
             Ok(Verified { verdict, age })
         };
-        Ok(self.each(call, tokens, verify).await)
+        Ok(self.each(call, tokens, limits::BATCH_CONCURRENCY, verify).await)
     }
 }
