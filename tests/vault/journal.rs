@@ -26,7 +26,7 @@ use lunasec_sidecar::{
     journal::{Bounds, DiskLedger, Draft, Entry, Ledger, Refused},
     store::{Measured, Name, Store},
     telemetry::Telemetry,
-    vault::{Age, NewValue, Verdict},
+    vault::{Age, NewValue, Terms, Verdict},
 };
 use lunasec_tests::{
     Backend, World,
@@ -445,6 +445,41 @@ async fn a_grant_that_waits_here_finds_that_it_was_taken_back_where_nobody_knew_
     bridge.heal().await;
     for world in [here, there, &elsewhere] {
         let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
+        assert_eq!(verdict, Ok(Verdict::Denied));
+    }
+}
+
+/// The session was remembered, and all of it taken back elsewhere; the grant itself finds storage back.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_stored_is_one_although_its_session_was_only_remembered() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let (first, second) = (there.tokenize("first").await, there.tokenize("second").await);
+    let alice = session("alice");
+    here.grant(&alice, &first, &[Action::Detokenize], HOUR).await.unwrap();
+    there.clock.pass(Duration::from_secs(1));
+    there.revoke_all(&alice).await.unwrap();
+    // It does not answer once, and is not asked for a moment.
+    here.store.away.store(true, Ordering::SeqCst);
+    journaled(here, "value").await;
+    here.store.away.store(false, Ordering::SeqCst);
+    here.store.slow.store(1_000, Ordering::SeqCst);
+    let reads = here.store.gets.load(Ordering::SeqCst);
+    let terms = Terms { actions: vec![Action::Detokenize], expires_in: HOUR };
+    let (tokens, call) = ([Ok(second.clone())], call());
+    let grant = here.vault.grants_create(&call, &alice, &tokens, &terms);
+    let pass = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(here.store.gets.load(Ordering::SeqCst), reads + 1, "of the value alone");
+        here.clock.pass(limits::JOURNAL_LEAD);
+    };
+    let (granted, ()) = tokio::join!(grant, pass);
+    let granted = granted.unwrap().pop().unwrap().unwrap();
+    assert_eq!(granted.durability, Durability::Stored);
+    for world in [here, there] {
+        let verdict = world.verdict(&alice, &second, Action::Detokenize).await;
+        assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}");
+        let verdict = world.verdict(&alice, &first, Action::Detokenize).await;
         assert_eq!(verdict, Ok(Verdict::Denied));
     }
 }

@@ -71,6 +71,11 @@ impl Known {
     fn tag(&self) -> &SessionTag {
         &self.place.tag
     }
+
+    /// Whether storage was not asked for it just now.
+    fn is_remembered(&self) -> bool {
+        self.age.storage.is_some()
+    }
 }
 
 /// A grant as its record says.

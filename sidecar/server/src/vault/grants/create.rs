@@ -38,6 +38,13 @@ pub struct Granted {
     pub durability: Durability,
 }
 
+impl Granted {
+    /// Whether it counts will be known when its session is read from storage, as of what waits in a journal.
+    fn in_doubt(self) -> Self {
+        Self { durability: Durability::Journaled, ..self }
+    }
+}
+
 impl Vault {
     /// Grants to a session what `terms` say for each token; each succeeds or fails by itself. Never
     /// shortens a grant.
@@ -50,7 +57,33 @@ impl Vault {
     ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
-        let under = &self.session_for_grants(call, session, expires_at).await?;
+        for _ in 0..limits::WRITE_ATTEMPTS {
+            let under = self.session_for_grants(call, session, expires_at).await?;
+            let granted = self.grant_all(call, session, tokens, terms, &under, expires_at).await;
+            if !under.remembered {
+                return Ok(granted);
+            }
+            // Storage may have come back between the two; if all was taken back elsewhere meanwhile, this is no grant.
+            let now = self.session_now(call, session).await?;
+            if now.unknown || now.is_remembered() {
+                return Ok(granted.into_iter().map(|granted| Ok(granted?.in_doubt())).collect());
+            }
+            if now.state.is_some_and(|state| state.holds(under.generation)) {
+                return Ok(granted);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn grant_all(
+        &self,
+        call: &Call,
+        session: &Session,
+        tokens: &[Result<Token, Failure>],
+        terms: &Terms,
+        under: &Under,
+        expires_at: Millis,
+    ) -> Vec<Result<Granted, Failure>> {
         let grant = |token, value: Arc<Place<Seen>>| async move {
             self.exists(call, &value, token).await?;
             let actions = terms.actions.iter().map(|action| async move {
@@ -65,7 +98,7 @@ impl Vault {
             Ok(all)
         };
         let at_once = limits::BATCH_CONCURRENCY / terms.actions.len().max(1);
-        Ok(self.each(call, tokens, at_once, grant).await)
+        self.each(call, tokens, at_once, grant).await
     }
 
     /// Writes one grant, or leaves a longer one as it is.
@@ -122,7 +155,8 @@ impl Vault {
             if let Some(generation) = state.generation().filter(|_| state.until >= expires_at) {
                 let durability = known.version.as_ref().map(Version::durability);
                 let durability = durability.unwrap_or(Durability::Stored);
-                return Ok(Under { place: known.place, state, generation, durability });
+                let remembered = known.is_remembered();
+                return Ok(Under { place: known.place, state, generation, durability, remembered });
             }
             let (state, generation) = match state.generation() {
                 Some(generation) => (state, generation),
@@ -135,7 +169,8 @@ impl Vault {
             let until = expires_at.saturating_add(millis(limits::SESSION_AHEAD));
             let state = state.lasting(until);
             if let Some(durability) = self.write_session(call, &known, &state).await? {
-                return Ok(Under { place: known.place, state, generation, durability });
+                let place = known.place;
+                return Ok(Under { place, state, generation, durability, remembered: false });
             }
         }
         Err(contended())
@@ -149,4 +184,6 @@ struct Under {
     generation: Generation,
     /// Where that is safe.
     durability: Durability,
+    /// Whether storage was not asked for it.
+    remembered: bool,
 }
