@@ -88,6 +88,15 @@ impl Bridge {
     }
 }
 
+/// Storage is found to be back.
+async fn eventually_answers(world: &World) {
+    while world.vault.store.is_away() {
+        world.clock.pass(limits::BREAKER_PAUSE);
+        let _ = world.detokenize(&unseen()).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 async fn heal(world: &World) {
     replayed_to(world, 0).await;
 }
@@ -447,6 +456,34 @@ async fn a_grant_that_waits_here_finds_that_it_was_taken_back_where_nobody_knew_
         let verdict = world.verdict(&alice, &token, Action::Detokenize).await;
         assert_eq!(verdict, Ok(Verdict::Denied));
     }
+}
+
+/// As long as storage is away the journal takes all of them; then they are caught up with first.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_many_writes_wait_of_takes_no_more_of_them_once_storage_is_back() {
+    let bridge = Bridge::new().await;
+    let Bridge { here, there, .. } = &bridge;
+    let token = there.tokenize("value").await;
+    here.detokenize(&token).await.unwrap();
+    here.vault.metadata_get(&call(), &token).await.unwrap();
+    bridge.outage().await;
+    let set = async |at: u32| {
+        let text = format!("{{\"v\":{at}}}");
+        let set = here.vault.metadata_set(&call(), &token, &text, None).await;
+        set.map(|written| written.durability).map_err(|failure| failure.code)
+    };
+    for at in 0..limits::JOURNAL_CROWD + 10 {
+        assert_eq!(set(at).await, Ok(Durability::Journaled));
+    }
+    here.store.hangs.store(false, Ordering::SeqCst);
+    eventually_answers(here).await;
+    assert_eq!(set(1_000).await, Err(Code::Overloaded));
+    // Another object is not concerned, nor is what takes something back.
+    let other = here.tokenize("other").await;
+    here.vault.metadata_set(&call(), &other, "{}", None).await.unwrap();
+    here.delete(&token).await.unwrap();
+    bridge.heal().await;
+    assert_eq!(there.detokenize(&token).await, Err(Code::NotFound));
 }
 
 /// The session was remembered, and all of it taken back elsewhere; the grant itself finds storage back.

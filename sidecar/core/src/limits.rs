@@ -249,6 +249,9 @@ pub const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 /// What storage refuses is tried again after twice as many rounds each time, with such a pause between them, and at most
 /// so many: about a minute.
 pub const REPLAY_ROUNDS: u64 = 128;
+/// Entries of one object that wait although storage answers; more are `overloaded`. Of what takes something back, and of
+/// sessions, four times as many.
+pub const JOURNAL_CROWD: u32 = 256;
 /// For how long those who write one object without a pause may wait for what waits already.
 pub const CATCH_UP_TIME: Duration = Duration::from_secs(4);
 

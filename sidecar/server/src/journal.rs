@@ -343,6 +343,15 @@ impl Journal {
         }
     }
 
+    /// Whether so many entries wait of a draft's name that more would not be caught up with. What takes something back
+    /// is not refused so soon.
+    pub fn is_crowded(&self, draft: &Draft) -> bool {
+        let most = limits::JOURNAL_CROWD * if draft.takes_back() { 4 } else { 1 };
+        let waiting = self.waiting();
+        !waiting.names.is_empty()
+            && waiting.names.get(&self.digest(&draft.name)).is_some_and(|count| *count >= most)
+    }
+
     /// Whether half of its room is taken.
     pub fn is_half_full(&self) -> bool {
         self.waiting().bytes >= self.bounds.bytes / 2

@@ -214,6 +214,20 @@ impl Journaled {
         over: &Over,
         bytes: Bytes,
     ) -> Result<(Draft, bool), StoreError> {
+        let draft = self.next(name, over, bytes).await?;
+        // Storage would take what waits, and is not given the time: whoever writes has to slow down.
+        if self.journal.is_crowded(&draft.0) && !Store::is_away(self) {
+            return Err(StoreError::Overloaded);
+        }
+        Ok(draft)
+    }
+
+    async fn next(
+        &self,
+        name: &Name,
+        over: &Over,
+        bytes: Bytes,
+    ) -> Result<(Draft, bool), StoreError> {
         match (self.journal.last(name).await?, over) {
             (Some(entry), Over::Version(Version(Mark::Entry(number))))
                 if entry.number == *number =>
