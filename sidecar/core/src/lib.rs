@@ -10,6 +10,7 @@
 //! ```
 
 pub mod aead;
+pub mod audit;
 pub mod derive;
 pub mod envelope;
 pub mod grant;
