@@ -1,8 +1,8 @@
 import { Call } from './call.js';
 import type { Context } from './context.js';
-import { type LunaSecError, Overloaded } from './errors.js';
-import { BATCH_ITEMS } from './limits.js';
+import type { LunaSecError } from './errors.js';
 import type { Route } from './operation.js';
+import { type Holder, Places } from './places.js';
 import { type Budgets, type Pauses, persist, type Reachability, type Repeatable, Retries } from './retry.js';
 import type { Runtime } from './runtime.js';
 import { Stop } from './stop.js';
@@ -21,12 +21,10 @@ export interface Exchanges {
  *
  * @internal
  */
-export interface Limits {
+export interface Limits extends Holder {
   readonly deadlineMs: number;
   readonly attempts: number;
   readonly signal: AbortSignal | undefined;
-  /** What the call is a part of. A thousand calls of the same take one place: they go together anyway. */
-  readonly share?: object | undefined;
 }
 
 /** @internal */
@@ -41,7 +39,7 @@ export interface EngineOptions {
 }
 
 /**
- * Sends requests, again where that helps, and counts the calls that wait. All views of a client share one.
+ * Sends requests, again where that helps, and has places for so many calls that wait. All views of a client share one.
  *
  * @internal
  */
@@ -49,47 +47,18 @@ export class Engine {
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
   readonly #options: EngineOptions;
-  #pending = 0;
-  /** The calls under way of each share. */
-  readonly #shares = new WeakMap<object, number>();
+  readonly #places: Places;
 
   constructor(options: EngineOptions) {
     this.runtime = options.runtime;
     this.telemetry = options.telemetry;
     this.#options = options;
+    this.#places = new Places(options.pending);
   }
 
   /** A place for one caller to wait; refused where too many do. */
   call<T>(limits: Limits): Call<T> {
-    const { share } = limits;
-    const calls = share === undefined ? 0 : (this.#shares.get(share) ?? 0);
-    if (calls % BATCH_ITEMS === 0) {
-      this.#takePlace();
-    }
-    if (share !== undefined) {
-      this.#shares.set(share, calls + 1);
-    }
-    return new Call<T>(this.runtime, limits.deadlineMs, limits.signal, () => this.#leave(share));
-  }
-
-  #takePlace(): void {
-    if (this.#pending >= this.#options.pending) {
-      throw new Overloaded(
-        `${this.#pending} calls are under way in this process, which is all that may be: make fewer at once, or raise pendingCalls`,
-        { retryable: true },
-      );
-    }
-    this.#pending += 1;
-  }
-
-  #leave(share: object | undefined): void {
-    const calls = share === undefined ? 0 : (this.#shares.get(share) ?? 1) - 1;
-    if (share !== undefined) {
-      this.#shares.set(share, calls);
-    }
-    if (calls % BATCH_ITEMS === 0) {
-      this.#pending -= 1;
-    }
+    return new Call<T>(this.runtime, limits.deadlineMs, limits.signal, this.#places.take(limits));
   }
 
   retries(attempts: number, repeatable: Repeatable): Retries {

@@ -32,6 +32,10 @@ export const SEARCHES = 24;
 export const CONNECTIONS = 16;
 /** Calls under way; more are refused as `overloaded`. */
 export const PENDING_CALLS = 10_000;
+/** Of {@link PENDING_CALLS}, what one session has at most: the others go on. */
+export const SESSION_SHARE = 0.5;
+/** … and what it has at most of calls that are a request each, which others wait behind. */
+export const ALONE_SHARE = 0.1;
 /** How long a connection is kept without a request: less than the ten seconds of a crowded sidecar. */
 export const KEEP_ALIVE_MS = 8_000;
 /** For a connection to the socket. */

@@ -14,6 +14,7 @@ import {
   tokenizeUnit,
   tokenUnit,
 } from './operations.js';
+import type { Holder } from './places.js';
 import { type OnUnavailable, policyOf, type Revealed, standIn, stands, standsInFor } from './policy.js';
 import { type PlaintextLike, Token, type TokenLike } from './redacted.js';
 import type {
@@ -217,7 +218,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
 
   /** Reads what is kept beside a value. */
   async getMetadata(token: TokenLike, options: CallOptions = {}): Promise<Metadata> {
-    return this.request(metadataGet(token), options);
+    return this.#metadata(metadataGet(token), options);
   }
 
   /** Replaces the whole of what is kept beside a value: a JSON object of at most 16 KiB. */
@@ -226,7 +227,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     metadata: JsonObject,
     options: MetadataSetOptions = {},
   ): Promise<MetadataWritten> {
-    return this.request(metadataSet(token, metadata, options.ifVersion), options);
+    return this.#metadata(metadataSet(token, metadata, options.ifVersion), options);
   }
 
   /**
@@ -246,10 +247,21 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     return outcomes.map((outcome, index) => valueOrFailed(outcome, tokens[index] ?? ''));
   }
 
-  /** @internal */
-  protected async request<T>(route: Route<T>, options: CallOptions): Promise<T> {
+  /** A user may have an application ask for many of these, of which none shares its request. */
+  #metadata<T>(route: Route<T>, options: CallOptions): Promise<T> {
+    return this.request(route, options, { session: this.view.said.session, alone: true });
+  }
+
+  /**
+   * Bounded by the process alone unless a holder is named: what takes grants back is not refused because of what the session
+   * does beside it.
+   *
+   * @internal
+   */
+  protected async request<T>(route: Route<T>, options: CallOptions, holder: Holder = {}): Promise<T> {
     await this.view.engine.telemetry.loading;
-    return this.view.engine.send(route, this.#contextOf(options), this.#limits(options, 'fail'));
+    const limits = { ...this.#limits(options, 'fail'), session: undefined, ...holder };
+    return this.view.engine.send(route, this.#contextOf(options), limits);
   }
 
   /** @internal */
@@ -304,6 +316,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
       attempts: this.view.attempts ?? (standing ? 1 : ATTEMPTS),
       signal: options.signal,
       share: options.share,
+      session: this.view.said.session,
     };
   }
 }

@@ -313,6 +313,30 @@ test('calls that are parts of the same take one place for a thousand', async () 
   await Promise.all(again);
 });
 
+test('one session does not take all the places, and takes few with calls that are a request each', async () => {
+  const { client, sidecar } = scene({ pendingCalls: 20 });
+  const [storm, other] = [client.forSession('alice'), client.forSession('bob')];
+  const words = (error: unknown) => error instanceof Overloaded && error.retryable && !/alice/.test(error.message);
+  const alone = [1, 2].map((each) => storm.getMetadata(token(each)));
+  await assert.rejects(storm.getMetadata(token(3)), words);
+  await assert.rejects(client.forSession('alice').setMetadata(token(3), {}), words);
+  const shared = tokens(8).map((each) => storm.detokenize(each));
+  await assert.rejects(storm.detokenize(token(9)), words);
+  // A logout is nothing that a storm may hold up.
+  const logout = storm.revokeAll();
+  const others = [other.getMetadata(token(1)), other.detokenize(token(1)), client.getMetadata(token(1))];
+  void sidecar.answerEach((came) => {
+    if (came.path.endsWith('detokenize') || came.path.endsWith('detokenize:batch')) {
+      came.reveal();
+    } else {
+      came.answer({ metadata: {}, version: 1, created_at: '2026-01-02T03:04:05Z', durability: 'stored' });
+    }
+  });
+  await Promise.all([...alone, ...shared, logout, ...others]);
+  // All places are there again.
+  await Promise.all([storm.getMetadata(token(1)), ...tokens(9).map((each) => storm.detokenize(each))]);
+});
+
 test('who found no room in a full answer asks again with fewer', async () => {
   const { client, sidecar } = scene();
   const calls = tokens(3).map((each) => client.detokenize(each));
