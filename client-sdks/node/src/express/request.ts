@@ -1,5 +1,5 @@
 import type { LunaSec } from '../client.js';
-import { Unauthenticated } from '../errors.js';
+import { Unauthenticated, type Unavailable } from '../errors.js';
 import type { TokenizeItem } from '../operations.js';
 import type { OnUnavailable, Revealed } from '../policy.js';
 import type { PlaintextLike, TokenLike } from '../redacted.js';
@@ -149,6 +149,14 @@ export class RequestLunaSec {
   /** As {@link LunaSecSession.revokeAll}: for a logout. */
   async revokeAll(options?: CallOptions): Promise<Revoked> {
     return (await this.session()).revokeAll(options);
+  }
+
+  /**
+   * Says of the answer that your own code shows something else where nobody could answer, as {@link revealIn} does of what it
+   * masks: in `res.locals.lunasec`, and in the header `lunasec-degraded`.
+   */
+  noteMasked(error: Unavailable): void {
+    this.noted.standsIn(error.code);
   }
 
   /** A copy of some data with these fields revealed, as {@link reveal} does it: for what is rendered, not sent as JSON. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import * as lunasec from '../../src/express/index.js';
-import type { OnUnavailable } from '../../src/index.js';
+import type { OnUnavailable, Unavailable } from '../../src/index.js';
 import { FakeRuntime } from '../fake.js';
 import { both, place, type Scene, VERSIONS } from './apps.js';
 import { clientOf, Vault } from './vault.js';
@@ -51,6 +51,26 @@ for (const [what, goes, reason] of AWAY) {
     assert.deepEqual([after.json.name, after.headers.get('lunasec-degraded')], ['Zoë', null]);
   });
 }
+
+both(
+  'what a route itself shows instead of something is said in the same places',
+  (app) => {
+    app.get('/', async (req, res) => {
+      const shown = await req.lunasec.getMetadata('lunasec-1').catch((error: Unavailable) => {
+        req.lunasec.noteMasked(error);
+        return 'nobody knows';
+      });
+      res.json({ shown, marks: res.locals.lunasec });
+    });
+  },
+  async ({ ask, vault }) => {
+    vault.trouble = () => 'gone';
+    const { json, headers } = await ask('GET', '/', { session: 'alice' });
+    const marks = { degraded: true, reasons: ['sidecar_unreachable'], ageSeconds: 0, masked: 1, journaled: false };
+    assert.deepEqual(json, { shown: 'nobody knows', marks });
+    assert.equal(headers.get('lunasec-degraded'), 'sidecar_unreachable');
+  },
+);
 
 both('only what cannot be read is masked', page({ mask: 'n/a' }), async ({ ask, vault }) => {
   const [name, away] = [vault.keep('Zoë'), vault.keep('a')];

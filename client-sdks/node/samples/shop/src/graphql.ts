@@ -1,16 +1,21 @@
+import { STATUS_CODES } from 'node:http';
 import type { LunaSec } from '@lunasec/node';
 import type { RequestLunaSec } from '@lunasec/node/express';
 import { lunasecDirectives, lunasecTypeDefs, takeReport } from '@lunasec/node/graphql';
 import type { Request, RequestHandler } from 'express';
-import { buildSchema, GraphQLError } from 'graphql';
+import { buildSchema, GraphQLError, parse } from 'graphql';
+import type { Response } from 'graphql-http';
 import { createHandler } from 'graphql-http/lib/use/express';
 
+import { TOKENS, TOO_MUCH, turnsOf } from './bounds.js';
 import { say } from './log.js';
 import { NOT_THEIRS, type Order, type Orders, productOf } from './orders.js';
 import type { Customer, People, Person } from './people.js';
 import { lastFour } from './private.js';
+import { TOO_OFTEN, type Turns } from './turns.js';
 
-const typeDefs = /* GraphQL */ `
+/** What customers can ask for and do. */
+export const typeDefs = /* GraphQL */ `
   type Query {
     me: Customer!
   }
@@ -47,7 +52,7 @@ type Parameters = Record<string, string>;
 const PATIENCE_MS = 1_000;
 
 /** The customer's own GraphQL: what comes in is tokenized or verified, what goes out is revealed. */
-export function graphql(client: LunaSec, people: People, orders: Orders): RequestHandler {
+export function graphql(client: LunaSec, people: People, orders: Orders, turns: Turns): RequestHandler {
   const schema = lunasecDirectives<Context>(buildSchema(lunasecTypeDefs + typeDefs), {
     client: client.with({ deadlineMs: PATIENCE_MS }),
     session: ({ session }) => session,
@@ -82,7 +87,17 @@ export function graphql(client: LunaSec, people: People, orders: Orders): Reques
     },
   };
   return createHandler<Context>({
-    schema,
+    parse: (source) => parse(source, { maxTokens: TOKENS }),
+    // Asked for each question before anything looks at it more closely.
+    schema: ({ raw: req }, { document, operationName }) => {
+      const cost = turnsOf(schema, document, operationName);
+      if (cost === undefined) {
+        return answered(400, TOO_MUCH);
+      }
+      // The request took the first one.
+      const wait = turns.take((req.visitor.person as Person).id, cost - 1);
+      return wait === undefined ? schema : answered(429, TOO_OFTEN, { 'retry-after': String(wait) });
+    },
     rootValue,
     context: ({ raw: req }) => {
       const { person, session = '' } = req.visitor;
@@ -94,6 +109,13 @@ export function graphql(client: LunaSec, people: People, orders: Orders): Reques
       return report === undefined ? undefined : { ...result, extensions: { lunasec: report } };
     },
   });
+}
+
+/** Instead of what was asked for. */
+function answered(status: number, message: string, headers: Record<string, string> = {}): Response {
+  const body = JSON.stringify({ errors: [{ message, extensions: { code: 'refused' } }] });
+  const statusText = STATUS_CODES[status] ?? '';
+  return [body, { status, statusText, headers: { ...headers, 'content-type': 'application/json; charset=utf-8' } }];
 }
 
 /** What GraphQL itself says, and LunaSec's errors, which have a code and hold nothing; of others nobody is told. */

@@ -30,6 +30,9 @@ export interface Order {
   readonly ordered_at: Date;
 }
 
+/** The latest orders of a customer; older ones are not shown. */
+export const ORDERS_SHOWN = 20;
+
 /** Also of a page that was open while the customer moved. */
 export const NOT_THEIRS = 'This is not your address and your card. Please load the page again.';
 
@@ -54,7 +57,8 @@ export class Orders {
   }
 
   async of(person: number): Promise<Order[]> {
-    return this.#database.query<Order>('select * from orders where person = $1 order by id desc limit 20', [person]);
+    const latest = 'select * from orders where person = $1 order by id desc limit $2';
+    return this.#database.query<Order>(latest, [person, ORDERS_SHOWN]);
   }
 
   async latest(): Promise<Order[]> {

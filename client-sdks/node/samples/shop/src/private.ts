@@ -55,13 +55,30 @@ export async function revealed<T>(
   }
 }
 
-/** The last four digits of a card, from beside the card: nobody opens it for that. */
-export async function lastFour(req: Request, card: string): Promise<string> {
+const digits = new WeakMap<Request, Map<string, Promise<string>>>();
+
+/**
+ * The last four digits of a card, from beside the card: nobody opens it for that. A request asks once for each card, however
+ * many orders were paid with it and however often it asks for them.
+ */
+export function lastFour(req: Request, card: string): Promise<string> {
+  const known = digits.get(req) ?? new Map<string, Promise<string>>();
+  digits.set(req, known);
+  const shown = known.get(card) ?? lastFourOf(req, card);
+  known.set(card, shown);
+  return shown;
+}
+
+async function lastFourOf(req: Request, card: string): Promise<string> {
   try {
     const { metadata } = await req.lunasec.getMetadata(card, inTime(req));
     return `•••• ${String(metadata['lastFour'])}`;
   } catch (error) {
-    if (error instanceof Unavailable || error instanceof GrantExpired || error instanceof GrantDenied) {
+    if (error instanceof Unavailable) {
+      req.lunasec.noteMasked(error);
+      return '••••';
+    }
+    if (error instanceof GrantExpired || error instanceof GrantDenied) {
       return '••••';
     }
     throw error;

@@ -12,7 +12,7 @@ export interface Settings {
   readonly grant: string;
   /** For how long an admin sees an address. */
   readonly reveal: string;
-  /** What one person may ask for in a minute. */
+  /** What one person may ask for in a minute, in pages. */
   readonly requestsPerMinute: number;
   /** Of the accounts that the shop begins with. */
   readonly staffPassword: string;

@@ -18,7 +18,7 @@ import { grantOwn } from './private.js';
 import type { Settings } from './settings.js';
 import { shopping } from './shopping.js';
 import { staff } from './staff.js';
-import { inTurn } from './turns.js';
+import { inTurn, Turns } from './turns.js';
 import { fromOwnPages, only, Visitors } from './visitors.js';
 
 /**
@@ -55,6 +55,7 @@ async function appOf(settings: Settings, database: Database, client: LunaSec): P
   const people = new People(database, settings.secret);
   const orders = new Orders(database);
   const visitors = new Visitors(database, settings.secret);
+  const turns = new Turns(settings.requestsPerMinute);
   await people.addStaff('support@shop.example', 'support', settings.staffPassword);
   await people.addStaff('admin@shop.example', 'admin', settings.staffPassword);
 
@@ -63,10 +64,10 @@ async function appOf(settings: Settings, database: Database, client: LunaSec): P
   app.use(logged, guarded);
   app.use(express.static(fileURLToPath(new URL('../../public', import.meta.url))));
   app.use(express.urlencoded({ extended: false, limit: '16kb' }));
-  app.use(visitors.find(), inTurn(settings.requestsPerMinute), fromOwnPages);
+  app.use(visitors.find(), inTurn(turns), fromOwnPages);
   app.use(lunasec.express({ client, session: (req) => req.visitor.session }));
   app.use(grantOwn(people, visitors, settings.grant));
-  app.use('/graphql', only('customer'), express.json({ limit: '16kb' }), graphql(client, people, orders));
+  app.use('/graphql', only('customer'), express.json({ limit: '16kb' }), graphql(client, people, orders, turns));
   app.use(signUp(people, visitors), accounts(people, visitors));
   app.use(shopping(people, orders), staff(orders, settings.reveal));
   app.use(() => {
@@ -76,11 +77,15 @@ async function appOf(settings: Settings, database: Database, client: LunaSec): P
   return app;
 }
 
-/** Who, when and how it went; neither what was sent nor what was asked for behind the path. */
+/** Who, when and how it went, and why not as it should; neither what was sent nor what was asked for behind the path. */
 const logged: RequestHandler = (req, res, next) => {
   const start = Date.now();
   const { path } = req;
-  res.once('finish', () => say(`${req.method} ${path} ${res.statusCode} ${Date.now() - start} ms`));
+  res.once('finish', () => {
+    const { reasons = [] } = (res.locals.lunasec ?? {}) as Partial<lunasec.Marks>;
+    const degraded = reasons.length > 0 ? `, degraded: ${reasons.join()}` : '';
+    say(`${req.method} ${path} ${res.statusCode} ${Date.now() - start} ms${degraded}`);
+  });
   next();
 };
 

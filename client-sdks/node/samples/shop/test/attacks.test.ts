@@ -36,24 +36,6 @@ before(async () => {
 });
 after(() => cleanup.all());
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-}
-
-/** A question to the shop's GraphQL from the page that is open, as anybody can ask it in the browser's console. */
-async function ask(person: Person, query: string, headers: Record<string, string> = {}): Promise<Answer> {
-  return person.page.evaluate(
-    async ([body, more]) => {
-      const csrf = document.querySelector('meta[name=csrf]')?.getAttribute('content') ?? '';
-      const all = { 'content-type': 'application/json', 'x-csrf': csrf, ...more };
-      const response = await fetch('/graphql', { method: 'POST', body, headers: all });
-      return { status: response.status, text: await response.text() };
-    },
-    [JSON.stringify({ query }), headers] as const,
-  );
-}
-
 async function ordersOf(person: Person): Promise<number> {
   await person.go('/orders');
   await person.page.waitForSelector('[data-shown]');
@@ -78,7 +60,7 @@ for (const field of ['address', 'card'] as const) {
     const own = async (name: string) => (await bruno.page.getAttribute(`[name=${name}]`, 'value')) as string;
     const given = { address: await own('address'), card: await own('card'), [field]: stolen[field] };
     const parameters = `product: "telescope", address: "${given.address}", card: "${given.card}"`;
-    const { text } = await ask(bruno, `mutation { order(${parameters}) { id address } }`);
+    const { text } = await bruno.ask(`mutation { order(${parameters}) { id address } }`);
     assert.match(text, /"code":"grant_denied"/);
     assert.match(text, new RegExp(`"argument":"${field}"`));
     assert.equal(await ordersOf(bruno), 0);
@@ -89,8 +71,7 @@ test('one’s own card in the place of the address is refused, in a form and thr
   await bruno.go('/checkout/telescope');
   const own = async (name: string) => (await bruno.page.getAttribute(`[name=${name}]`, 'value')) as string;
   const [address, card] = [await own('address'), await own('card')];
-  const { text } = await ask(
-    bruno,
+  const { text } = await bruno.ask(
     `mutation { order(product: "telescope", address: "${card}", card: "${address}") { id } }`,
   );
   assert.match(text, /This is not your address and your card/);
@@ -108,7 +89,7 @@ test('one’s own card in the place of the address is refused, in a form and thr
 
 test('a token of somebody else as a new address is refused, and the old one stays', async () => {
   await bruno.go('/account');
-  const { text } = await ask(bruno, `mutation { move(address: "${stolen.address}") { address } }`);
+  const { text } = await bruno.ask(`mutation { move(address: "${stolen.address}") { address } }`);
   assert.match(text, /"code":"invalid_request"/);
   await bruno.go('/account');
   assert.equal(await bruno.sees('#address'), BRUNO.address);
@@ -127,7 +108,7 @@ test('moving works with what is one’s own, and Anna’s things are still hers 
 test('a form or a question without what only our pages know is refused', async () => {
   await anna.go('/checkout/compass');
   assert.equal(
-    (await ask(anna, 'mutation { move(address: "Elsewhere 1") { address } }', { 'x-csrf': 'x' })).status,
+    (await anna.ask('mutation { move(address: "Elsewhere 1") { address } }', { 'x-csrf': 'x' })).status,
     403,
   );
   await anna.page.evaluate(() => document.querySelector('main [name=csrf]')?.setAttribute('value', 'guessed'));
@@ -202,7 +183,7 @@ test('who asks without end is told to wait, and nobody else', async () => {
   });
   assert.deepEqual(Object.keys(statuses), ['200', '429']);
   const aliases = Array.from({ length: 600 }, (_, index) => `a${index}:me{name}`).join(' ');
-  assert.equal((await ask(bruno, `{${aliases}}`)).status, 200);
+  assert.equal((await bruno.ask(`{${aliases}}`)).status, 200);
   assert.equal(await bruno.go('/account'), 200);
   assert.equal(await bruno.sees('#name'), BRUNO.name);
 });

@@ -113,7 +113,7 @@ test('the sidecar is stopped: every page is there with masked fields, and recove
 
 /** What the shop's log says of how long its last answer to this took. */
 async function tookMs(shop: Shop, line: string): Promise<number> {
-  const [, ms] = [...shop.log.matchAll(new RegExp(`^${line} \\d+ (\\d+) ms$`, 'gm'))].at(-1) ?? [];
+  const [, ms] = [...shop.log.matchAll(new RegExp(`^${line} \\d+ (\\d+) ms(?:, degraded: .*)?$`, 'gm'))].at(-1) ?? [];
   return Number(ms);
 }
 

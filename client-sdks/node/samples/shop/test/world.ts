@@ -177,6 +177,12 @@ export async function openBrowser(cleanup: Cleanup): Promise<Browser> {
   return browser;
 }
 
+/** What GraphQL answered. */
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
 /** A person with a browser of their own: nobody else's cookies. */
 export class Person {
   readonly page: Page;
@@ -214,6 +220,19 @@ export class Person {
   async logIn(email: string, password = STAFF_PASSWORD): Promise<void> {
     await this.go('/login');
     await this.send({ email, password });
+  }
+
+  /** A question to the shop's GraphQL from the page that is open, as anybody can ask it in the browser's console. */
+  async ask(query: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.page.evaluate(
+      async ([body, more]) => {
+        const csrf = document.querySelector('meta[name=csrf]')?.getAttribute('content') ?? '';
+        const all = { 'content-type': 'application/json', 'x-csrf': csrf, ...more };
+        const response = await fetch('/graphql', { method: 'POST', body, headers: all });
+        return { status: response.status, text: await response.text() };
+      },
+      [JSON.stringify({ query }), headers] as const,
+    );
   }
 
   /** The text of something on the page. */
