@@ -52,7 +52,11 @@ export type BesideFunction<C> = (
   place: TokenizePlace<C>,
 ) => Beside | undefined | Promise<Beside | undefined>;
 
-/** What the arguments of a schema need. */
+/**
+ * What the arguments of a schema need.
+ *
+ * @internal
+ */
 export interface InputOptions<C> {
   readonly beside: BesideFunction<C> | undefined;
   readonly client: LunaSec<OnUnavailable>;

@@ -22,7 +22,11 @@ import { type Gatherings, isPromise } from './gather.js';
 import { type FieldPath, noteMasked, noteStale } from './report.js';
 import type { Sessions } from './sessions.js';
 
-/** What the answers of a schema need. */
+/**
+ * What the answers of a schema need.
+ *
+ * @internal
+ */
 export interface OutputOptions<C> {
   readonly client: LunaSec<OnUnavailable>;
   readonly sessions: Sessions<C> | undefined;

@@ -5,7 +5,11 @@ import type { Inputs } from './inputs.js';
 import type { Outputs } from './outputs.js';
 import type { FieldPlan } from './plan.js';
 
-/** What stands around resolvers. */
+/**
+ * What stands around resolvers.
+ *
+ * @internal
+ */
 export interface WrapperOptions<C> {
   readonly inputs: Inputs<C>;
   readonly outputs: Outputs<C>;

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
-const run = promisify(execFile);
-const root = fileURLToPath(new URL('../../../', import.meta.url));
-const tsc = `${root}node_modules/typescript/bin/tsc`;
+import { compiled, NODE10, NODENEXT } from '../compiled.js';
 
 /** An application, as strictly typed as can be; each line below an expected error must be one. */
 const application = (express: string): string => `
@@ -63,24 +57,6 @@ const router = express.Router();
 router.use(lunasec.reveal('name'));
 app.use(router, lunasec.problems({ onError: (error, req) => [error.code, req.url] }));
 `;
-
-async function compiled(name: string, source: string, flags: readonly string[]): Promise<string> {
-  const place = `${root}.test-build/types/${name}`;
-  rmSync(place, { recursive: true, force: true });
-  mkdirSync(`${place}/node_modules/@lunasec`, { recursive: true });
-  // Found as an application finds it.
-  symlinkSync(root, `${place}/node_modules/@lunasec/node`);
-  writeFileSync(`${place}/package.json`, '{"type":"commonjs"}');
-  writeFileSync(`${place}/application.ts`, source);
-  const all = ['--strict', '--noEmit', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', ...flags];
-  const done = await run(process.execPath, [tsc, ...all, '--target', 'es2022', 'application.ts'], { cwd: place }).catch(
-    (error: { stdout: string }) => error,
-  );
-  return done.stdout;
-}
-
-const NODENEXT = ['--module', 'nodenext', '--types', 'node'];
-const NODE10 = ['--module', 'commonjs', '--moduleResolution', 'node10', '--types', 'node'];
 
 test('an application with the types of Express 4 compiles, as such applications are compiled', async () => {
   assert.equal(await compiled('express4', application('express4'), [...NODE10, '--skipLibCheck']), '');
