@@ -303,6 +303,15 @@ const NAMES = new Map<object, string>(
   }).map(([name, { prototype }]) => [prototype, name]),
 );
 
+/**
+ * Makes a class of an integration one of these: known by its name, whichever copy of this package it is of.
+ *
+ * @internal
+ */
+export function named({ prototype }: { readonly prototype: LunaSecError }, name: string): void {
+  NAMES.set(prototype, name);
+}
+
 type Coded = new (detail: string, facts?: ErrorFacts) => LunaSecError;
 
 const BY_CODE: Readonly<Record<string, Coded>> = {

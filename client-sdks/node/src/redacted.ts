@@ -1,10 +1,9 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 
+import { brand, isBranded } from './brand.js';
 import { InvalidToken } from './errors.js';
 
-const TOKEN_BRAND = Symbol.for('@lunasec/node/token');
-const PLAINTEXT_BRAND = Symbol.for('@lunasec/node/plaintext');
 const TOKEN_PRINT = '[lunasec token: .expose() gives its text]';
 const PLAINTEXT_PRINT = '[lunasec plaintext: .reveal() gives its text]';
 
@@ -32,10 +31,6 @@ function isWhole(token: Token): boolean {
   } catch {
     return false;
   }
-}
-
-function branded(value: unknown, brand: symbol): boolean {
-  return typeof value === 'object' && value !== null && brand in value;
 }
 
 /**
@@ -120,7 +115,7 @@ export class Token extends Redacted {
   private constructor(text: string) {
     super(text);
     this.#text = text;
-    Object.defineProperty(this, TOKEN_BRAND, { value: true });
+    brand(this, 'token');
   }
 
   /**
@@ -145,7 +140,7 @@ export class Token extends Redacted {
 
   /** True for a token, also of another copy of this package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return branded(value, TOKEN_BRAND);
+    return isBranded(value, 'token');
   }
 
   /** @internal */
@@ -191,7 +186,7 @@ export class Plaintext extends Redacted {
   private constructor(value: string | Buffer) {
     super(value);
     this.#value = value;
-    Object.defineProperty(this, PLAINTEXT_BRAND, { value: true });
+    brand(this, 'plaintext');
   }
 
   /** Wraps a value, so that it prints redacted from here on. */
@@ -204,7 +199,7 @@ export class Plaintext extends Redacted {
 
   /** True for a plaintext, also of another copy of this package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return branded(value, PLAINTEXT_BRAND);
+    return isBranded(value, 'plaintext');
   }
 
   /** @internal */

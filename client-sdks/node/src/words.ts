@@ -9,6 +9,7 @@ import {
   Unauthenticated,
   Unavailable,
 } from './errors.js';
+import { sharedNotes } from './shared.js';
 
 type Kind = abstract new (...args: never[]) => LunaSecError;
 
@@ -32,7 +33,7 @@ const BAD: Readonly<Record<string, string>> = {
 export const FAILED = 'this failed, and not by what was asked for';
 
 /** Errors whose own words are for whoever made the request. */
-const TOLD = new WeakSet<LunaSecError>();
+const TOLD = sharedNotes<LunaSecError, true>('told');
 
 /**
  * An error that only whoever made a request can mend: its detail is said to them.
@@ -40,7 +41,7 @@ const TOLD = new WeakSet<LunaSecError>();
  * @internal
  */
 export function told<E extends LunaSecError>(error: E): E {
-  TOLD.add(error);
+  TOLD.set(error, true);
   return error;
 }
 

@@ -1,4 +1,4 @@
-import { InvalidRequest, PayloadTooLarge } from '../errors.js';
+import { InvalidRequest, named, PayloadTooLarge } from '../errors.js';
 import { FIELDS } from '../limits.js';
 import { EACH, type Field } from './fields.js';
 
@@ -6,6 +6,10 @@ import { EACH, type Field } from './fields.js';
 export class FieldRefused extends InvalidRequest {
   /** The path that the route names, such as `body.items[].card`. */
   readonly field: string;
+
+  static {
+    named(FieldRefused, 'FieldRefused');
+  }
 
   constructor(field: string, what: string) {
     super(`${field} ${what}`);

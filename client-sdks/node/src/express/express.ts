@@ -1,5 +1,6 @@
 import { LunaSec } from '../client.js';
 import type { LunaSecSession } from '../session.js';
+import { sharedNotes } from '../shared.js';
 import { Noted } from './marks.js';
 import { RequestLunaSec } from './request.js';
 import { type Handler, handler, type RequestLike } from './types.js';
@@ -16,7 +17,7 @@ export interface ExpressOptions {
 }
 
 /** By whom a request was bound. */
-const bindings = new WeakMap<RequestLike, ExpressOptions>();
+const bindings = sharedNotes<RequestLike, ExpressOptions>('express/bindings');
 
 const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/;
 

@@ -4,8 +4,8 @@
  */
 export type Fields = string | readonly string[];
 
-/** Each item of a list. */
-export const EACH = Symbol('[]');
+/** Each item of a list: the same in each copy of this package, as what one of them is to do may be done by another. */
+export const EACH: unique symbol = Symbol.for('@lunasec/node/express/each');
 
 /** @internal */
 export interface Field {

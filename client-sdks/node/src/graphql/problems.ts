@@ -1,3 +1,5 @@
+import { brand, isBranded } from '../brand.js';
+
 /** A schema whose directives cannot work. It names every mistake at once: {@link LunaSecSchemaError.problems}. */
 export class LunaSecSchemaError extends Error {
   /** Where each mistake is, and what to do. */
@@ -7,6 +9,12 @@ export class LunaSecSchemaError extends Error {
     super(`the schema's LunaSec directives cannot work:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
     this.problems = problems;
     Object.defineProperty(this, 'name', { value: 'LunaSecSchemaError', configurable: true });
+    brand(this, 'graphql/schema-error');
+  }
+
+  /** True also for one of another copy of this package. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isBranded(value, 'graphql/schema-error');
   }
 }
 

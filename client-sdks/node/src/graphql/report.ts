@@ -1,3 +1,5 @@
+import { sharedNotes } from '../shared.js';
+
 /** Where a field is in an answer. */
 export type FieldPath = readonly (string | number)[];
 
@@ -24,7 +26,7 @@ interface Notes {
 }
 
 /** By the context, which is the one object that resolvers and servers both know. */
-const NOTES = new WeakMap<object, Notes>();
+const NOTES = sharedNotes<object, Notes>('graphql/notes');
 
 function notesOf(context: unknown): Notes | undefined {
   if (typeof context !== 'object' || context === null) {

@@ -11,6 +11,7 @@ import {
 
 import type { LunaSec } from '../client.js';
 import type { OnUnavailable } from '../policy.js';
+import { sharedNotes } from '../shared.js';
 import { checkDefinitions } from './definitions.js';
 import { Gatherings } from './gather.js';
 import { type BesideFunction, Inputs } from './inputs.js';
@@ -48,7 +49,7 @@ export interface LunaSecDirectivesOptions<C> {
   readonly fieldResolver?: GraphQLFieldResolver<unknown, C> | undefined;
 }
 
-const DONE = new WeakSet<GraphQLSchema>();
+const DONE = sharedNotes<GraphQLSchema, true>('graphql/done');
 
 /**
  * Makes the directives of a schema work: `@tokenize`, `@verify`, `@detokenize` and `@grant`, which
@@ -80,7 +81,7 @@ export function lunasecDirectives<C = unknown>(
   const plan = planOf(schema, scalarsOf(schema, options.scalars ?? [], problems), problems);
   checkUses(schema, plan, options.session !== undefined, problems);
   problems.throwAny();
-  DONE.add(schema);
+  DONE.set(schema, true);
   wrap(schema, plan, options);
   return schema;
 }

@@ -1,3 +1,4 @@
+import { brand, isBranded } from '../brand.js';
 import type { FieldShape } from './shapes.js';
 
 /** A .proto asks for what cannot be, or an interceptor was not told what it needs; the message names each place. */
@@ -5,6 +6,12 @@ export class FieldRuleError extends Error {
   constructor(mistakes: readonly string[]) {
     super(mistakes.length === 1 ? mistakes[0] : `${mistakes.length} mistakes:\n- ${mistakes.join('\n- ')}`);
     Object.defineProperty(this, 'name', { value: 'FieldRuleError' });
+    brand(this, 'grpc/rule-error');
+  }
+
+  /** True also for one of another copy of this package. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isBranded(value, 'grpc/rule-error');
   }
 }
 

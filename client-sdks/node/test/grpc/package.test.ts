@@ -29,6 +29,20 @@ test('a client of one build is taken by the interceptors of the other', () => {
   assert.equal(run('module', code), 'function');
 });
 
+test('a mistake that one build finds is known to the other', () => {
+  const code = `import { createRequire } from 'node:module';
+    import { FieldRuleError, Protos } from '@lunasec/node/grpc';
+    import { LunaSec } from '@lunasec/node';
+    const { serverInterceptor } = createRequire(import.meta.url)('@lunasec/node/grpc');
+    const protos = Protos.loadSync('test/grpc/protos/shop.proto');
+    try {
+      serverInterceptor({ lunasec: new LunaSec(), protos });
+    } catch (error) {
+      console.log(error instanceof FieldRuleError, new Error('x') instanceof FieldRuleError);
+    }`;
+  assert.equal(run('module', code), 'true false');
+});
+
 test('the package without its entry for gRPC needs neither grpc-js nor protobufjs', () => {
   for (const kind of ['esm', 'cjs']) {
     for (const name of readdirSync(new URL(`dist/${kind}/`, root)).filter((each) => /\.(js|d\.ts)$/.test(each))) {
