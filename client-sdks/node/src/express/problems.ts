@@ -1,4 +1,5 @@
 import { LunaSecError, Unavailable } from '../errors.js';
+import { tell } from '../tell.js';
 import { FieldRefused } from './draft.js';
 import type { ErrorHandler, RequestLike } from './types.js';
 
@@ -19,7 +20,10 @@ export interface Problem {
 
 /** What {@link problems} may be told. */
 export interface ProblemsOptions {
-  /** Is told of each error that is answered, for the application's log. The error holds no token and no value. */
+  /**
+   * Is told of each error that is answered, for the application's log. The error holds no token and no value. What it throws,
+   * or rejects with, is a warning of the process: the answer goes out.
+   */
   readonly onError?: ((error: LunaSecError, req: RequestLike) => void) | undefined;
 }
 
@@ -92,7 +96,7 @@ export function problems(options: ProblemsOptions = {}): ErrorHandler {
       next(error);
       return;
     }
-    options.onError?.(error as LunaSecError, req as RequestLike);
+    tell(options.onError, error as LunaSecError, req as RequestLike);
     res.statusCode = problem.status;
     res.setHeader('content-type', 'application/problem+json');
     res.setHeader('cache-control', 'no-store');

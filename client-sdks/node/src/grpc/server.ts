@@ -5,6 +5,7 @@ import {
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 
+import { tell } from '../tell.js';
 import { Caller, type GrpcCall } from './caller.js';
 import { Lane } from './lane.js';
 import { LAST_MESSAGES } from './limits.js';
@@ -26,6 +27,7 @@ export interface ServerInterceptorOptions extends InterceptorOptions {
   /**
    * Is told of each error that ends a call, for the server's log: the client is not told what went on inside. Its message
    * says where, what happened and what to do, its `cause` or it itself is the client's error; no token and no value is in it.
+   * What it throws, or rejects with, is a warning of the process.
    */
   readonly onError?: ((error: unknown, call: GrpcCall) => void) | undefined;
 }
@@ -60,15 +62,6 @@ export function serverInterceptor(options: ServerInterceptorOptions): ServerInte
 /** Without a stack of its own: there is one for each call. */
 const OVER = new Error('the call is over');
 
-/** What is told of a call must not end the process, which has others. */
-function tell({ onError }: ServerInterceptorOptions, ...of: Parameters<NonNullable<typeof onError>>): void {
-  try {
-    onError?.(...of);
-  } catch (thrown) {
-    process.emitWarning(thrown instanceof Error ? thrown : String(thrown), { type: 'LunaSecOnErrorThrew' });
-  }
-}
-
 /** A call whose handler does not learn of it. */
 class Refused extends ServerInterceptingCall {
   readonly #next: ServerInterceptingCallInterface;
@@ -89,7 +82,7 @@ class Refused extends ServerInterceptingCall {
     this.#next.start({
       onReceiveMetadata: (metadata) => {
         this.#next.sendStatus(statusOf(this.#error, true));
-        tell(this.#options, this.#error, { path: this.#path, metadata, peer: this.#next.getPeer() });
+        tell(this.#options.onError, this.#error, { path: this.#path, metadata, peer: this.#next.getPeer() });
       },
       onReceiveMessage: nothing,
       onReceiveHalfClose: nothing,
@@ -239,7 +232,7 @@ class ServerCall extends ServerInterceptingCall {
       const { error, ours } = this.#failure;
       this.#end();
       this.#next.sendStatus(statusOf(error, ours));
-      tell(this.#options, error, this.#call);
+      tell(this.#options.onError, error, this.#call);
     }
   }
 

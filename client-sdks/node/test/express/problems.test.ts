@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 
 import * as lunasec from '../../src/express/index.js';
@@ -77,6 +78,38 @@ test('every class of errors is in that table', () => {
   );
   assert.ok(all.length > 20);
 });
+
+/** What an application's own log may come to. */
+const UNTOLD: readonly (readonly [string, () => unknown])[] = [
+  [
+    'throws',
+    () => {
+      throw new Error('of the log');
+    },
+  ],
+  ['rejects', () => Promise.reject(new Error('of the log'))],
+  [
+    'gives something else that rejects',
+    // biome-ignore lint/suspicious/noThenProperty: that is what is meant
+    () => ({ then: (_: unknown, no: (error: Error) => void) => no(new Error('of the log')) }),
+  ],
+  ['throws what is no error', () => Promise.reject(Object.create(null))],
+];
+for (const [what, onError] of UNTOLD) {
+  both(
+    `an onError that ${what} ends neither the answer nor the process`,
+    (app) => {
+      app.get('/', (_req, _res, next) => next(new errors.GrantDenied('words')));
+      app.use(lunasec.problems({ onError }));
+    },
+    async ({ ask, errors: others }) => {
+      const warned = once(process, 'warning') as Promise<[Error]>;
+      assert.equal((await ask('GET', '/')).status, 403);
+      assert.match(String((await warned)[0]), /of the log|it threw what is no error/);
+      assert.deepEqual(others, []);
+    },
+  );
+}
 
 const own = new Error('not ours');
 both("others' errors go on", failing(own), async ({ ask, errors: others }) => {

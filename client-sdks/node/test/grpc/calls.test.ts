@@ -280,17 +280,24 @@ test('a value of bytes in a text field is refused with words', async (context) =
   assert.match(`${errors}`, /Receipt\.card_number: .*make the field bytes/);
 });
 
-test('an onError that throws ends neither the call nor the process', async (context) => {
-  const answer: Fields = {};
-  const warned = once(process, 'warning') as Promise<[Error]>;
-  const onError = (): never => {
-    throw new Error('of the application');
-  };
-  const { vault, place } = await scene(context, answer, { onError });
-  answer['card_number'] = vault.token(Buffer.from([0xff]));
-  assert.equal((await refused(place({}))).code, status.INTERNAL);
-  assert.match(String((await warned)[0]), /of the application/);
-});
+for (const [what, onError] of [
+  [
+    'throws',
+    () => {
+      throw new Error('of the application');
+    },
+  ],
+  ['rejects', () => Promise.reject(new Error('of the application'))],
+] as const) {
+  test(`an onError that ${what} ends neither the call nor the process`, async (context) => {
+    const answer: Fields = {};
+    const warned = once(process, 'warning') as Promise<[Error]>;
+    const { vault, place } = await scene(context, answer, { onError });
+    answer['card_number'] = vault.token(Buffer.from([0xff]));
+    assert.equal((await refused(place({}))).code, status.INTERNAL);
+    assert.match(String((await warned)[0]), /of the application/);
+  });
+}
 
 test('when nobody can answer, a policy stands in for values, and never for a no or a verify', async (context) => {
   const answer: Fields = {};
