@@ -1,5 +1,5 @@
 import type { Engine, Limits } from './engine.js';
-import { type Common, type Entry, Flight } from './flight.js';
+import { type Common, type Entry, Flight, sharedUnit } from './flight.js';
 import { BATCH_ITEMS } from './limits.js';
 import type { ListOperation, Outcome, Unit } from './operation.js';
 
@@ -8,6 +8,15 @@ interface Group {
   readonly entries: Entry<unknown>[];
   readonly common: Common<unknown>;
   readonly links: unknown[];
+}
+
+/** What becomes one request. */
+interface Batch {
+  readonly entries: Entry<unknown>[];
+  readonly links: unknown[];
+  /** What is sent: of the same token of several callers, one. */
+  items: number;
+  bytes: number;
 }
 
 /**
@@ -72,36 +81,45 @@ export class Batcher {
     }
   }
 
-  /** Cuts a group into batches that are small enough. */
+  /** Cuts a group into batches that are small enough. Whoever asks for what a batch asks for already goes along with it. */
   #take({ common, entries, links }: Group): void {
-    let batch: Entry<unknown>[] = [];
-    let from: unknown[] = [];
-    let items = 0;
-    let bytes = overhead(common.operation);
+    const batches: Batch[] = [];
+    const asked = new Map<string, Batch>();
     for (const [index, entry] of entries.entries()) {
       if (entry.call.over) {
         continue;
       }
-      const more = entry.units.reduce((sum, { json }) => sum + Buffer.byteLength(json) + 1, 0);
-      const full = items + entry.units.length > this.#items || bytes + more > common.operation.bytes;
-      if (full && batch.length > 0) {
-        this.#fly(common, batch, from);
-        [batch, from, items, bytes] = [[], [], 0, overhead(common.operation)];
+      const shared = sharedUnit(common, entry);
+      const known = shared && asked.get(shared.json);
+      const batch = known ?? this.#batchFor(common.operation, entry, batches);
+      batch.entries.push(entry);
+      batch.links.push(links[index]);
+      if (shared !== undefined) {
+        asked.set(shared.json, batch);
       }
-      batch.push(entry);
-      from.push(links[index]);
-      items += entry.units.length;
-      bytes += more;
     }
-    this.#fly(common, batch, from);
+    for (const batch of batches) {
+      this.#fly(common, batch.entries, batch.links);
+    }
+  }
+
+  /** The last batch if there is room for so much more, else another one. */
+  #batchFor(operation: ListOperation<unknown>, { units }: Entry<unknown>, batches: Batch[]): Batch {
+    const more = units.reduce((sum, { json }) => sum + Buffer.byteLength(json) + 1, 0);
+    let batch = batches.at(-1);
+    if (batch === undefined || batch.items + units.length > this.#items || batch.bytes + more > operation.bytes) {
+      batch = { entries: [], links: [], items: 0, bytes: overhead(operation) };
+      batches.push(batch);
+    }
+    batch.items += units.length;
+    batch.bytes += more;
+    return batch;
   }
 
   #fly(common: Common<unknown>, entries: Entry<unknown>[], links: unknown[]): void {
-    if (entries.length > 0) {
-      const items = entries.reduce((sum, { units }) => sum + units.length, 0);
-      const span = this.#engine.telemetry.start(common.operation.operation, items, links);
-      void new Flight(this.#engine, common, entries).run(span);
-    }
+    const items = entries.reduce((sum, { units }) => sum + units.length, 0);
+    const span = this.#engine.telemetry.start(common.operation.operation, items, links);
+    void new Flight(this.#engine, common, entries).run(span);
   }
 }
 

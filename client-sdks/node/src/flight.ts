@@ -120,12 +120,10 @@ export class Flight<T> {
 
   /** What is sent, and whose it is: a token that several callers asked for is asked for once. */
   #unitsOf(seats: readonly Seat<T>[]): Map<Unit, Seat<T>[]> {
-    const { operation, asBatch } = this.#common;
     const units = new Map<Unit, Seat<T>[]>();
     const first = new Map<string, Seat<T>[]>();
     for (const seat of seats) {
-      // A list is sent as it was given.
-      const shared = !operation.keyed && !asBatch && seat.entry.units.length === 1;
+      const shared = sharedUnit(this.#common, seat.entry) !== undefined;
       const same = shared ? first.get(seat.unit.json) : undefined;
       if (same !== undefined) {
         same.push(seat);
@@ -246,6 +244,15 @@ export class Flight<T> {
     const span = this.#engine.telemetry.start(operation.operation, units, []);
     void new Flight(this.#engine, { ...this.#common, searches }, entries).run(span);
   }
+}
+
+/**
+ * The one item of a caller that is asked for once, however many ask for it. A list is sent as it was given.
+ *
+ * @internal
+ */
+export function sharedUnit<T>({ operation, asBatch }: Common<T>, { units }: Entry<T>): Unit | undefined {
+  return operation.keyed || asBatch || units.length > 1 ? undefined : units[0];
 }
 
 function final<T>(outcome: Outcome<T> | undefined): boolean {

@@ -47,6 +47,26 @@ test('one more than a thousand is a second request', async () => {
   assert.equal((await Promise.all(calls)).length, 1_001);
 });
 
+test('… unless they are of a thousand tokens: what several ask for is asked for once', async () => {
+  const { client, sidecar } = scene();
+  const each = tokens(1_000);
+  const calls = [...each, ...each, token(0), token(1_000), token(1)].map((one) => client.detokenize(one));
+  const [first, second] = [await sidecar.next(), await sidecar.next()];
+  assert.deepEqual(first.tokens, each);
+  assert.equal(second.body['token'], token(1_000));
+  first.reveal();
+  second.reveal();
+  const answers = await Promise.all(calls);
+  assert.equal(answers[1_500]?.value.reveal(), `value of ${token(500)}`);
+  assert.equal(answers.at(-1)?.value.reveal(), `value of ${token(1)}`);
+  const same = Array.from({ length: 1_001 }, () => client.detokenize(token(7)));
+  const alone = await sidecar.next();
+  assert.equal(alone.path, '/v1/detokenize');
+  alone.reveal();
+  await Promise.all(same);
+  assert.equal(sidecar.came.length, 3);
+});
+
 test('no request is larger than 16 MiB', async () => {
   const { client, sidecar } = scene();
   const value = 'x'.repeat(1024 * 1024);
