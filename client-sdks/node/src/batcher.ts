@@ -89,7 +89,8 @@ export class Batcher {
       if (entry.call.over) {
         continue;
       }
-      const shared = sharedUnit(common, entry);
+      // Where each call is to be a request, it is one.
+      const shared = this.#items === 1 ? undefined : sharedUnit(common, entry);
       const known = shared && asked.get(shared.json);
       const batch = known ?? this.#batchFor(common.operation, entry, batches);
       batch.entries.push(entry);

@@ -411,8 +411,8 @@ test('an explicit batch is one request of its own, also of one item', async () =
 
 test('with batchItems 1, each call is a request', async () => {
   const { client, sidecar } = scene({ batchItems: 1 });
-  const calls = tokens(3).map((each) => client.detokenize(each));
-  for (let count = 0; count < 3; count += 1) {
+  const calls = [...tokens(3), token(0)].map((each) => client.detokenize(each));
+  for (let count = 0; count < 4; count += 1) {
     const came = await sidecar.next();
     assert.equal(came.path, '/v1/detokenize');
     came.reveal();
