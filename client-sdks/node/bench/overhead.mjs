@@ -1,5 +1,6 @@
 // What the client adds to a bare undici client, for a detokenize that the sidecar has in memory: the middle of the
-// times of calls one after another, and calls per second of 64 callers. Rounds are interleaved, medians are taken.
+// times of calls one after another, and calls per second of 64 callers, each with a token of its own: of the same token the
+// client would ask once. Rounds are interleaved, medians are taken.
 //
 //     LUNASEC_BIN=path/to/lunasec npm run bench
 import { spawn } from 'node:child_process';
@@ -66,26 +67,29 @@ async function oneByOne(call, token) {
 }
 
 /** Calls per second of many callers, each of which makes one after another. */
-async function atOnce(call, token) {
+async function atOnce(call, tokens) {
   let left = AT_ONCE;
-  const caller = async () => {
+  const caller = async (token) => {
     while (left > 0) {
       left -= 1;
       await call(token);
     }
   };
   const start = performance.now();
-  await Promise.all(Array.from({ length: CALLERS }, caller));
+  await Promise.all(tokens.map(caller));
   return AT_ONCE / ((performance.now() - start) / 1_000);
 }
 
 async function main() {
-  const { token } = await client.tokenize('4111 1111 1111 1111');
-  const text = token.expose();
+  const values = Array.from({ length: CALLERS }, (_, caller) => `4111 1111 1111 ${1_000 + caller}`);
+  const tokens = (await client.tokenizeBatch(values)).map(({ token }) => token.expose());
   const found = Object.keys(contenders).map((name) => ({ name, p50: [], rate: [] }));
   for (let round = 0; round <= ROUNDS; round += 1) {
     for (const each of found) {
-      const [p50, rate] = [await oneByOne(contenders[each.name], text), await atOnce(contenders[each.name], text)];
+      const [p50, rate] = [
+        await oneByOne(contenders[each.name], tokens[0]),
+        await atOnce(contenders[each.name], tokens),
+      ];
       // The first round warms up.
       if (round > 0) {
         each.p50.push(p50);
