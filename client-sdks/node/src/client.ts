@@ -1,5 +1,6 @@
 import { Batcher } from './batcher.js';
 import { headerValue } from './context.js';
+import { counted } from './counts.js';
 import { Engine, type Exchanges } from './engine.js';
 import {
   BATCH_ITEMS,
@@ -14,15 +15,16 @@ import {
   START_DEADLINE_MS,
 } from './limits.js';
 import { STATUS } from './operations.js';
+import { type Names, onlyKnown } from './options.js';
 import { type OnUnavailable, policyOf } from './policy.js';
 import type { Status } from './results.js';
-import { Budget, Reachability, type RetryOptions } from './retry.js';
+import { Budget, RETRY, Reachability, type RetryOptions } from './retry.js';
 import { type Runtime, SYSTEM } from './runtime.js';
 import { LunaSecSession } from './session.js';
 import { type OpenTelemetry, OpenTelemetryOrNone } from './telemetry.js';
 import { milliseconds } from './times.js';
-import { type CallOptions, Tokenizer, type View } from './tokenizer.js';
-import { Transport } from './transport.js';
+import { CALL, type CallOptions, Tokenizer, type View } from './tokenizer.js';
+import { socketPath, Transport } from './transport.js';
 
 /** What a view of a client can have otherwise. */
 export interface ViewOptions<P extends OnUnavailable> {
@@ -73,6 +75,29 @@ export interface SessionOptions {
   readonly jwt?: string | undefined;
 }
 
+const VIEW: Names<ViewOptions<OnUnavailable>> = {
+  namespace: true,
+  purpose: true,
+  onUnavailable: true,
+  deadlineMs: true,
+  traceparent: true,
+};
+const CLIENT: Names<ClientOptions<OnUnavailable>> = {
+  socket: true,
+  jwt: true,
+  retry: true,
+  startDeadlineMs: true,
+  restartGraceMs: true,
+  connections: true,
+  pendingCalls: true,
+  telemetry: true,
+  batchItems: true,
+  runtime: true,
+  exchanges: true,
+  ...VIEW,
+};
+const SESSION: Names<SessionOptions> = { jwt: true };
+
 /**
  * The sidecar, from Node.js.
  *
@@ -96,6 +121,7 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
 
   /** The same client, with something otherwise: another namespace, purpose, policy or deadline. */
   with<C extends OnUnavailable = P>(options: ViewOptions<C>): LunaSec<C> {
+    onlyKnown('with', options, VIEW);
     const { view } = this;
     return LunaSec.#of<C>({
       ...view,
@@ -121,6 +147,7 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
    * ```
    */
   forSession(session: string, options: SessionOptions = {}): LunaSecSession<P> {
+    onlyKnown('forSession', options, SESSION);
     const { view } = this;
     // Also where the type was not looked at: a session that is missing by mistake would be nobody's.
     headerValue('session', session);
@@ -135,6 +162,7 @@ export class LunaSec<P extends OnUnavailable = 'fail'> extends Tokenizer<P> {
 
   /** What the sidecar says of itself and of what it needs. */
   async status(options: CallOptions = {}): Promise<Status> {
+    onlyKnown('status', options, CALL);
     return this.request(STATUS, options);
   }
 
@@ -157,38 +185,40 @@ function viewOf<P extends OnUnavailable>(options: ClientOptions<P> | Made): View
   if (options instanceof Made) {
     return options.view;
   }
+  onlyKnown('LunaSec', options, CLIENT as Names<ClientOptions<P>>);
   const engine = engineOf(options);
   return {
     engine,
-    batcher: new Batcher(engine, options.batchItems ?? BATCH_ITEMS),
+    batcher: new Batcher(engine, counted('batchItems', options.batchItems ?? BATCH_ITEMS, 1)),
     said: { namespace: options.namespace, purpose: options.purpose, jwt: options.jwt },
     onUnavailable: policyOf(options.onUnavailable ?? 'fail'),
     deadlineMs: milliseconds('deadlineMs', options.deadlineMs ?? undefined),
-    attempts: options.retry?.attempts,
+    attempts: counted('retry.attempts', options.retry?.attempts, 1),
   };
 }
 
 function engineOf(options: ClientOptions<OnUnavailable>): Engine {
   const retry = options.retry ?? {};
-  const connections = options.connections ?? CONNECTIONS;
+  onlyKnown('retry', retry, RETRY);
+  const connections = counted('connections', options.connections ?? CONNECTIONS, 1);
   // A variable that is there and empty says nothing.
   const socket = options.socket ?? (process.env['LUNASEC_SOCKET'] || DEFAULT_SOCKET);
   return new Engine({
     runtime: options.runtime ?? SYSTEM,
-    exchanges: options.exchanges ?? new Transport(socket, connections),
+    exchanges: options.exchanges ?? new Transport(socketPath(socket), connections),
     telemetry: new OpenTelemetryOrNone(options.telemetry),
     pauses: {
       first: milliseconds('retry.pauseMs', retry.pauseMs ?? PAUSE_MS),
       most: milliseconds('retry.pauseMostMs', retry.pauseMostMs ?? PAUSE_MOST_MS),
     },
     budgets: {
-      answers: new Budget(retry.budget ?? RETRY_BUDGET),
+      answers: new Budget(counted('retry.budget', retry.budget ?? RETRY_BUDGET, 0)),
       breaks: new Budget(Math.max(CONNECTION_RETRY_BUDGET, 2 * connections)),
     },
     reachability: new Reachability(
       milliseconds('startDeadlineMs', options.startDeadlineMs ?? START_DEADLINE_MS),
       milliseconds('restartGraceMs', options.restartGraceMs ?? RESTART_GRACE_MS),
     ),
-    pending: options.pendingCalls ?? PENDING_CALLS,
+    pending: counted('pendingCalls', options.pendingCalls ?? PENDING_CALLS, 0),
   });
 }

@@ -1,6 +1,7 @@
 import { InvalidRequest, InvalidToken } from './errors.js';
 import { BATCH_BYTES, TOKEN_LIST_BYTES } from './limits.js';
 import type { ListOperation, Route, Unit } from './operation.js';
+import type { Names } from './options.js';
 import { Plaintext, type PlaintextLike, printedAs, Token, type TokenLike } from './redacted.js';
 import type {
   Deleted,
@@ -15,6 +16,7 @@ import type {
   Valid,
   Value,
 } from './results.js';
+import { isMask } from './values.js';
 import { count, durability, misread, object, type Said, staleness, text, time } from './wire.js';
 
 /** What a grant can allow. */
@@ -33,6 +35,9 @@ export interface TokenizeItem {
 }
 
 /** @internal */
+export const TOKENIZE_ITEM: Names<TokenizeItem> = { value: true, encoding: true, metadata: true, expiresIn: true };
+
+/** @internal */
 export function tokenizeUnit(item: TokenizeItem): Unit {
   const { metadata, expiresIn } = item;
   return { json: jsonOf({ ...wireValue(item), metadata, expires_in: expiresIn }) };
@@ -42,7 +47,9 @@ function wireValue({ value, encoding }: TokenizeItem): { value: string; encoding
   const plain: unknown = value instanceof Plaintext ? (value.isText ? value.reveal() : value.revealBytes()) : value;
   if (plain instanceof Uint8Array) {
     const bytes = Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength);
-    refusePrints(bytes.length > PRINTED_BYTES ? '' : bytes.toString());
+    const short = bytes.length > PRINTED_BYTES ? '' : bytes.toString();
+    refuseMask(short);
+    refusePrints(short);
     return { value: bytes.toString('base64'), encoding: 'base64' };
   }
   if (typeof plain !== 'string') {
@@ -53,11 +60,21 @@ function wireValue({ value, encoding }: TokenizeItem): { value: string; encoding
       'the text has half of a surrogate pair, which UTF-8 cannot say; tokenize its bytes instead',
     );
   }
+  refuseMask(plain);
   return encoding === undefined ? { value: plain } : { value: plain, encoding };
 }
 
 /** Longer bytes are no text that something printed. */
 const PRINTED_BYTES = 256;
+
+/** It would be kept in the place of the value that was not available. */
+function refuseMask(text: string): void {
+  if (isMask(text)) {
+    throw new InvalidRequest(
+      'this is the mask that is shown when a value is not available, not a value: tokenize the value',
+    );
+  }
+}
 
 /** The value, and the metadata beside it. */
 function jsonOf(value: object): string {

@@ -1,5 +1,6 @@
 import { LunaSecError, Overloaded, RateLimited, SidecarUnreachable } from './errors.js';
 import { CONNECTION_ATTEMPTS, SUCCESSES_FOR_A_RETRY } from './limits.js';
+import type { Names } from './options.js';
 import { type Runtime, sleep } from './runtime.js';
 import type { Stop } from './stop.js';
 
@@ -17,6 +18,9 @@ export interface RetryOptions {
    */
   readonly budget?: number | undefined;
 }
+
+/** @internal */
+export const RETRY: Names<RetryOptions> = { attempts: true, pauseMs: true, pauseMostMs: true, budget: true };
 
 /**
  * What may be sent twice. `always`: another time changes nothing. `undone`: only what certainly had no effect.

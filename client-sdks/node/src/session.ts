@@ -1,8 +1,9 @@
 import { type Action, grantsCreate, grantsRevoke, grantsVerify } from './operations.js';
+import { list, type Names, onlyKnown } from './options.js';
 import type { OnUnavailable } from './policy.js';
 import type { TokenLike } from './redacted.js';
 import type { Failed, Granted, Invalid, Revoked, Valid } from './results.js';
-import { type CallOptions, Tokenizer, type View } from './tokenizer.js';
+import { CALL, type CallOptions, Tokenizer, type View } from './tokenizer.js';
 
 /** What a grant may say of itself. */
 export interface GrantOptions extends CallOptions {
@@ -17,6 +18,9 @@ export interface VerifyOptions extends CallOptions {
   /** What for; `detokenize` unless given. */
   readonly action?: Action | undefined;
 }
+
+const GRANT: Names<GrantOptions> = { expiresIn: true, actions: true, ...CALL };
+const VERIFY: Names<VerifyOptions> = { action: true, ...CALL };
 
 /**
  * A client that speaks for one session of one end user: what it grants, verifies and reveals is that session's, so that
@@ -37,7 +41,9 @@ export class LunaSecSession<P extends OnUnavailable = 'fail'> extends Tokenizer<
    * No policy stands in for it.
    */
   async grant(tokens: readonly TokenLike[], options: GrantOptions = {}): Promise<(Granted | Failed)[]> {
-    return this.items(grantsCreate(this.#session, options.expiresIn, options.actions), tokens, options);
+    onlyKnown('grant', options, GRANT);
+    const operation = grantsCreate(this.#session, options.expiresIn, options.actions);
+    return this.items(operation, list('grant', tokens), options);
   }
 
   /**
@@ -46,16 +52,19 @@ export class LunaSecSession<P extends OnUnavailable = 'fail'> extends Tokenizer<
    * No policy stands in for it: where nobody knows, items are `failed` or the call rejects, and neither is a yes.
    */
   async verify(tokens: readonly TokenLike[], options: VerifyOptions = {}): Promise<(Valid | Invalid | Failed)[]> {
-    return this.items(grantsVerify(this.#session, options.action), tokens, options);
+    onlyKnown('verify', options, VERIFY);
+    return this.items(grantsVerify(this.#session, options.action), list('verify', tokens), options);
   }
 
   /** Takes back all that the session was granted for 1 to 1,000 tokens. */
   async revoke(tokens: readonly TokenLike[], options: CallOptions = {}): Promise<Revoked> {
-    return this.request(grantsRevoke(this.#session, [...tokens]), options);
+    onlyKnown('revoke', options, CALL);
+    return this.request(grantsRevoke(this.#session, list('revoke', tokens)), options);
   }
 
   /** Takes back all that the session was granted: for a logout. */
   async revokeAll(options: CallOptions = {}): Promise<Revoked> {
+    onlyKnown('revokeAll', options, CALL);
     return this.request(grantsRevoke(this.#session, undefined), options);
   }
 }

@@ -10,10 +10,12 @@ import {
   metadataGet,
   metadataSet,
   TOKENIZE,
+  TOKENIZE_ITEM,
   type TokenizeItem,
   tokenizeUnit,
   tokenUnit,
 } from './operations.js';
+import { list, type Names, onlyKnown } from './options.js';
 import type { Holder } from './places.js';
 import { type OnUnavailable, policyOf, type Revealed, standIn, stands, standsInFor } from './policy.js';
 import { type PlaintextLike, Token, type TokenLike } from './redacted.js';
@@ -48,6 +50,9 @@ export interface CallOptions {
   readonly share?: object | undefined;
 }
 
+/** @internal */
+export const CALL: Names<CallOptions> = { signal: true, deadlineMs: true, namespace: true, purpose: true, share: true };
+
 /** What a call that reveals values may say of itself. */
 export interface ReadOptions<P extends OnUnavailable> extends CallOptions {
   /** What it resolves to when nobody can answer, instead of what the client says. */
@@ -75,6 +80,17 @@ export interface MetadataSetOptions extends CallOptions {
   /** Only if this is still the version; {@link Conflict} otherwise. Not tried again where it may have been done. */
   readonly ifVersion?: number | undefined;
 }
+
+const READ: Names<ReadOptions<OnUnavailable>> = { ...CALL, onUnavailable: true };
+const TOKENIZE_ONE: Names<TokenizeOptions> = {
+  expiresIn: true,
+  metadata: true,
+  encoding: true,
+  idempotencyKey: true,
+  ...CALL,
+};
+const TOKENIZE_BATCH: Names<TokenizeBatchOptions> = { idempotencyKey: true, ...CALL };
+const METADATA_SET: Names<MetadataSetOptions> = { ifVersion: true, ...CALL };
 
 /**
  * What a view of a client has of its own.
@@ -125,6 +141,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
    * No policy stands in for it: where nobody can take the value, it rejects with {@link Unavailable}.
    */
   async tokenize(value: PlaintextLike, options: TokenizeOptions = {}): Promise<Tokenized> {
+    onlyKnown('tokenize', options, TOKENIZE_ONE);
     const unit = tokenizeUnit({ ...options, value });
     const { idempotencyKey } = options;
     const outcomes =
@@ -142,7 +159,10 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     items: readonly (TokenizeItem | PlaintextLike)[],
     options: TokenizeBatchOptions = {},
   ): Promise<(Tokenized | Failed)[]> {
-    const units = items.map((item) => tokenizeUnit(isItem(item) ? item : { value: item }));
+    onlyKnown('tokenizeBatch', options, TOKENIZE_BATCH);
+    const units = list('tokenizeBatch', items).map((item) =>
+      isItem(item) ? itemUnit(item) : tokenizeUnit({ value: item }),
+    );
     const outcomes = await this.apart(TOKENIZE, units, options, true, options.idempotencyKey);
     return outcomes.map((outcome) => ('error' in outcome ? { kind: 'failed', error: outcome.error } : outcome.value));
   }
@@ -157,6 +177,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
    * ```
    */
   async detokenize<C extends OnUnavailable = P>(token: TokenLike, options: ReadOptions<C> = {}): Promise<Revealed<C>> {
+    onlyKnown('detokenize', options, READ);
     const policy = policyOf(options.onUnavailable ?? this.view.onUnavailable);
     try {
       return only(await this.together(DETOKENIZE, [tokenUnit(token)], options, policy)) as Revealed<C>;
@@ -173,8 +194,9 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     tokens: readonly TokenLike[],
     options: ReadOptions<C> = {},
   ): Promise<(Revealed<C> | Failed)[]> {
+    onlyKnown('detokenizeBatch', options, READ);
     const policy = policyOf(options.onUnavailable ?? this.view.onUnavailable);
-    const units = tokens.map(tokenUnit);
+    const units = list('detokenizeBatch', tokens).map(tokenUnit);
     let outcomes: readonly Outcome<Value>[];
     try {
       outcomes = await this.apart(DETOKENIZE, units, options, true, undefined, policy);
@@ -218,6 +240,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
 
   /** Reads what is kept beside a value. */
   async getMetadata(token: TokenLike, options: CallOptions = {}): Promise<Metadata> {
+    onlyKnown('getMetadata', options, CALL);
     return this.#metadata(metadataGet(token), options);
   }
 
@@ -227,6 +250,7 @@ export abstract class Tokenizer<P extends OnUnavailable> {
     metadata: JsonObject,
     options: MetadataSetOptions = {},
   ): Promise<MetadataWritten> {
+    onlyKnown('setMetadata', options, METADATA_SET);
     return this.#metadata(metadataSet(token, metadata, options.ifVersion), options);
   }
 
@@ -234,7 +258,8 @@ export abstract class Tokenizer<P extends OnUnavailable> {
    * Deletes 1 to 1,000 values. A token that never had one is deleted too. Items fail each by itself.
    */
   async delete(tokens: readonly TokenLike[], options: CallOptions = {}): Promise<(Deleted | Failed)[]> {
-    return this.items(DELETE, tokens, options);
+    onlyKnown('delete', options, CALL);
+    return this.items(DELETE, list('delete', tokens), options);
   }
 
   /** @internal */
@@ -323,6 +348,11 @@ export abstract class Tokenizer<P extends OnUnavailable> {
 
 function isItem(item: TokenizeItem | PlaintextLike): item is TokenizeItem {
   return typeof item === 'object' && item !== null && 'value' in item;
+}
+
+function itemUnit(item: TokenizeItem): Unit {
+  onlyKnown('an item of tokenizeBatch', item, TOKENIZE_ITEM);
+  return tokenizeUnit(item);
 }
 
 function only<T>(outcomes: readonly Outcome<T>[]): T {

@@ -1,6 +1,6 @@
 import { type Dispatcher, Pool } from 'undici';
 
-import { ProtocolError, SidecarUnreachable } from './errors.js';
+import { InvalidRequest, ProtocolError, SidecarUnreachable } from './errors.js';
 import { ANSWER_BYTES, CONNECT_MS, KEEP_ALIVE_MS } from './limits.js';
 import type { Stop } from './stop.js';
 
@@ -37,6 +37,24 @@ const BROKEN: ReadonlySet<string> = new Set([
   'ENOTCONN',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
 ]);
+/** Bytes of a socket's path that the kernel takes; of a longer one it would look for the beginning. */
+const PATH_BYTES = process.platform === 'linux' ? 107 : 103;
+
+/**
+ * A path that a socket can have.
+ *
+ * @internal
+ */
+export function socketPath(path: string): string {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > PATH_BYTES) {
+    throw new InvalidRequest(
+      `the path of the socket is ${bytes} bytes long, and Unix takes ${PATH_BYTES}: put the socket where its path is shorter`,
+    );
+  }
+  return path;
+}
+
 const CLOSED: ReadonlySet<string> = new Set(['UND_ERR_DESTROYED', 'UND_ERR_CLOSED']);
 /**
  * HTTP/1.1 over the Unix socket, on a few connections that are kept alive. It tries nothing twice.

@@ -34,11 +34,16 @@ export function nonValue(value: string | Uint8Array): NonValue | undefined {
   if (LIKE_A_TOKEN.test(text)) {
     return TOKEN;
   }
-  if (text.trim() === MASK) {
+  if (isMask(text)) {
     return SHOWN;
   }
   const printed = printedAs(text);
   return printed && { token: false, words: `holds what a ${printed.what} prints as, not a value` };
+}
+
+/** @internal */
+export function isMask(text: string): boolean {
+  return text.length <= LONGEST && text.trim() === MASK;
 }
 
 function shortText(value: Uint8Array): string {

@@ -71,6 +71,103 @@ test('what is no token is refused, and so is how a token prints', async () => {
   }
 });
 
+test('an option that there is not is refused by its name, with the one that was meant', async () => {
+  const { client, sidecar } = scene();
+  const user = client.forSession('alice');
+  // As a program without a compiler calls it.
+  const [any, they] = [client, user] as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>[];
+  const calls: [() => unknown, RegExp][] = [
+    [() => any?.['tokenize']?.('marker', { expires_in: '1h' }), /^tokenize has no option expires_in: write expiresIn$/],
+    [() => any?.['tokenizeBatch']?.([{ value: 'marker', Metadata: {} }]), /item of tokenizeBatch .* write metadata$/],
+    [() => any?.['tokenizeBatch']?.(['marker'], { expiresIn: '1h' }), /tokenizeBatch has no option expiresIn: leave/],
+    [() => any?.['detokenize']?.(token(1), { on_unavailable: 'mask' }), /write onUnavailable$/],
+    [() => any?.['detokenizeBatch']?.([token(1)], { deadline: 5 }), /no option deadline: leave it out/],
+    [() => any?.['setMetadata']?.(token(1), {}, { if_version: 1 }), /write ifVersion$/],
+    [() => any?.['getMetadata']?.(token(1), { name_space: 'x' }), /write namespace$/],
+    [() => any?.['delete']?.([token(1)], { [token(1)]: 1 }), /no option of such a name: leave it out/],
+    [() => any?.['status']?.({ signals: 1 }), /no option signals/],
+    [() => they?.['grant']?.([token(1)], { expires_in: '1h' }), /^grant has no option expires_in: write expiresIn$/],
+    [() => they?.['verify']?.([token(1)], { actions: ['update'] }), /^verify has no option actions/],
+    [() => they?.['revoke']?.([token(1)], { all: true }), /^revoke has no option all/],
+    [() => they?.['revokeAll']?.(null), /the options of revokeAll are an object/],
+    [async () => any?.['with']?.({ session: 'alice' }), /^with has no option session/],
+    [async () => any?.['forSession']?.('alice', { JWT: 'x' }), /write jwt$/],
+    [async () => new LunaSec({ pending_calls: 1 } as object), /write pendingCalls$/],
+    [async () => new LunaSec({ retry: { attempt: 1 } as object }), /^retry has no option attempt/],
+  ];
+  for (const [call, words] of calls) {
+    await assert.rejects(
+      async () => call(),
+      (error) => error instanceof TypeError && words.test(error.message) && !/marker|lunasec-0/.test(error.message),
+      String(words),
+    );
+  }
+  assert.equal(sidecar.came.length, 0);
+  // One that says nothing is left out, and all that there are may be said.
+  const all = { signal: undefined, deadlineMs: 5_000, namespace: 'n', purpose: 'p', metadata: {}, expiresIn: '1h' };
+  const call = client.tokenize('v', { ...all, idempotencyKey: 'k', expires_in: undefined } as object);
+  (await sidecar.next()).answer({ token: token(1), durability: 'stored' });
+  await call;
+});
+
+test('one token instead of a list of them is refused with words', async () => {
+  const { client, sidecar } = scene();
+  const user = client.forSession('alice');
+  const one = token(1) as unknown as string[];
+  for (const call of [
+    () => user.grant(one),
+    () => user.verify(one),
+    () => user.revoke(one),
+    () => client.delete(one),
+    () => client.detokenizeBatch(one),
+    () => client.tokenizeBatch(one),
+    () => user.grant(Token.from(token(1)) as unknown as string[]),
+  ]) {
+    await assert.rejects(
+      call,
+      (error) => error instanceof TypeError && /takes a list: write \[ \]/.test(error.message),
+    );
+  }
+  assert.equal(sidecar.came.length, 0);
+});
+
+test('the mask is no value: what it stood for would be lost', async () => {
+  for (const mask of ['••••', ' ••••\n', Buffer.from('••••'), Plaintext.from('••••')]) {
+    await refused((client) => client.tokenize(mask));
+    await refused((client) => client.tokenizeBatch(['good', mask]));
+  }
+});
+
+test('a count that is none is refused where it is said', () => {
+  for (const count of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '2' as unknown as number]) {
+    for (const options of [
+      { connections: count },
+      { pendingCalls: count },
+      { batchItems: count },
+      { retry: { attempts: count } },
+      { retry: { budget: count } },
+    ]) {
+      const made = (): unknown => new LunaSec({ ...options, telemetry: false });
+      assert.throws(
+        made,
+        (error) => error instanceof InvalidRequest && /is no count: .* from [01] on/.test(error.detail),
+      );
+    }
+  }
+  for (const none of [{ connections: 0 }, { batchItems: 0 }, { retry: { attempts: 0 } }]) {
+    assert.throws(() => new LunaSec({ ...none, telemetry: false }), InvalidRequest);
+  }
+  assert.ok(new LunaSec({ pendingCalls: 0, retry: { budget: 0 }, telemetry: false }));
+});
+
+test('a path that is too long for a socket is said to be, and not looked for', () => {
+  const socket = `/tmp/${'s'.repeat(110)}`;
+  const long = (error: unknown) =>
+    error instanceof InvalidRequest && /is 115 bytes long, and Unix takes/.test(error.detail);
+  assert.throws(() => new LunaSec({ socket, telemetry: false }), long);
+  assert.ok(new LunaSec({ socket: `/tmp/${'s'.repeat(90)}`, telemetry: false }));
+});
+
 test('a revoke without its list does not revoke everything', async () => {
   const { client, sidecar } = scene();
   await assert.rejects(client.forSession('alice').revoke(undefined as unknown as string[]), TypeError);

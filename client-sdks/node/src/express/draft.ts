@@ -36,6 +36,12 @@ export const REQUEST: Rules = {
   lenient: false,
 };
 
+/** The body where nothing was parsed: no parser takes this kind of body, or none comes before the route. @internal */
+export const UNPARSED: Rules = {
+  refuse: (field, what) => new FieldRefused(field, `${what}: the request has no body that was parsed`),
+  lenient: false,
+};
+
 /** @internal */
 export const QUERY: Rules = { ...REQUEST, loneIsList: true };
 

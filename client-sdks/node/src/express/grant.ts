@@ -1,4 +1,5 @@
 import { BadRequest, InvalidToken, Unavailable } from '../errors.js';
+import { type Names, onlyKnown } from '../options.js';
 import { Token } from '../redacted.js';
 import type { Failed, Granted } from '../results.js';
 import type { GrantOptions } from '../session.js';
@@ -7,7 +8,7 @@ import { byToken } from './bulk.js';
 import { DATA, Draft, type Slot } from './draft.js';
 import { type Field, type Fields, parse } from './fields.js';
 import type { RequestLunaSec } from './request.js';
-import { callOf, type RouteOptions, route } from './route.js';
+import { callOf, ROUTE_OPTIONS, type RouteOptions, route } from './route.js';
 import type { Handler } from './types.js';
 
 /** What {@link RequestLunaSec.grantIn} may be told. */
@@ -19,6 +20,8 @@ export interface GrantIn extends RouteOptions, Pick<GrantOptions, 'expiresIn' | 
 /** What {@link grant} may be told. */
 export type GrantRoute = GrantIn;
 
+const ROUTE: Names<GrantIn> = { ...ROUTE_OPTIONS, expiresIn: true, actions: true, onUnavailable: true };
+
 /**
  * Grants the tokens in these fields of the answer to the request's session, before it is sent: the user may hand them in
  * again, past {@link verify}. Fields that are missing or null are passed over.
@@ -28,6 +31,7 @@ export type GrantRoute = GrantIn;
  * ```
  */
 export function grant(fields: Fields, options: GrantRoute = {}): Handler {
+  onlyKnown('lunasec.grant()', options, ROUTE);
   const parsed = parse(fields);
   return route((_req, res, here, next) => {
     beforeAnswer('grants', (draft) => granted(draft, here, parsed, options), res, next);
@@ -36,6 +40,7 @@ export function grant(fields: Fields, options: GrantRoute = {}): Handler {
 
 /** @internal */
 export async function grantIn<T>(here: RequestLunaSec, data: T, fields: Fields, options: GrantIn): Promise<T> {
+  onlyKnown('grantIn', options, ROUTE);
   const draft = new Draft(data, DATA);
   await granted(draft, here, parse(fields), options);
   return draft.data as T;

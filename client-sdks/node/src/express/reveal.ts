@@ -1,4 +1,5 @@
 import { Gone } from '../errors.js';
+import { type Names, onlyKnown } from '../options.js';
 import type { OnUnavailable } from '../policy.js';
 import type { Plaintext } from '../redacted.js';
 import type { Failed, Fallback, Masked, Value } from '../results.js';
@@ -8,7 +9,7 @@ import { DATA, Draft, type Slot } from './draft.js';
 import { type Field, type Fields, parse } from './fields.js';
 import { failure, tokenAt } from './grant.js';
 import type { RequestLunaSec } from './request.js';
-import { callOf, type RouteOptions, route } from './route.js';
+import { callOf, ROUTE_OPTIONS, type RouteOptions, route } from './route.js';
 import type { Handler, ResponseLike } from './types.js';
 
 /** What {@link RequestLunaSec.revealIn} may be told. */
@@ -21,6 +22,8 @@ export interface RevealIn extends RouteOptions {
 
 /** What {@link reveal} may be told. */
 export type RevealRoute = RevealIn;
+
+const ROUTE: Names<RevealIn> = { ...ROUTE_OPTIONS, onUnavailable: true, onGone: true };
 
 type Shown = Value | Masked | Fallback<unknown> | Failed;
 
@@ -35,6 +38,7 @@ type Shown = Value | Masked | Fallback<unknown> | Failed;
  * The answer is `cache-control: no-store`, unless the route says otherwise.
  */
 export function reveal(fields: Fields, options: RevealRoute = {}): Handler {
+  onlyKnown('lunasec.reveal()', options, ROUTE);
   const parsed = parse(fields);
   return route((_req, res, here, next) => {
     const step = async (draft: Draft): Promise<void> => {
@@ -48,6 +52,7 @@ export function reveal(fields: Fields, options: RevealRoute = {}): Handler {
 
 /** @internal */
 export async function revealIn<T>(here: RequestLunaSec, data: T, fields: Fields, options: RevealIn): Promise<T> {
+  onlyKnown('revealIn', options, ROUTE);
   const draft = new Draft(data, DATA);
   await revealed(draft, here, parse(fields), options);
   return draft.data as T;

@@ -1,9 +1,13 @@
+import type { Names } from '../options.js';
 import type { CallOptions } from '../tokenizer.js';
 import type { RequestLunaSec } from './request.js';
 import { type Handler, handler, type Next, type RequestLike, type ResponseLike } from './types.js';
 
 /** What routes may say of the calls that they make: `namespace`, `purpose` and `deadlineMs`. */
 export type RouteOptions = Omit<CallOptions, 'signal'>;
+
+/** @internal */
+export const ROUTE_OPTIONS: Names<RouteOptions> = { namespace: true, purpose: true, deadlineMs: true, share: true };
 
 /**
  * A middleware that goes on when it is done, and not at all where it fails.

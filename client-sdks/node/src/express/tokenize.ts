@@ -1,12 +1,13 @@
 import { BadRequest, PayloadTooLarge } from '../errors.js';
 import type { TokenizeItem } from '../operations.js';
+import { type Names, onlyKnown } from '../options.js';
 import { type NonValue, nonValue } from '../values.js';
 import { inBatches } from './bulk.js';
-import { Draft, FieldRefused, REQUEST, type Slot } from './draft.js';
+import { Draft, FieldRefused, REQUEST, type Slot, UNPARSED } from './draft.js';
 import { type Fields, parse } from './fields.js';
 import { misused } from './grant.js';
 import type { RequestLunaSec } from './request.js';
-import { callOf, type RouteOptions, route } from './route.js';
+import { callOf, ROUTE_OPTIONS, type RouteOptions, route } from './route.js';
 import type { Handler } from './types.js';
 import { mayUse } from './verify.js';
 
@@ -20,6 +21,8 @@ export interface TokenizeRoute extends RouteOptions, Pick<TokenizeItem, 'metadat
   readonly tokens?: 'refuse' | 'granted' | undefined;
 }
 
+const ROUTE: Names<TokenizeRoute> = { ...ROUTE_OPTIONS, expiresIn: true, metadata: true, tokens: true };
+
 /**
  * Puts tokens in the place of the values in these fields of `req.body`, as text, before the route sees them. All fields
  * are one call; if one fails, all do, and the route does not run.
@@ -29,9 +32,10 @@ export interface TokenizeRoute extends RouteOptions, Pick<TokenizeItem, 'metadat
  * ```
  */
 export function tokenize(fields: Fields, options: TokenizeRoute = {}): Handler {
+  onlyKnown('lunasec.tokenize()', options, ROUTE);
   const parsed = parse(fields);
   return route(async (req, _res, here) => {
-    const draft = new Draft(req.body ?? {}, REQUEST);
+    const draft = new Draft(req.body ?? {}, req.body === undefined ? UNPARSED : REQUEST);
     const { values, tokens } = sorted(draft.find(parsed), options.tokens === 'granted');
     await mayUse(here, tokens, options);
     if (values.length > 0) {

@@ -1,13 +1,14 @@
 import { BadRequest, type LunaSecError, Unavailable } from '../errors.js';
+import { type Names, onlyKnown } from '../options.js';
 import { Token } from '../redacted.js';
 import type { Failed, Invalid } from '../results.js';
 import type { VerifyOptions } from '../session.js';
 import { refusalOf } from '../verdict.js';
 import { byToken } from './bulk.js';
-import { Draft, FieldRefused, QUERY, REQUEST, type Slot } from './draft.js';
+import { Draft, FieldRefused, QUERY, REQUEST, type Rules, type Slot, UNPARSED } from './draft.js';
 import { type Fields, parse } from './fields.js';
 import type { RequestLunaSec } from './request.js';
-import { callOf, type RouteOptions, route } from './route.js';
+import { callOf, ROUTE_OPTIONS, type RouteOptions, route } from './route.js';
 import type { Handler, RequestLike } from './types.js';
 
 /** Where the tokens are that a request hands in. */
@@ -19,6 +20,8 @@ export interface VerifyFields {
 
 /** What {@link verify} may be told. */
 export interface VerifyRoute extends RouteOptions, Pick<VerifyOptions, 'action'> {}
+
+const ROUTE: Names<VerifyRoute> = { ...ROUTE_OPTIONS, action: true };
 
 const PLACES = [
   ['body', REQUEST],
@@ -35,6 +38,7 @@ const PLACES = [
  * ```
  */
 export function verify(fields: VerifyFields, options: VerifyRoute = {}): Handler {
+  onlyKnown('lunasec.verify()', options, ROUTE);
   const parsed = PLACES.flatMap(([place, rules]) => {
     const paths = fields[place];
     return paths === undefined ? [] : [{ place, rules, paths: parse(paths, `${place}.`) }];
@@ -43,14 +47,14 @@ export function verify(fields: VerifyFields, options: VerifyRoute = {}): Handler
     throw new TypeError("lunasec.verify() needs fields of body, params or query: { body: ['card'] }");
   }
   return route(async (req, _res, here) => {
-    const slots = parsed.flatMap(({ place, rules, paths }) => new Draft(dataOf(req, place), rules).find(paths));
+    const slots = parsed.flatMap(({ place, rules, paths }) => draftOf(req, place, rules).find(paths));
     await mayUse(here, slots, options);
   });
 }
 
-function dataOf(req: RequestLike, place: 'body' | 'params' | 'query'): unknown {
+function draftOf(req: RequestLike, place: 'body' | 'params' | 'query', rules: Rules): Draft {
   // Nothing was parsed: every field is missing.
-  return req[place] ?? {};
+  return new Draft(req[place] ?? {}, place === 'body' && req.body === undefined ? UNPARSED : rules);
 }
 
 /**

@@ -83,9 +83,13 @@ export class Outputs<C> {
       this.#options.gatherings.track(place.info, items);
       return handled(items.then((all) => this.#items(all, type, place, below)));
     }
-    return isIterable(value)
-      ? Array.from(value, (item, index) => this.#value(item, type, place, [...below, index]))
-      : value;
+    if (!isIterable(value)) {
+      return value;
+    }
+    const items = Array.from(value);
+    return isNonNullType(type) && items.some((item) => item === null || item === undefined)
+      ? dropped(items)
+      : items.map((item, index) => this.#value(item, type, place, [...below, index]));
   }
 
   async #leaf(value: unknown, place: Place<C>, below: FieldPath): Promise<unknown> {
@@ -159,6 +163,11 @@ function tokenOf(value: unknown): TokenLike {
     return value;
   }
   throw new InvalidToken('the resolver gave something else than a token');
+}
+
+/** A list that graphql-js fails as a whole, for a null where none may be: nothing of it is granted or revealed. */
+function dropped(items: readonly unknown[]): readonly unknown[] {
+  return items.map((item) => (isPromise(item) ? handled(item) : item));
 }
 
 /** graphql-js drops the promises of a list as soon as an item fails at once; each would end the process when it rejects. */

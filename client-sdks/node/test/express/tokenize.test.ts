@@ -33,6 +33,35 @@ both(
 );
 
 both(
+  'where no body was parsed, that is said: it may be the route that lacks a parser, or the request a content-type',
+  (app, express) => {
+    // In front of the parser, whatever it is that makes that of a request.
+    const bare = express.Router();
+    bare.use((req, _res, next) => {
+      req.body = undefined;
+      next();
+    });
+    bare.post('/tokenize', lunasec.tokenize('card'));
+    bare.post('/verify', lunasec.verify({ body: 'card', query: ['other?'] }));
+    bare.post('/optional', lunasec.tokenize('card?'), (_req, res) => void res.json('passed'));
+    app.use('/bare', bare);
+    echo(app, '/', lunasec.tokenize('card'));
+  },
+  async ({ ask }) => {
+    for (const [path, field] of [
+      ['/bare/tokenize', 'card'],
+      ['/bare/verify', 'body.card'],
+    ] as const) {
+      const { status, json } = await ask('POST', path, { session: 'alice', body: { card: CARD } });
+      assert.deepEqual([status, json.field], [400, field]);
+      assert.equal(json.detail, `${field} is missing: the request has no body that was parsed`);
+    }
+    assert.equal((await ask('POST', '/bare/optional', { body: {} })).json, 'passed');
+    assert.equal((await ask('POST', '/', { body: {} })).json.detail, 'card is missing');
+  },
+);
+
+both(
   'also without a session, and with no call where there is nothing',
   (app) => echo(app, '/', lunasec.tokenize(['card?'])),
   async ({ ask, vault }) => {

@@ -123,6 +123,15 @@ everywhere('the grants of one response are one call, too', async (server) => {
   assert.deepEqual(sidecar.came, ['grants/create 50']);
 });
 
+everywhere('of a list that fails for a null in it, nothing is granted or revealed', async (server) => {
+  const [one, two, three] = sidecar.tokens(3);
+  made.rows.card = { tokens: [one, null, two], allNumbers: [three, undefined], number: one };
+  const { data, errors } = await server.ask('{ card { tokens allNumbers number } }', { session: 'alice' });
+  assert.deepEqual([data.card.tokens, data.card.allNumbers], [null, null]);
+  assert.deepEqual(errors?.map(({ path }) => path?.join('.')).sort(), ['card.allNumbers.1', 'card.tokens.1']);
+  assert.deepEqual(sidecar.came, ['detokenize 1']);
+});
+
 everywhere('grants that last differently are one call for each time', async (server) => {
   const [one, two, three] = sidecar.tokens(3);
   made.rows.card = { token: one, tokens: [two], brief: three, number: one };
