@@ -186,8 +186,8 @@ impl<S: Store> Common<S> {
         }
     }
 
-    /// Takes over what a write came to; of one that was to be the first, that it was not the first is no reason to
-    /// forget what is known to lie there.
+    /// Takes over what a write came to. One that was to be the first changes nothing where something is known to lie,
+    /// whatever became of it.
     fn written(
         &self,
         (name, bytes, new): (&Name, &Bytes, bool),
@@ -199,7 +199,7 @@ impl<S: Store> Common<S> {
                 self.learn(name, Some(Object::new(bytes.clone(), version.clone())), asked);
             }
             Err(error) if error.changed_nothing() => {}
-            Err(StoreError::Precondition) if new && self.knows_it_there(name) => {}
+            Err(_) if new && self.knows_it_there(name) => {}
             // Somebody else's is there, or nobody knows what is.
             Err(_) => self.caches.put(name, None),
         });
@@ -280,7 +280,9 @@ impl<S: Store + 'static> Cached<S> {
         write: impl Future<Output = Result<Version, StoreError>>,
     ) -> Result<Version, StoreError> {
         let _turn = self.writes.lock(name.clone()).await;
-        let forget = Forget(&self.shared, name);
+        // If it is taken back, nobody knows what became of it.
+        let forget =
+            (!new || !self.shared.knows_it_there(name)).then(|| Forget(&self.shared, name));
         let asked = self.shared.clock.monotonic();
         let result = write.await;
         std::mem::forget(forget);
@@ -408,9 +410,12 @@ impl<S: Store + 'static> Store for Cached<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use futures_util::future::{join, join_all};
+    use futures_util::{
+        FutureExt,
+        future::{join, join_all},
+    };
     use lunasec_core::{derive::SessionTag, ids::Namespace};
     use tokio::sync::Semaphore;
 
@@ -430,6 +435,8 @@ mod tests {
         gate: Option<Arc<Semaphore>>,
         /// What comes of writes instead.
         fails: Mutex<Option<StoreError>>,
+        /// Whether nothing comes of a create.
+        hangs: AtomicBool,
     }
 
     const READ: Duration = Duration::from_secs(2);
@@ -437,6 +444,12 @@ mod tests {
     #[async_trait]
     impl Store for Slow {
         async fn put_new(&self, name: &Name, bytes: Bytes) -> Result<Version, StoreError> {
+            if self.hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            if let Some(error) = self.fails.lock().unwrap().clone() {
+                return Err(error);
+            }
             self.inner.put_new(name, bytes).await
         }
 
@@ -606,6 +619,27 @@ mod tests {
             assert_eq!(bytes(cached.get(&name).await.unwrap()), "there");
             let reads = cached.shared.inner.gets.load(Ordering::SeqCst) - before;
             assert_eq!(reads, usize::from(!known));
+        }
+    }
+
+    /// It may well be a retry of what was deleted since, which an outage must not bring back.
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_is_lost_forgets_nothing_of_what_is_known_to_lie_there() {
+        for taken_back in [true, false] {
+            let (slow, name) = (Slow::default(), session());
+            let clock = Arc::clone(&slow.clock);
+            let cached = Cached::new(slow, clock, Ages::default(), Arc::default(), None);
+            cached.put_new(&name, Bytes::from_static(b"there")).await.unwrap();
+            let store = &cached.shared.inner;
+            store.hangs.store(taken_back, Ordering::SeqCst);
+            *store.fails.lock().unwrap() = Some(StoreError::Unavailable("as told".into()));
+            let mut lost = cached.put_new(&name, Bytes::from_static(b"mine"));
+            match taken_back {
+                true => assert!((&mut lost).now_or_never().is_none()),
+                false => assert!(lost.await.is_err()),
+            }
+            let remembered = cached.remembered(&name).await;
+            assert_eq!(bytes(remembered), "there", "{taken_back}");
         }
     }
 
