@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod audit;
 mod aws;
 mod bad_input;
 mod cli_sessions;

@@ -21,6 +21,7 @@ use lunasec_core::{
     token::Token,
 };
 use lunasec_sidecar::{
+    audit::Trail,
     breaker::Breaker,
     db::Db,
     env::{Clock, Entropy, SystemEntropy, random},
@@ -468,6 +469,7 @@ pub fn call() -> Call {
         session: None,
         proven: false,
         idempotency_key: None,
+        trail: Trail::default(),
     }
 }
 

@@ -342,3 +342,30 @@ pub const HEADS: usize = 200;
 
 /// Bytes of one CSV row or JSON line that the file commands hold.
 pub const ROW_BYTES: usize = 8 * MIB;
+
+/// Bytes of `lunasec-purpose`.
+pub const PURPOSE_BYTES: usize = 512;
+/// Records that wait for the audit trail's spool in memory; of more, those that nobody waits for are dropped.
+pub const AUDIT_QUEUE: usize = 65_536;
+/// How long a request waits for its records to be in the spool.
+pub const AUDIT_TIME: Duration = Duration::from_secs(2);
+/// Records are synced no later than that after they were written.
+pub const AUDIT_SYNC: Duration = Duration::from_millis(100);
+/// Between two attempts to write what could not be written.
+pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
+/// The spool's thread looks around so often where there is nothing to do.
+pub const AUDIT_IDLE: Duration = Duration::from_secs(3600);
+/// Bytes of one segment of the spool; the next one begins another.
+pub const AUDIT_SEGMENT: u64 = 4 * MIB as u64;
+/// Bytes that no sink has taken yet.
+pub const AUDIT_SPOOL: usize = 256 * MIB;
+/// See [`AUDIT_SPOOL`].
+pub const AUDIT_SPOOL_MOST: usize = 64 * 1_024 * MIB;
+/// Bytes of an audit file, about; then it is put aside.
+pub const AUDIT_FILE: usize = 64 * MIB;
+/// See [`AUDIT_FILE`].
+pub const AUDIT_FILE_MOST: usize = 64 * 1_024 * MIB;
+/// A sink looks so often whether its file was put aside, and waits so long before it tries again.
+pub const AUDIT_SINK_PAUSE: Duration = Duration::from_secs(1);
+/// Between two anchors of a chain that grows.
+pub const AUDIT_ANCHOR: Duration = Duration::from_secs(300);

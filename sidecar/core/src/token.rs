@@ -64,6 +64,14 @@ impl Token {
         if version != 4 || variant != 0b10 { Err(InvalidToken) } else { Ok(token) }
     }
 
+    /// Whether a text holds one, wherever it stands.
+    pub fn is_within(text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let at = |place: usize| bytes.get(place..place + Self::TEXT_LEN);
+        let is_one = |bytes: &[u8]| str::from_utf8(bytes).is_ok_and(|it| Self::parse(it).is_ok());
+        (0..bytes.len()).any(|place| at(place).is_some_and(is_one))
+    }
+
     /// The text form, for the answer only.
     pub fn expose_text(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

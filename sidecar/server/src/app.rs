@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     access::Access,
     admin,
+    audit::SpoolError,
     config::Config,
     db::DbError,
     env::{Clock, Entropy, NoEntropy, SystemClock, SystemEntropy, random},
@@ -35,8 +36,10 @@ use crate::{
     telemetry::{Dependency, Telemetry},
     vault::{Graces, Memory, Turns, Vault},
 };
+use recorder::Recorder;
 
 mod open;
+mod recorder;
 mod state;
 
 pub use open::{Copies, Opener};
@@ -121,6 +124,9 @@ pub enum StartError {
     /// A directory or file of the state directory.
     #[error("{0} cannot be used: {1}")]
     State(String, io::Error),
+    /// The audit trail.
+    #[error("{0}")]
+    Audit(#[from] SpoolError),
     /// The operating system gave no randomness.
     #[error("{0}")]
     Entropy(#[from] NoEntropy),
@@ -150,6 +156,7 @@ pub struct App {
     stack: Arc<Stack>,
     report: Arc<Report>,
     journal: Option<Arc<Journal>>,
+    trail: Option<Recorder>,
     config: Config,
     /// Keeps the state directory for this process.
     _state: Option<fs::File>,
@@ -190,13 +197,14 @@ impl App {
         let keyring = opener.keyring(&store).await?;
         if let Some(journal) = &journal {
             let replayer = Replayer {
-                store: below,
+                store: Arc::clone(&below),
                 journal: Arc::clone(journal),
                 keyring: Arc::clone(&keyring),
                 entropy: Arc::clone(&entropy),
             };
             tokio::spawn(replayer.run());
         }
+        let trail = Recorder::open(&config, &telemetry, &clock, &*entropy, &below)?;
         let report = Arc::new(Report::new(Observed {
             keyring: Arc::clone(&keyring),
             caches: opener.caches(),
@@ -219,11 +227,7 @@ impl App {
             turns: Turns::default(),
             memory,
         });
-        if crate::platform::strangers().0 == Some(own_uid()) {
-            tracing::warn!(
-                "this sidecar runs as the user under which its user namespace shows everybody who is not in it, so that its own calls are refused as theirs; run it as another user"
-            );
-        }
+        warn_as_a_stranger();
         let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));
         report.set_issuers(sessions.issuers());
         let http = Http {
@@ -235,11 +239,14 @@ impl App {
             graces: graces(&config),
             grants: config.grants,
         };
-        let stack = Arc::new(Stack::new(http, telemetry, &clock, first_id));
+        let audit = trail.as_ref().map(|trail| trail.audit(config.audit.assurances, &clock));
+        let stack = Stack::new(http, telemetry, audit.unwrap_or_default(), &clock, first_id);
+        let stack = Arc::new(stack);
         let admin = bind_admin(config.listen.admin).await?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
-        Ok(Self { socket, admin, stack, report, journal, config, _state: locked.flatten() })
+        let _state = locked.flatten();
+        Ok(Self { socket, admin, stack, report, journal, trail, config, _state })
     }
 
     /// Where it answers.
@@ -291,6 +298,9 @@ impl App {
             }
             () = reloading => {}
         }
+        if let Some(trail) = self.trail {
+            trail.end().await;
+        }
     }
 }
 
@@ -299,7 +309,7 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
     let serving = stack.http();
     let access = serving.access.renewed(own_uid(), &config.clients, &config.sessions);
     serving.report.set_issuers(access.sessions().issuers());
-    stack.replace(Http {
+    let http = Http {
         access,
         vault: Arc::clone(&serving.vault),
         report: Arc::clone(&serving.report),
@@ -307,13 +317,22 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
         budget: serving.budget.resized(config.limits.body_bytes_in_flight),
         graces: graces(config),
         grants: config.grants,
-    });
+    };
+    stack.replace(http, config.audit.assurances);
     let waiting = config.needs_a_restart_after(started_with);
     if waiting.is_empty() {
         tracing::info!("the configuration was read again and is in force");
     } else {
         let waiting = waiting.join(", ");
         tracing::warn!(waiting, "the configuration was read again; some of it needs a restart");
+    }
+}
+
+fn warn_as_a_stranger() {
+    if crate::platform::strangers().0 == Some(own_uid()) {
+        tracing::warn!(
+            "this sidecar runs as the user under which its user namespace shows everybody who is not in it, so that its own calls are refused as theirs; run it as another user"
+        );
     }
 }
 

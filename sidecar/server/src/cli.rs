@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+mod audit;
 mod check;
 mod connect;
 mod context;
@@ -75,6 +76,8 @@ enum Command {
     Keys(keys::Keys),
     /// List what waits in the journal of a stopped sidecar, or take some of it out
     Journal(journal::Journal),
+    /// Prove files of audit trails, or follow one token through them
+    Audit(audit::Audit),
     /// Test who may do what
     Policy(policy::Policy),
 }
@@ -106,6 +109,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sweep(command) => run::block_on(command.run()),
         Command::Keys(command) => run::block_on(command.run()),
         Command::Journal(command) => run::block_on(command.run()),
+        Command::Audit(command) => run::block_on(command.run()),
         Command::Policy(command) => command.run(),
     };
     outcome.unwrap_or_else(|stop| {

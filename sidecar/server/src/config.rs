@@ -33,8 +33,9 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Cache, Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log,
-    OnOutage, Remember, S3Place, Storage, Sweep, Verdict,
+    Assurance, Assurances, Audit, AuditSink, Cache, Degrade, Format, Grants, Issuer, Jwks, Jwt,
+    Keys, KmsKeys, Level, Limits, Listen, Log, OnOutage, Remember, S3Place, Storage, Sweep,
+    Verdict,
 };
 
 use std::mem;
@@ -60,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+    /// What is recorded of requests.
+    pub audit: Audit,
     /// How long records outlive their use.
     pub sweep: Sweep,
     /// How long grants last.
@@ -84,6 +87,7 @@ impl Config {
                 cache: draft.cache,
                 limits: draft.limits,
                 log: draft.log,
+                audit: draft.audit,
                 sweep: draft.sweep,
                 grants: draft.grants,
                 clients: items.iter().filter_map(|item| item.draft.client()).collect(),
@@ -105,6 +109,10 @@ impl Config {
             ("cache", self.cache != running.cache),
             ("limits.connections", new.connections != old.connections),
             ("limits.idempotency_entries", new.idempotency_entries != old.idempotency_entries),
+            ("audit.sink", self.audit.sink != running.audit.sink),
+            ("audit.path", self.audit.path != running.audit.path),
+            ("audit.rotate_bytes", self.audit.rotate_bytes != running.audit.rotate_bytes),
+            ("audit.spool_bytes", self.audit.spool_bytes != running.audit.spool_bytes),
             ("log.format", self.log.format != running.log.format),
         ];
         changes.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()

@@ -13,6 +13,7 @@ use lunasec_api::{Code, Encoding, grpc as api};
 use lunasec_core::{ids::Millis, policy::Caller, secret::Plaintext, token::Token};
 
 use crate::{
+    audit::Trail,
     config::Limits,
     failure::Failure,
     http::{
@@ -53,8 +54,9 @@ impl Grpc {
         caller: Caller,
         head: &Parts,
         body: Incoming,
+        trail: &Trail,
     ) -> Result<Response<Reply>> {
-        let call = match admit(http, method, caller, &head.headers).await {
+        let call = match admit(http, method, caller, &head.headers, trail).await {
             Ok(call) => call,
             Err(failure) => {
                 discard(&head.headers, body);
@@ -76,7 +78,13 @@ impl Grpc {
 }
 
 /// Before a byte of the body is read.
-async fn admit(http: &Http, method: Method, caller: Caller, headers: &HeaderMap) -> Result<Call> {
+async fn admit(
+    http: &Http,
+    method: Method,
+    caller: Caller,
+    headers: &HeaderMap,
+    trail: &Trail,
+) -> Result<Call> {
     if method == Method::Unknown {
         return Err(Failure::new(
             Code::MethodNotAllowed,
@@ -84,7 +92,7 @@ async fn admit(http: &Http, method: Method, caller: Caller, headers: &HeaderMap)
         ));
     }
     method::check_subtype(headers)?;
-    http.admit(caller, method.operation(), headers).await
+    http.admit(caller, method.operation(), headers, trail).await
 }
 
 struct Verbs(Arc<Http>);

@@ -26,6 +26,7 @@ use lunasec_core::{
 
 use crate::{
     access::{self, Access},
+    audit::Trail,
     config::{Grants, Limits},
     failure::Failure,
     idempotency::IdempotencyKey,
@@ -77,6 +78,7 @@ impl Http {
         caller: Caller,
         headers: &HeaderMap,
         body: Incoming,
+        trail: &Trail,
     ) -> Result<Answer> {
         let operation = match route {
             Route::Found(operation) => operation,
@@ -93,7 +95,7 @@ impl Http {
                 ));
             }
         };
-        let call = match self.admit(caller, operation, headers).await {
+        let call = match self.admit(caller, operation, headers, trail).await {
             Ok(call) => call,
             Err(failure) => {
                 discard(headers, body);
@@ -158,6 +160,7 @@ impl Http {
         caller: Caller,
         operation: Operation,
         headers: &HeaderMap,
+        trail: &Trail,
     ) -> Result<Call> {
         let operation = match operation {
             Operation::Detokenize | Operation::DetokenizeBatch => policy::Operation::Detokenize,
@@ -179,7 +182,9 @@ impl Http {
             ),
             None => None,
         };
+        let said = one_header(headers, &PURPOSE)?.map(purpose).transpose()?.flatten();
         let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
+        trail.admitted(&guest, &namespace, said);
         let session = match operation {
             policy::Operation::Status => None,
             _ => {
@@ -187,9 +192,10 @@ impl Http {
                 self.access.session(&guest, one_header(headers, &AUTHORIZATION)?, named).await?
             }
         };
-        let purpose = one_header(headers, &PURPOSE)?.is_some_and(|said| !said.trim().is_empty());
         let needs = guest.client.needs(operation);
-        needs.missing(session.is_some(), purpose).map_or(Ok(()), |it| Err(access::missing(it)))?;
+        needs
+            .missing(session.is_some(), said.is_some())
+            .map_or(Ok(()), |it| Err(access::missing(it)))?;
         let idempotency_key = match one_header(headers, &IDEMPOTENCY)? {
             Some(key) => Some(IdempotencyKey::parse(key).ok_or_else(|| {
                 invalid("the idempotency-key is 1 to 255 visible ASCII characters")
@@ -197,7 +203,12 @@ impl Http {
             None => None,
         };
         let proven = self.access.sessions().are_proven();
-        Ok(Call { caller, guest, namespace, session, proven, idempotency_key })
+        let trail = trail.clone();
+        let call = Call { caller, guest, namespace, session, proven, idempotency_key, trail };
+        if let Some(session) = &call.session {
+            self.vault.note_session(&call, session).await;
+        }
+        Ok(call)
     }
 
     async fn tokenize(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -416,6 +427,21 @@ pub(crate) fn token(text: &str) -> Result<Token> {
 
 pub(crate) fn session(text: &str) -> Result<Session> {
     Session::parse(text).map_err(|error| invalid(error.to_string()))
+}
+
+/// What a purpose says; none where that is nothing. It is written down, so it must not hold what may not be.
+fn purpose(text: &str) -> Result<Option<&str>> {
+    let said = text.trim();
+    if said.len() > limits::PURPOSE_BYTES {
+        let most = limits::PURPOSE_BYTES;
+        return Err(invalid(format!("lunasec-purpose has at most {most} bytes; say it in fewer")));
+    }
+    if Token::is_within(said) {
+        return Err(invalid(
+            "lunasec-purpose holds a token, and is written into the audit trail; say what it is for without it",
+        ));
+    }
+    Ok(Some(said).filter(|said| !said.is_empty()))
 }
 
 fn duration(text: &str) -> Result<Duration> {

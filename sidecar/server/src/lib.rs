@@ -4,6 +4,7 @@ pub mod access;
 pub mod admin;
 pub mod app;
 pub mod attempts;
+pub mod audit;
 pub mod aws;
 pub mod breaker;
 pub mod budget;

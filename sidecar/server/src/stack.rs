@@ -6,7 +6,9 @@
 //! 4. The deadline, which covers the reading of the body.
 //! 5. A panic ends one request and not the process; it is inside the deadline and the metrics, so
 //!    that it is counted as what it is.
-//! 6. HTTP, or gRPC, which passes the same layers; see [`h2`].
+//! 6. The audit trail: no answer leaves before its records are as safe as they have to be. It is outside of the deadline,
+//!    which it has to record, too.
+//! 7. HTTP, or gRPC, which passes the same layers; see [`h2`].
 
 use std::{
     panic::AssertUnwindSafe,
@@ -30,6 +32,8 @@ use lunasec_core::policy::Caller;
 use tokio::task::yield_now;
 
 use crate::{
+    audit::Audit,
+    config::Assurances,
     env::Clock,
     failure::Failure,
     grpc::Grpc,
@@ -49,6 +53,7 @@ pub struct Stack {
     http: ArcSwap<Http>,
     grpc: Grpc,
     telemetry: Arc<Telemetry>,
+    audit: ArcSwap<Audit>,
     at_work: AtomicUsize,
     ids: AtomicU64,
     /// What is logged of failures, one for each code.
@@ -60,18 +65,21 @@ impl Stack {
     pub fn new(
         http: Http,
         telemetry: Arc<Telemetry>,
+        audit: Audit,
         clock: &Arc<dyn Clock>,
         first_id: u64,
     ) -> Self {
         let (at_work, ids) = (AtomicUsize::new(0), AtomicU64::new(first_id));
         let http = ArcSwap::from_pointee(http);
         let failures = Code::ALL.iter().map(|_| Seldom::new(Arc::clone(clock))).collect();
-        Self { http, grpc: Grpc::default(), telemetry, at_work, ids, failures }
+        let audit = ArcSwap::from_pointee(audit);
+        Self { http, grpc: Grpc::default(), telemetry, audit, at_work, ids, failures }
     }
 
     /// What serves from the next request on; those at work end as they began.
-    pub fn replace(&self, http: Http) {
+    pub fn replace(&self, http: Http, assurances: Assurances) {
         self.http.store(Arc::new(http));
+        self.audit.store(Arc::new(self.audit.load().renewed(assurances)));
     }
 
     /// What serves now.
@@ -88,12 +96,18 @@ impl Stack {
         let route = Route::of(&head.method, head.uri.path());
         let counted = self.telemetry.begin(route.operation());
         let http = self.http();
-        let result = match self.admit(http.limits.requests) {
-            Ok(_at_work) => {
+        let admitted = self.admit(http.limits.requests).and_then(|at_work| {
+            let walk = self.audit.load().begin(request_id(&id), caller, route.operation());
+            walk.may_begin().map(|()| (at_work, walk))
+        });
+        let result = match admitted {
+            Ok((_at_work, walk)) => {
                 // Pinned where it is made, for the same reason.
-                let work = pin!(http.answer(route, caller, &head.headers, body));
+                let trail = walk.trail().clone();
+                let work = pin!(http.answer(route, caller, &head.headers, body, &trail));
                 let time = http.limits.request_time;
-                guarded(work, time, || self.late(time)).await
+                let result = guarded(work, time, || self.late(time)).await;
+                walk.settle(result).await
             }
             Err(failure) => {
                 discard(&head.headers, body);
@@ -188,6 +202,11 @@ impl Stack {
         }
         Ok(at_work)
     }
+}
+
+/// An id's sixteen digits.
+fn request_id(id: &HeaderValue) -> [u8; 16] {
+    id.as_bytes().try_into().unwrap_or_default()
 }
 
 /// Runs `work` within its deadline, with a panic as one more way to fail. None where that was not enough.

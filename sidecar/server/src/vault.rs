@@ -14,6 +14,7 @@ use lunasec_core::{
 
 use crate::{
     access::{self, Guest},
+    audit::Trail,
     env::{Clock, Entropy, millis, random},
     failure::Failure,
     idempotency::{Idempotency, IdempotencyKey},
@@ -52,6 +53,33 @@ pub struct Call {
     pub proven: bool,
     /// Makes a tokenize safe to retry.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// Where what becomes of it is noted.
+    pub trail: Trail,
+}
+
+impl Call {
+    /// Notes what became of a token, or of an item that has none.
+    fn note<T>(
+        &self,
+        token: Option<&Token>,
+        result: &Result<T, Failure>,
+        age: impl FnOnce(&T) -> Age,
+    ) {
+        if !self.trail.is_on() {
+            return;
+        }
+        let (code, age) = match result {
+            Ok(done) => (None, age(done)),
+            Err(failure) => (Some(failure.code), Age::default()),
+        };
+        self.trail.note(&self.namespace, token, code, age.reason());
+    }
+}
+
+/// Of a write that waits in a journal: it says that storage is away.
+fn journaled(durability: Durability) -> Age {
+    let away = (durability == Durability::Journaled).then_some(Duration::ZERO);
+    Age { storage: away, ..Age::default() }
 }
 
 /// What the verbs work with.

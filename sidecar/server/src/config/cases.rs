@@ -74,7 +74,6 @@ impl Case {
 pub(super) static CASES: Table = Table {
     sections: &[Section { name: "cases", times: Times::Some, about: "Calls to be decided." }],
     fields: FIELDS,
-    later: &[],
     beside: &[],
     either: &[],
 };

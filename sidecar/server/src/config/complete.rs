@@ -8,7 +8,7 @@ use super::{
     fields::{Field, Need},
     mistake::Place,
     reader::{Given, Reader},
-    settings::{OnOutage, Remember, StorageKind},
+    settings::{AuditSink, OnOutage, Remember, StorageKind},
 };
 
 impl Reader {
@@ -26,6 +26,7 @@ impl Reader {
             self.beside(section, field, other);
         }
         self.journal();
+        self.audit();
         self.standby_key();
         self.grant_times();
         self.cache_times();
@@ -64,6 +65,44 @@ impl Reader {
                 what.to_owned(),
                 "keep tombstones for longer, or the journal for less",
             );
+        }
+    }
+
+    /// Reports records that have nowhere to go, or to wait.
+    fn audit(&mut self) {
+        let audit = &self.draft.audit;
+        let to_file = matches!(audit.sink, AuditSink::File | AuditSink::Both);
+        let place_of = |name: &str| {
+            self.given.get(name).filter(|given| given.good).map(|given| given.place.clone())
+        };
+        let (sink, path) = (place_of("audit.sink"), place_of("audit.path"));
+        let nowhere = self.draft.degrade.state_dir.is_none() && self.is_certain("degrade");
+        let mistake = match (sink, path) {
+            (Some(place), _) if audit.sink != AuditSink::Off && nowhere => Some((
+                place,
+                "audit.sink needs degrade.state_dir, where records wait for it",
+                "write state_dir = \"/var/lib/lunasec\"",
+            )),
+            (Some(place), None)
+                if to_file
+                    && !self.given.contains_key("audit.path")
+                    && self.is_certain("audit") =>
+            {
+                Some((
+                    place,
+                    "audit.path is missing, and this sink needs it",
+                    "write path = \"/var/log/lunasec/audit.jsonl\"",
+                ))
+            }
+            (_, Some(place)) if !to_file => Some((
+                place,
+                "audit.path has no effect with this sink",
+                "remove it, or write sink = \"file\"",
+            )),
+            _ => None,
+        };
+        if let Some((place, what, instead)) = mistake {
+            self.mistake(place, what.to_owned(), instead);
         }
     }
 

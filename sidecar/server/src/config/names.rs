@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_field_in_the_wrong_section_is_sent_to_its_own() {
         assert_eq!(CONFIG.field_advice("log", "socket"), "move it to [listen]");
-        assert_eq!(CONFIG.stray_advice("path"), "move it to [storage] or [keys]");
+        assert_eq!(CONFIG.stray_advice("path"), "move it to [storage] or [keys] or [audit]");
         assert_eq!(
             CONFIG.field_advice("log", "colour"),
             "remove it; the fields of [log] are level, format"

@@ -108,13 +108,6 @@ impl Reader {
     ) {
         let name: &str = key.get_ref();
         let place = lines.place(key.span().start.min(value.span().start));
-        if self.table.is_later(name, "") {
-            return self.mistake(
-                place,
-                format!("[{name}] is not in this version yet"),
-                "remove it",
-            );
-        }
         let known = self.table.section_named(name);
         if known.is_none() {
             self.unknown_section(place.clone(), name, value.get_ref());
@@ -200,9 +193,6 @@ impl Reader {
             self.inside(lines, inside, place, value);
         } else if let Some(field) = self.table.field_named(section, name) {
             self.value(field, lines.place(value.span().start), value.get_ref());
-        } else if self.table.is_later(section, name) {
-            let what = format!("{section}.{name} is not in this version yet");
-            self.mistake(place, what, "remove it");
         } else {
             if let Some(meant) = self.table.field_like(section, name) {
                 self.given(meant, place.clone(), false);
@@ -278,21 +268,19 @@ impl Reader {
                 self.mistake(place, what, instead);
                 continue;
             }
-            let Some((section, rest)) = parts else { continue };
+            if parts.is_none() {
+                continue;
+            }
             let named = |field: &&Field| field.variable() == *name;
             if let Some(field) = self.table.fields_with_variables().find(named) {
                 self.text(field, place, value);
             } else {
-                self.unknown_variable(place, name, section, rest);
+                self.unknown_variable(place, name);
             }
         }
     }
 
-    fn unknown_variable(&mut self, place: Place, name: &str, section: &str, rest: &str) {
-        let lower = |text: &str| text.to_ascii_lowercase();
-        if self.table.is_later(&lower(section), &lower(rest)) {
-            return self.mistake(place, "this is not in this version yet", "unset it");
-        }
+    fn unknown_variable(&mut self, place: Place, name: &str) {
         if let Some(meant) = self.table.variable_like(name) {
             self.given(meant, place.clone(), false);
         }

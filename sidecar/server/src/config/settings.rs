@@ -229,6 +229,61 @@ pub struct Log {
     pub format: Format,
 }
 
+/// What is recorded of requests, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Audit {
+    /// Where records go.
+    pub sink: AuditSink,
+    /// The file, where they go to one.
+    pub path: Option<PathBuf>,
+    /// Bytes of that, about; then it is put aside.
+    pub rotate_bytes: usize,
+    /// Bytes of what waits for the sinks.
+    pub spool_bytes: usize,
+    /// How surely.
+    pub assurances: Assurances,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            sink: AuditSink::default(),
+            path: None,
+            rotate_bytes: limits::AUDIT_FILE,
+            spool_bytes: limits::AUDIT_SPOOL,
+            assurances: Assurances::default(),
+        }
+    }
+}
+
+/// How surely what happens is recorded before it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Assurances {
+    /// Of detokenize.
+    pub reveal: Assurance,
+    /// Of tokenize.
+    pub tokenize: Assurance,
+    /// Of metadata.
+    pub metadata: Assurance,
+    /// Of grants.
+    pub grants: Assurance,
+    /// Of delete and sweep.
+    pub delete: Assurance,
+}
+
+impl Default for Assurances {
+    fn default() -> Self {
+        let best_effort = Assurance::BestEffort;
+        Self {
+            reveal: Assurance::Required,
+            tokenize: best_effort,
+            metadata: best_effort,
+            grants: best_effort,
+            delete: best_effort,
+        }
+    }
+}
+
 /// How long records outlive their use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sweep {
@@ -337,6 +392,35 @@ words! {
 }
 
 words! {
+    /// Where records of requests go.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub enum AuditSink {
+        /// None are made.
+        #[default]
+        Off = "off",
+        /// To a file.
+        File = "file",
+        /// To standard output.
+        Stdout = "stdout",
+        /// To both.
+        Both = "both",
+    }
+}
+
+words! {
+    /// How surely something is recorded before it is answered.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Assurance {
+        /// It is on the disk, and synced.
+        Durable = "durable",
+        /// It outlives the process, and soon the machine's power.
+        Required = "required",
+        /// It is under way.
+        BestEffort = "best_effort",
+    }
+}
+
+words! {
     /// How events are written.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub enum Format {
@@ -412,6 +496,7 @@ pub(super) struct Draft {
     pub(super) cache: Cache,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) audit: Audit,
     pub(super) sweep: Sweep,
     pub(super) grants: Grants,
     /// The one of a list of clients that is read.

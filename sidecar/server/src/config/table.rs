@@ -8,7 +8,7 @@ use super::{
     fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     kinds::SHORTEST,
-    settings::{Draft, Format, KeysKind, Level, OnOutage, StorageKind},
+    settings::{Assurance, AuditSink, Draft, Format, KeysKind, Level, OnOutage, StorageKind},
 };
 
 /// What a kind of file consists of.
@@ -17,9 +17,6 @@ pub(super) struct Table {
     pub(super) sections: &'static [Section],
     /// Their fields, in the order of the documentation.
     pub(super) fields: &'static [Field],
-    /// Names of a later version, a whole section where the field is empty. Each is one mistake of
-    /// its own, since a reader of the documentation may well write them.
-    pub(super) later: &'static [(&'static str, &'static str)],
     /// Fields that mean nothing without another one of their section.
     pub(super) beside: &'static [(&'static str, &'static str, &'static str)],
     /// Fields of which a section needs one or the other, or both.
@@ -30,7 +27,6 @@ pub(super) struct Table {
 pub(super) static CONFIG: Table = Table {
     sections: SECTIONS,
     fields: FIELDS,
-    later: &[("audit", "")],
     beside: &[
         ("storage", "path_style", "endpoint"),
         ("degrade", "standby_key_file", "state_dir"),
@@ -60,6 +56,10 @@ const SECTIONS: &[Section] = &[
     section(GRANTS, "Grants and sessions."),
     section("limits", "The product's bounds. They can be lowered, not raised."),
     section("log", "What is logged, to standard error."),
+    section(
+        "audit",
+        "The record of every operation and item. It waits for its sink in `degrade.state_dir`.",
+    ),
     section("grants", "How long what a session was granted lasts."),
     section("sweep", "How long records outlive their use."),
     Section {
@@ -375,6 +375,93 @@ const FIELDS: &[Field] = &[
         "\"text\" for people, \"json\" for machines.",
     ),
     field(
+        "audit",
+        "sink",
+        Need::Default,
+        Kind::Word {
+            words: AuditSink::WORDS,
+            put: |d, word| AuditSink::parse(word).map(|sink| d.audit.sink = sink),
+            get: |d| Some(d.audit.sink.as_str()),
+        },
+        "Where records go: \"file\", \"stdout\", \"both\", or \"off\" for none.",
+    ),
+    field(
+        "audit",
+        "path",
+        Need::Optional("/var/log/lunasec/audit.jsonl"),
+        Kind::Path(|d| &mut d.audit.path),
+        "The file that records are appended to.",
+    ),
+    field(
+        "audit",
+        "rotate_bytes",
+        Need::Default,
+        Kind::Size { most: limits::AUDIT_FILE_MOST, at: |d| &mut d.audit.rotate_bytes },
+        "Bytes of that file, about. Then it is put aside, with the time behind its name, and begun anew. It may as well be moved away by others.",
+    ),
+    field(
+        "audit",
+        "spool_bytes",
+        Need::Default,
+        Kind::Size { most: limits::AUDIT_SPOOL_MOST, at: |d| &mut d.audit.spool_bytes },
+        "Bytes that may wait in `degrade.state_dir` for a sink that takes nothing. Then what is not `best_effort` is refused.",
+    ),
+    field(
+        "audit",
+        "reveal",
+        Need::Default,
+        Kind::Word {
+            words: Assurance::WORDS,
+            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.reveal = it),
+            get: |d| Some(d.audit.assurances.reveal.as_str()),
+        },
+        "How surely a reveal is recorded before it is answered. \"durable\": synced. \"required\": in the spool, where it outlives the process, and synced within 100 ms. \"best_effort\": under way. What cannot be recorded as it must is refused.",
+    ),
+    field(
+        "audit",
+        "tokenize",
+        Need::Default,
+        Kind::Word {
+            words: Assurance::WORDS,
+            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.tokenize = it),
+            get: |d| Some(d.audit.assurances.tokenize.as_str()),
+        },
+        "The same of tokenize.",
+    ),
+    field(
+        "audit",
+        "metadata",
+        Need::Default,
+        Kind::Word {
+            words: Assurance::WORDS,
+            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.metadata = it),
+            get: |d| Some(d.audit.assurances.metadata.as_str()),
+        },
+        "The same of metadata.",
+    ),
+    field(
+        "audit",
+        "grants",
+        Need::Default,
+        Kind::Word {
+            words: Assurance::WORDS,
+            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.grants = it),
+            get: |d| Some(d.audit.assurances.grants.as_str()),
+        },
+        "The same of grants.",
+    ),
+    field(
+        "audit",
+        "delete",
+        Need::Default,
+        Kind::Word {
+            words: Assurance::WORDS,
+            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.delete = it),
+            get: |d| Some(d.audit.assurances.delete.as_str()),
+        },
+        "The same of delete and sweep.",
+    ),
+    field(
         "grants",
         "default",
         Need::Default,
@@ -551,12 +638,6 @@ impl Table {
     ) -> impl Iterator<Item = (&'static str, &'static Section)> {
         let inside = move |name: &'static str| name.strip_prefix(section)?.strip_prefix('.');
         self.sections.iter().filter_map(move |found| Some((inside(found.name)?, found)))
-    }
-
-    /// Whether a later version has this field or, with no field named, this section.
-    pub(super) fn is_later(&self, section: &str, name: &str) -> bool {
-        self.later.contains(&(section, ""))
-            || self.later.iter().any(|later| later.0 == section && later.1 == name)
     }
 }
 

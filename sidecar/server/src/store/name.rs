@@ -8,6 +8,7 @@ use std::{
 };
 
 use lunasec_core::{
+    audit::ChainId,
     derive::SessionTag,
     ids::{KeyId, Locator, Namespace},
     limits,
@@ -57,6 +58,8 @@ impl Name {
     pub const SESSIONS: &'static str = "s/";
     /// Before every wrapped key.
     pub const KEYS: &'static str = "k/";
+    /// Before every anchor of an audit trail.
+    pub const ANCHORS: &'static str = "a/";
 
     /// A record's.
     pub fn record(namespace: &Namespace, locator: &Locator) -> Self {
@@ -95,6 +98,11 @@ impl Name {
     /// The wrapped index key's.
     pub fn index_key(namespace: &Namespace) -> Self {
         Self::other(format!("{}{}/index", Self::KEYS, namespace.as_str()))
+    }
+
+    /// The anchor of a line.
+    pub fn anchor(chain: ChainId, seq: u64) -> Self {
+        Self::other(format!("{}{chain}/{seq:020}", Self::ANCHORS))
     }
 
     fn other(text: String) -> Self {

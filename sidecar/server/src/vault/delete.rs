@@ -14,7 +14,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Basis, Call, Vault, grants::Standing, name_of};
+use super::{Basis, Call, Vault, grants::Standing, journaled, name_of};
 use crate::{
     failure::Failure,
     store::{Over, StoreError, Write},
@@ -45,6 +45,11 @@ impl Vault {
             Err(failure) => Some(Err(failure.clone())),
         });
         let done = join_all(items).await;
+        for (token, done) in tokens.iter().zip(&done) {
+            if let Some(done) = done {
+                call.note(token.as_ref().ok(), done, |durability| journaled(*durability));
+            }
+        }
         let result = |at: &usize| done[*at].clone();
         Ok(places.iter().filter_map(result).collect())
     }

@@ -66,7 +66,9 @@ impl Vault {
     /// Reveals one value.
     pub async fn detokenize(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
         self.authorize(call, Operation::Detokenize)?;
-        self.reveal(call, &self.standing(call).await, token).await
+        let revealed = self.reveal(call, &self.standing(call).await, token).await;
+        call.note(Some(token), &revealed, |revealed| revealed.age);
+        revealed
     }
 
     /// Reveals many, in order, a few at a time; each item succeeds or fails by itself.
@@ -80,10 +82,15 @@ impl Vault {
         let items = tokens.iter().map(move |token| {
             let standing = Arc::clone(&standing);
             async move {
-                let token = token.as_ref().map_err(Clone::clone)?;
-                let _turn = self.turns.take().await;
-                let revealed = self.reveal(call, &standing, token).await;
-                revealed.map(|value| Revealed { _turn, ..value })
+                let revealed = async {
+                    let token = token.as_ref().map_err(Clone::clone)?;
+                    let _turn = self.turns.take().await;
+                    let revealed = self.reveal(call, &standing, token).await;
+                    revealed.map(|value| Revealed { _turn, ..value })
+                };
+                let revealed = revealed.await;
+                call.note(token.as_ref().ok(), &revealed, |revealed| revealed.age);
+                revealed
             }
         });
         Ok(stream::iter(items).buffered(limits::BATCH_CONCURRENCY))

@@ -46,6 +46,17 @@ pub enum Verdict {
     Expired,
 }
 
+impl Verdict {
+    /// As a record of it says.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Valid(_) => "ok",
+            Self::Denied => Code::GrantDenied.as_str(),
+            Self::Expired => Code::GrantExpired.as_str(),
+        }
+    }
+}
+
 /// A verdict, and how old what it was made from is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verified {
@@ -108,6 +119,14 @@ impl Held {
 pub(super) type Standing = Result<Option<Known>, Failure>;
 
 impl Vault {
+    /// Notes whose session a call is made in, where nothing else does.
+    pub async fn note_session(&self, call: &Call, session: &Session) {
+        if call.trail.is_on() {
+            // It is noted where it is found; without the key of the namespace it has no name.
+            let _ = self.session_place(call, session).await;
+        }
+    }
+
     /// What [`Vault::require_grant`] needs to know once for a request, however many tokens it names.
     pub(super) async fn standing(&self, call: &Call) -> Standing {
         if !call.guest.client.require_grant {
@@ -280,7 +299,9 @@ impl Vault {
         session: &Session,
     ) -> Result<(Arc<SessionPlace>, Option<Duration>), Failure> {
         let index = self.keyring.index(&call.namespace).await?;
-        Ok((self.memory.session(&index, &call.namespace, session), index.age))
+        let place = self.memory.session(&index, &call.namespace, session);
+        call.trail.about(place.tag);
+        Ok((place, index.age))
     }
 
     async fn known(

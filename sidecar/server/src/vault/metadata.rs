@@ -8,7 +8,7 @@ use lunasec_core::{
     grant::Action, ids::Millis, limits, policy::Operation, record::Kind, token::Token,
 };
 
-use super::{Age, Basis, Call, Found, Vault};
+use super::{Age, Basis, Call, Found, Vault, journaled};
 use crate::{failure::Failure, store::StoreError};
 
 /// The version that metadata given with the value has.
@@ -41,6 +41,12 @@ pub struct Written {
 impl Vault {
     /// Reads a token's metadata.
     pub async fn metadata_get(&self, call: &Call, token: &Token) -> Result<Described, Failure> {
+        let described = self.describe(call, token).await;
+        call.note(Some(token), &described, |described| described.age);
+        described
+    }
+
+    async fn describe(&self, call: &Call, token: &Token) -> Result<Described, Failure> {
         self.authorize(call, Operation::Metadata)?;
         let standing = self.standing(call).await;
         let age = self.require_grant(call, &standing, token, Action::Metadata).await?;
@@ -54,6 +60,18 @@ impl Vault {
 
     /// Replaces a token's metadata; with `if_version`, only that version of it.
     pub async fn metadata_set(
+        &self,
+        call: &Call,
+        token: &Token,
+        text: &str,
+        if_version: Option<u64>,
+    ) -> Result<Written, Failure> {
+        let written = self.replace(call, token, text, if_version).await;
+        call.note(Some(token), &written, |written| journaled(written.durability));
+        written
+    }
+
+    async fn replace(
         &self,
         call: &Call,
         token: &Token,

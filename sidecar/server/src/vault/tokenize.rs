@@ -16,7 +16,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Call, Vault, metadata, millis, name_of};
+use super::{Call, Vault, journaled, metadata, millis, name_of};
 use crate::{
     env::random,
     failure::Failure,
@@ -69,7 +69,7 @@ impl Vault {
     /// Tokenizes one value.
     pub async fn tokenize(&self, call: &Call, value: NewValue) -> Result<Given, Failure> {
         self.authorize(call, Operation::Tokenize)?;
-        let mut given = self.tokenize_all(call, false, vec![Ok(value)]).await?;
+        let mut given = self.tokenize_noted(call, false, vec![Ok(value)]).await?;
         given.pop().unwrap_or_else(|| Err(Failure::internal("nothing came of one value")))
     }
 
@@ -80,7 +80,21 @@ impl Vault {
         values: Vec<Result<NewValue, Failure>>,
     ) -> Result<Vec<Result<Given, Failure>>, Failure> {
         self.authorize(call, Operation::Tokenize)?;
-        self.tokenize_all(call, true, values).await
+        self.tokenize_noted(call, true, values).await
+    }
+
+    async fn tokenize_noted(
+        &self,
+        call: &Call,
+        batch: bool,
+        values: Vec<Result<NewValue, Failure>>,
+    ) -> Result<Vec<Result<Given, Failure>>, Failure> {
+        let given = self.tokenize_all(call, batch, values).await?;
+        for given in &given {
+            let token = given.as_ref().ok().map(|given| &given.token);
+            call.note(token, given, |given| journaled(given.durability));
+        }
+        Ok(given)
     }
 
     async fn tokenize_all(

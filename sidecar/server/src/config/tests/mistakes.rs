@@ -58,7 +58,7 @@ fn unknown_names() {
         [
             "f:3:1: there is no section [lisen] / did you mean [listen]?",
             "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
-            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [cache], [limits], [log], [grants], [sweep], [[clients]], [[sessions]]",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [cache], [limits], [log], [audit], [grants], [sweep], [[clients]], [[sessions]]",
             "f:7:1: [log] has no field levle / did you mean level?",
             "f:8:1: [log] has no field socket / move it to [listen]",
             "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
@@ -191,12 +191,22 @@ fn numbers_of_any_size() {
 }
 
 #[test]
-fn what_later_versions_have() {
-    let text = "[storage]\nkind = \"memory\"\n\
-        [keys]\nkind = \"local\"\npath = \"k\"\n\
-        [audit]\n";
-    let expected = ["f:6:1: [audit] is not in this version yet / remove it"];
-    assert_eq!(mistakes(text), expected);
+fn records_that_have_nowhere_to_go_or_to_wait() {
+    let wait = "audit.sink needs degrade.state_dir, where records wait for it / write state_dir = \"/var/lib/lunasec\"";
+    let go = "audit.path is missing, and this sink needs it / write path = \"/var/log/lunasec/audit.jsonl\"";
+    let none = "audit.path has no effect with this sink / remove it, or write sink = \"file\"";
+    let dir = "[degrade]\nstate_dir = \"d\"\n[audit]\n";
+    assert_eq!(more("[audit]\nsink = \"stdout\"\n"), [format!("f:4:8: {wait}")]);
+    for sink in ["file", "both"] {
+        assert_eq!(more(&format!("{dir}sink = \"{sink}\"\n")), [format!("f:6:8: {go}")]);
+        let good = format!("{LEAST}{dir}sink = \"{sink}\"\npath = \"a\"\n");
+        assert!(Config::parse(&good, &[]).is_ok(), "{sink}");
+    }
+    for sink in ["sink = \"stdout\"\n", "sink = \"off\"\n", ""] {
+        let line = 6 + sink.lines().count();
+        let found = more(&format!("{dir}{sink}path = \"a\"\n"));
+        assert_eq!(found, [format!("f:{line}:8: {none}")], "{sink}");
+    }
 }
 
 #[test]

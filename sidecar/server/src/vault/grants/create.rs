@@ -17,7 +17,7 @@ use super::{Held, Known, Place, Seen, SessionPlace, contended, grant_subject};
 use crate::{
     failure::Failure,
     store::{StoreError, Version},
-    vault::{Call, Vault, millis},
+    vault::{Call, Vault, journaled, millis},
 };
 
 /// What a grant allows, and for how long.
@@ -56,6 +56,20 @@ impl Vault {
         terms: &Terms,
     ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
         self.authorize_for(call, Operation::Grants, session)?;
+        let granted = self.create(call, session, tokens, terms).await?;
+        for (token, granted) in tokens.iter().zip(&granted) {
+            call.note(token.as_ref().ok(), granted, |granted| journaled(granted.durability));
+        }
+        Ok(granted)
+    }
+
+    async fn create(
+        &self,
+        call: &Call,
+        session: &Session,
+        tokens: &[Result<Token, Failure>],
+        terms: &Terms,
+    ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
         let expires_at = self.clock.now().saturating_add(millis(terms.expires_in));
         for _ in 0..limits::WRITE_ATTEMPTS {
             let under = self.session_for_grants(call, session, expires_at).await?;

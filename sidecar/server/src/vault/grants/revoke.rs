@@ -18,7 +18,7 @@ use crate::{
     env::random,
     failure::Failure,
     store::StoreError,
-    vault::{Age, Call, Found, Vault, millis},
+    vault::{Age, Call, Found, Vault, journaled, millis},
 };
 
 /// What revoking did.
@@ -90,6 +90,9 @@ impl Vault {
         let durability = revoked.iter().map(|(_, safe)| *safe).max().unwrap_or(Durability::Stored);
         let of_tokens = revoked.chunks(Action::ALL.len());
         let count = of_tokens.filter(|actions| actions.iter().any(|(taken, _)| *taken)).count();
+        for token in tokens {
+            call.note(Some(token), &Ok(durability), |durability| journaled(*durability));
+        }
         Ok(Revoked { count: Some(count), durability })
     }
 

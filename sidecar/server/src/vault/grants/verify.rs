@@ -7,7 +7,7 @@ use lunasec_core::{grant::Action, ids::Session, limits, policy::Operation, token
 use super::{Place, Seen, Verified};
 use crate::{
     failure::Failure,
-    vault::{Call, Vault},
+    vault::{Age, Call, Vault},
 };
 
 impl Vault {
@@ -27,6 +27,14 @@ impl Vault {
             let age = age.older(self.exists(call, &value, token).await?);
             Ok(Verified { verdict, age })
         };
-        Ok(self.each(call, tokens, limits::BATCH_CONCURRENCY, verify).await)
+        let verified = self.each(call, tokens, limits::BATCH_CONCURRENCY, verify).await;
+        for (token, verified) in tokens.iter().zip(&verified) {
+            let (code, age) = match verified {
+                Ok(Verified { verdict, age }) => (verdict.code(), *age),
+                Err(failure) => (failure.code.as_str(), Age::default()),
+            };
+            call.trail.note_as(&call.namespace, token.as_ref().ok(), code, age.reason());
+        }
+        Ok(verified)
     }
 }

@@ -1,0 +1,301 @@
+//! The audit trail: a record of every operation and item, in the order in which they were answered.
+//!
+//! The road of a record: each request has a [`Trail`], on which the vault notes what became of each item; before the
+//! request is answered [`Trail::settle`] hands them to the [`spool`], whose thread chains them (`lunasec_core::audit`) and
+//! writes them to this machine's disk; from there a thread for each [`sink`] takes them on. So a sink that hangs holds up
+//! nobody, and loses nothing. The [`anchor`]s are heads of the chain in storage.
+
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use lunasec_api::Code;
+use lunasec_core::{
+    derive::{SessionTag, locator},
+    ids::{Millis, Namespace},
+    limits,
+    policy::{Caller, Client},
+    record::Kind,
+    token::Token,
+};
+
+use crate::{
+    access::Guest,
+    config::{Assurance, Assurances},
+    env::Clock,
+    failure::Failure,
+    telemetry::{Operation, Reason},
+    within::within,
+};
+
+pub mod anchor;
+mod line;
+pub mod sink;
+pub mod spool;
+
+pub use spool::{Spool, SpoolError};
+
+/// What requests are audited with; nothing where there is no audit.
+#[derive(Clone, Default)]
+pub struct Audit(Option<Arc<Auditor>>);
+
+struct Auditor {
+    spool: Arc<Spool>,
+    assurances: Assurances,
+    clock: Arc<dyn Clock>,
+}
+
+/// The code of a request that nobody waits for any more. A write may complete all the same, and is then noted as well.
+const CANCELLED: &str = "cancelled";
+
+impl Audit {
+    /// With records that go to a spool, as surely as is asked for.
+    pub fn new(spool: Arc<Spool>, assurances: Assurances, clock: Arc<dyn Clock>) -> Self {
+        Self(Some(Arc::new(Auditor { spool, assurances, clock })))
+    }
+
+    /// The same, with other assurances.
+    pub fn renewed(&self, assurances: Assurances) -> Self {
+        Self(self.0.as_ref().map(|auditor| {
+            let (spool, clock) = (Arc::clone(&auditor.spool), Arc::clone(&auditor.clock));
+            Arc::new(Auditor { spool, assurances, clock })
+        }))
+    }
+
+    /// Begins the trail of a request. What touches no token has none.
+    pub fn begin(&self, request: [u8; 16], caller: Caller, operation: Operation) -> Walk {
+        let auditor = self.0.as_ref().filter(|_| is_audited(operation));
+        let noting = auditor.map(|auditor| {
+            Arc::new(Noting {
+                auditor: Arc::clone(auditor),
+                assurance: assurance(&auditor.assurances, operation),
+                about: About { at: auditor.clock.now(), request, caller, operation },
+                noted: Mutex::default(),
+            })
+        });
+        Walk(Trail(noting))
+    }
+}
+
+fn is_audited(operation: Operation) -> bool {
+    !matches!(
+        operation,
+        Operation::Status | Operation::Health | Operation::Reflection | Operation::Unknown
+    )
+}
+
+fn assurance(of: &Assurances, operation: Operation) -> Assurance {
+    match operation {
+        Operation::Detokenize | Operation::DetokenizeBatch => of.reveal,
+        Operation::Tokenize | Operation::TokenizeBatch => of.tokenize,
+        Operation::MetadataGet | Operation::MetadataSet => of.metadata,
+        Operation::GrantsCreate | Operation::GrantsVerify | Operation::GrantsRevoke => of.grants,
+        _ => of.delete,
+    }
+}
+
+/// What is the same for all items of a request, and known as it begins.
+#[derive(Clone, Copy)]
+struct About {
+    at: Millis,
+    request: [u8; 16],
+    caller: Caller,
+    operation: Operation,
+}
+
+/// Who it turned out to be.
+#[derive(Clone, Default)]
+struct Who {
+    guest: Option<Arc<Guest>>,
+    namespace: Option<Namespace>,
+    session: Option<SessionTag>,
+    purpose: Option<Arc<str>>,
+}
+
+impl Who {
+    fn client(&self) -> Option<&Client> {
+        self.guest.as_deref().map(|guest| &guest.client)
+    }
+}
+
+/// What became of one item, or of a request without any.
+#[derive(Clone, Copy)]
+struct Item {
+    /// The token's audit id.
+    token: Option<[u8; 32]>,
+    code: &'static str,
+    degraded: Option<Reason>,
+}
+
+/// Records that go to the spool together.
+pub(crate) struct Records {
+    about: About,
+    who: Who,
+    items: Vec<Item>,
+}
+
+struct Noting {
+    auditor: Arc<Auditor>,
+    assurance: Assurance,
+    about: About,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    who: Who,
+    items: Vec<Item>,
+    /// Whether it was answered, or given up: what is noted from then on goes to the spool at once.
+    over: bool,
+}
+
+/// Where the vault notes what it does for a request.
+#[derive(Clone, Default)]
+pub struct Trail(Option<Arc<Noting>>);
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trail")
+    }
+}
+
+impl Trail {
+    /// Whether anything is noted: what only a record needs is not worth making else.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Notes who asks.
+    pub fn admitted(&self, guest: &Arc<Guest>, namespace: &Namespace, purpose: Option<&str>) {
+        if let Some(mut noted) = self.noted() {
+            noted.who.guest = Some(Arc::clone(guest));
+            noted.who.namespace = Some(namespace.clone());
+            noted.who.purpose = purpose.map(Into::into);
+        }
+    }
+
+    /// Notes whose session it is about.
+    pub fn about(&self, session: SessionTag) {
+        if let Some(mut noted) = self.noted() {
+            noted.who.session = Some(session);
+        }
+    }
+
+    /// Notes what became of a token.
+    pub fn note(
+        &self,
+        namespace: &Namespace,
+        token: Option<&Token>,
+        code: Option<Code>,
+        degraded: Option<Reason>,
+    ) {
+        self.note_as(namespace, token, code.map_or("ok", Code::as_str), degraded);
+    }
+
+    /// The same in words of the record's own.
+    pub fn note_as(
+        &self,
+        namespace: &Namespace,
+        token: Option<&Token>,
+        code: &'static str,
+        degraded: Option<Reason>,
+    ) {
+        let Some(noting) = &self.0 else { return };
+        let token = token.map(|token| locator(token, namespace, Kind::Audit, &[]).0);
+        let item = Item { token, code, degraded };
+        let mut noted = noting.noted();
+        noted.items.push(item);
+        if noted.over {
+            let records = noting.take(&mut noted);
+            drop(noted);
+            noting.auditor.spool.submit(records);
+        }
+    }
+
+    fn noted(&self) -> Option<MutexGuard<'_, Noted>> {
+        self.0.as_ref().map(|noting| noting.noted())
+    }
+}
+
+impl Noting {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, noted: &mut Noted) -> Records {
+        let items = mem::take(&mut noted.items);
+        Records { about: self.about, who: noted.who.clone(), items }
+    }
+
+    /// Ends it: what was noted, or that nothing was and why.
+    fn end(&self, code: &'static str) -> Option<Records> {
+        let mut noted = self.noted();
+        if mem::replace(&mut noted.over, true) {
+            return None;
+        }
+        if noted.items.is_empty() {
+            noted.items.push(Item { token: None, code, degraded: None });
+        }
+        Some(self.take(&mut noted))
+    }
+}
+
+/// A request on its way, which leaves a record however it ends.
+pub struct Walk(Trail);
+
+impl Walk {
+    /// For the vault.
+    pub fn trail(&self) -> &Trail {
+        &self.0
+    }
+
+    /// Refuses what could not be recorded as surely as is asked for, before anything is done.
+    pub fn may_begin(&self) -> Result<(), Failure> {
+        let Some(noting) = &self.0.0 else { return Ok(()) };
+        match (noting.assurance, noting.auditor.spool.trouble()) {
+            (Assurance::Required | Assurance::Durable, Some(trouble)) => Err(unrecorded(&trouble)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the request is answered, once its records are where they have to be before that.
+    pub async fn settle<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
+        let Some(noting) = &self.0.0 else { return result };
+        let code = result.as_ref().map_or_else(|failure| failure.code.as_str(), |_| "ok");
+        let Some(records) = noting.end(code) else { return result };
+        let spool = &noting.auditor.spool;
+        let synced = match noting.assurance {
+            Assurance::BestEffort => {
+                spool.submit(records);
+                return result;
+            }
+            Assurance::Required => false,
+            Assurance::Durable => true,
+        };
+        let written = within(limits::AUDIT_TIME, spool.written(records, synced)).await;
+        match written {
+            Some(Ok(())) => result,
+            Some(Err(trouble)) => Err(unrecorded(&trouble)),
+            None => Err(unrecorded("the spool's disk does not answer")),
+        }
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        if let Some(noting) = &self.0.0
+            && let Some(records) = noting.end(CANCELLED)
+        {
+            noting.auditor.spool.submit(records);
+        }
+    }
+}
+
+fn unrecorded(cause: &str) -> Failure {
+    Failure::caused(
+        Code::StorageUnavailable,
+        "this cannot be recorded in the audit trail, so it is not answered; try again later",
+        cause,
+    )
+}

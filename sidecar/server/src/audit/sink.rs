@@ -1,0 +1,291 @@
+//! Where records go in the end: a file, or standard output. A thread for each takes them out of the spool, in order and whole
+//! segments' worth of lines; how far it has come outlives a restart. So after a kill a file has each line once, and standard
+//! output may have the last ones twice, which `lunasec audit verify` knows.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use lunasec_core::{audit::Line, limits};
+
+use super::spool::Spool;
+use crate::{env::Clock, files, http::rfc3339, seldom::Seldom};
+
+/// Bytes that are taken on at once.
+const CHUNK: usize = 256 * 1024;
+
+/// A sink's kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A file, which is put aside and begun anew once it has so many bytes.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// How many.
+        rotate: u64,
+    },
+    /// Standard output.
+    Stdout,
+}
+
+impl Target {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Stdout => "stdout",
+        }
+    }
+}
+
+/// How far a sink has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Cursor {
+    segment: u64,
+    offset: u64,
+}
+
+struct Sink {
+    spool: Arc<Spool>,
+    clock: Arc<dyn Clock>,
+    /// Its number at the spool.
+    number: usize,
+    target: Target,
+    cursor: Cursor,
+    out: Option<Out>,
+    told: Seldom,
+}
+
+enum Out {
+    File(File),
+    Stdout,
+}
+
+/// Takes records on to a target from now on, until the spool has ended and all of it is there.
+pub fn start(
+    spool: &Arc<Spool>,
+    target: Target,
+    clock: &Arc<dyn Clock>,
+) -> io::Result<JoinHandle<()>> {
+    let (spool, clock) = (Arc::clone(spool), Arc::clone(clock));
+    let number = spool.join();
+    let mut sink = Sink {
+        cursor: Cursor { segment: spool.first(), offset: 0 },
+        told: Seldom::new(Arc::clone(&clock)),
+        spool,
+        clock,
+        number,
+        target,
+        out: None,
+    };
+    if let Some(cursor) = sink.stored() {
+        sink.cursor = cursor;
+    }
+    let name = format!("audit-{}", sink.target.name());
+    std::thread::Builder::new().name(name).spawn(move || sink.run())
+}
+
+impl Sink {
+    fn run(mut self) {
+        loop {
+            let Cursor { segment, offset } = self.cursor;
+            let tail = self.spool.wait(segment, offset, limits::AUDIT_SINK_PAUSE);
+            let is_last = segment == tail.segment;
+            match self.take_on(is_last.then_some(tail.length)) {
+                Ok(true) => {}
+                Ok(false) if tail.ended => break,
+                Ok(false) => {}
+                Err(error) => {
+                    if self.told.admit().is_some() {
+                        let sink = self.target.name();
+                        tracing::error!(sink, %error, "the audit trail's sink takes nothing; what waits is in the spool");
+                    }
+                    self.out = None;
+                    if tail.ended {
+                        break;
+                    }
+                    std::thread::sleep(limits::AUDIT_SINK_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Takes on what there is of one segment, up to `end` where it is still written: whether there may be more.
+    fn take_on(&mut self, end: Option<u64>) -> io::Result<bool> {
+        self.open()?;
+        let path = self.spool.path(self.cursor.segment);
+        let segment = match File::open(&path) {
+            // Removed by hand, or a number that was left out.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && end.is_none() => {
+                return self.next_segment();
+            }
+            segment => segment?,
+        };
+        let end = end.map_or_else(|| whole_lines(&segment), Ok)?;
+        let (begun, mut chunk) = (self.cursor.offset, vec![0; CHUNK]);
+        while self.cursor.offset < end {
+            let left = usize::try_from(end - self.cursor.offset).unwrap_or(CHUNK).min(CHUNK);
+            let read = segment.read_at(&mut chunk[..left], self.cursor.offset)?;
+            if read == 0 {
+                break;
+            }
+            self.put(&chunk[..read])?;
+            self.cursor.offset += read as u64;
+        }
+        if self.cursor.offset > begun {
+            self.store()?;
+            return Ok(true);
+        }
+        match self.is_closed() {
+            true => self.next_segment(),
+            false => Ok(false),
+        }
+    }
+
+    /// Whether another segment is written by now.
+    fn is_closed(&self) -> bool {
+        self.spool.wait(0, 0, std::time::Duration::ZERO).segment > self.cursor.segment
+    }
+
+    fn next_segment(&mut self) -> io::Result<bool> {
+        self.cursor = Cursor { segment: self.cursor.segment + 1, offset: 0 };
+        self.store()?;
+        self.rotate()?;
+        Ok(true)
+    }
+
+    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
+        match &mut self.out {
+            Some(Out::File(file)) => file.write_all(lines),
+            Some(Out::Stdout) => {
+                let mut out = io::stdout().lock();
+                out.write_all(lines)?;
+                out.flush()
+            }
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Opens what is not open, or was put aside by somebody else.
+    fn open(&mut self) -> io::Result<()> {
+        let Target::File { path, .. } = &self.target else {
+            self.out.get_or_insert(Out::Stdout);
+            return Ok(());
+        };
+        if let Some(Out::File(file)) = &self.out
+            && is_same(file, path)
+        {
+            return Ok(());
+        }
+        let first = self.out.is_none();
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
+        if first && let Some(cursor) = self.found(&mut file)? {
+            self.cursor = cursor;
+        }
+        self.out = Some(Out::File(file));
+        Ok(())
+    }
+
+    /// Where the spool goes on behind the last whole line of a file; half a line is cut off.
+    fn found(&self, file: &mut File) -> io::Result<Option<Cursor>> {
+        let Some(last) = last_line(file)? else { return Ok(None) };
+        let Some(last) = Line::parse(&last) else { return Ok(None) };
+        // Somebody may have taken lines away that it had.
+        let mut cursor = Cursor { segment: self.spool.first(), offset: 0 };
+        loop {
+            let segment = match File::open(self.spool.path(cursor.segment)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                segment => segment?,
+            };
+            let mut lines = BufReader::new(segment);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line)? > 0 {
+                cursor.offset += line.len() as u64;
+                let parsed = line.strip_suffix(b"\n").and_then(Line::parse);
+                if parsed.is_some_and(|it| (it.chain, it.seq) == (last.chain, last.seq)) {
+                    return Ok(Some(cursor));
+                }
+                line.clear();
+            }
+            cursor = Cursor { segment: cursor.segment + 1, offset: 0 };
+        }
+    }
+
+    /// Puts a file aside that has become long. Only between segments, so that each file begins with a line that says what is
+    /// before it.
+    fn rotate(&mut self) -> io::Result<()> {
+        let (Target::File { path, rotate }, Some(Out::File(file))) = (&self.target, &self.out)
+        else {
+            return Ok(());
+        };
+        if file.metadata()?.len() < *rotate {
+            return Ok(());
+        }
+        file.sync_all()?;
+        let now = rfc3339(self.clock.now()).replace(':', "");
+        fs::rename(path, files::with_suffix(path, &format!(".{now}")))?;
+        files::sync_directory(path)?;
+        self.out = Some(Out::File(
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?,
+        ));
+        Ok(())
+    }
+
+    fn place(&self) -> PathBuf {
+        self.spool.directory().join(format!("{}.cursor", self.target.name()))
+    }
+
+    fn stored(&self) -> Option<Cursor> {
+        let text = fs::read_to_string(self.place()).ok()?;
+        let (segment, offset) = text.trim().split_once(' ')?;
+        let cursor = Cursor { segment: segment.parse().ok()?, offset: offset.parse().ok()? };
+        (cursor.segment >= self.spool.first()).then_some(cursor)
+    }
+
+    /// Keeps how far it has come, once that is safe.
+    fn store(&self) -> io::Result<()> {
+        if let Some(Out::File(file)) = &self.out {
+            file.sync_data()?;
+        }
+        let (place, Cursor { segment, offset }) = (self.place(), self.cursor);
+        let draft = files::with_suffix(&place, ".new");
+        fs::write(&draft, format!("{segment} {offset}\n"))?;
+        fs::rename(draft, place)?;
+        self.spool.passed(self.number, segment, offset);
+        Ok(())
+    }
+}
+
+/// Up to the end of the last whole line: what follows it was being written as a process was killed.
+fn whole_lines(segment: &File) -> io::Result<u64> {
+    let length = segment.metadata()?.len();
+    let from = length.saturating_sub(CHUNK as u64);
+    let mut end = vec![0; usize::try_from(length - from).unwrap_or(CHUNK)];
+    segment.read_exact_at(&mut end, from)?;
+    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    Ok(from + whole as u64)
+}
+
+/// The last whole line of a file, which ends with it from then on.
+fn last_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
+    let whole = whole_lines(file)?;
+    file.set_len(whole)?;
+    let from = whole.saturating_sub(CHUNK as u64);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    file.take(whole - from).read_to_end(&mut end)?;
+    end.pop();
+    Ok(end.rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty()).map(Into::into))
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}

@@ -1,0 +1,527 @@
+//! Records on their way to the sinks: a directory of this machine's disk, of one process. A thread of its own chains them and
+//! writes them there, all that wait at once, in segments that are numbered on over restarts. A record is in the spool once
+//! it is written: then it outlives the process, whatever ends it. It is synced within [`limits::AUDIT_SYNC`], or at once
+//! where somebody waits for that: then it outlives the machine's power, too.
+//!
+//! Where it cannot be written, whoever waits is told so. What nobody waits for is kept in memory and tried again; what there is
+//! no room for is dropped, and counted in the chain by an event `dropped`.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    mem,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use lunasec_core::{
+    audit::{Chain, ChainId, Head, RESUME, push_hex},
+    limits,
+};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Records,
+    line::{self, members},
+};
+use crate::{
+    env::Clock,
+    files,
+    http::rfc3339,
+    telemetry::{Dependency, Request, UNAVAILABLE},
+};
+
+/// Why there is no spool.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit trail's spool {0} cannot be used: {1}")]
+pub struct SpoolError(String, io::Error);
+
+/// How a spool is.
+pub struct Settings {
+    /// Where it lies.
+    pub directory: PathBuf,
+    /// Bytes of what no sink has taken yet.
+    pub bytes: u64,
+    /// Names this process to readers: a pod, a machine.
+    pub instance: String,
+}
+
+/// See the module.
+pub struct Spool {
+    directory: PathBuf,
+    bytes: u64,
+    clock: Arc<dyn Clock>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Whether the last write failed.
+    troubled: AtomicBool,
+    tail: Mutex<Tail>,
+    grown: Condvar,
+    held: Mutex<Held>,
+    head: watch::Sender<Option<Synced>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The end of a chain, on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Synced {
+    /// Which chain.
+    pub chain: ChainId,
+    /// Its last line.
+    pub seq: u64,
+    /// That one's hash.
+    pub head: Head,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Submission>,
+    /// How many items they have.
+    items: usize,
+    dropped: u64,
+    trouble: Option<Arc<str>>,
+    /// Whether the thread waits to be woken.
+    sleeps: bool,
+    ended: bool,
+}
+
+struct Submission {
+    records: Records,
+    /// Whoever waits, and whether for the sync.
+    waits: Option<(bool, Answer)>,
+}
+
+type Answer = oneshot::Sender<Result<(), Arc<str>>>;
+
+/// What there is, and how far each sink has come.
+#[derive(Default)]
+struct Held {
+    /// Bytes of each segment.
+    segments: BTreeMap<u64, u64>,
+    /// A segment and a place in it.
+    sinks: Vec<(u64, u64)>,
+}
+
+impl Held {
+    /// Bytes that the slowest sink has not taken.
+    fn waiting(&self) -> u64 {
+        let Some((segment, offset)) = self.sinks.iter().min() else { return 0 };
+        let bytes: u64 = self.segments.range(segment..).map(|(_, bytes)| bytes).sum();
+        bytes.saturating_sub(*offset)
+    }
+}
+
+/// How far the spool is written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tail {
+    pub(super) segment: u64,
+    pub(super) length: u64,
+    /// Whether nothing follows.
+    pub(super) ended: bool,
+}
+
+impl Spool {
+    /// Begins a chain in a directory, which is made if need be.
+    pub fn open(
+        settings: Settings,
+        chain: ChainId,
+        clock: Arc<dyn Clock>,
+        dependency: Arc<Dependency>,
+    ) -> Result<Arc<Self>, SpoolError> {
+        let Settings { directory, bytes, instance } = settings;
+        let failed = |error| SpoolError(directory.display().to_string(), error);
+        files::create_private_directory(&directory).map_err(failed)?;
+        let segments = segments(&directory).map_err(failed)?;
+        let number = segments.last_key_value().map_or(1, |(last, _)| last + 1);
+        let spool = Arc::new(Self {
+            directory: directory.clone(),
+            bytes,
+            clock,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            troubled: AtomicBool::new(false),
+            tail: Mutex::new(Tail { segment: number, ..Tail::default() }),
+            grown: Condvar::new(),
+            held: Mutex::new(Held { segments, sinks: Vec::new() }),
+            head: watch::Sender::new(None),
+            thread: Mutex::default(),
+        });
+        let mut writer = Writer {
+            spool: Arc::clone(&spool),
+            dependency,
+            instance,
+            chain: Chain::new(chain),
+            segment: None,
+            number,
+            lines: Vec::new(),
+            unsynced: None,
+            wait_for_sync: Vec::new(),
+            kept: Vec::new(),
+        };
+        // A directory that cannot be written is found out now, and not by the first request.
+        writer.open_segment().map_err(failed)?;
+        let thread = std::thread::Builder::new().name("audit-spool".into());
+        let thread = thread.spawn(move || writer.run()).map_err(failed)?;
+        *lock(&spool.thread) = Some(thread);
+        Ok(spool)
+    }
+
+    /// Takes records that nobody waits for.
+    pub(super) fn submit(&self, records: Records) {
+        self.push(Submission { records, waits: None });
+    }
+
+    /// Takes records, and says when they are written, or synced.
+    pub(super) async fn written(&self, records: Records, synced: bool) -> Result<(), Arc<str>> {
+        let (answer, written) = oneshot::channel();
+        self.push(Submission { records, waits: Some((synced, answer)) });
+        written.await.unwrap_or_else(|_| Err("the spool has no room for it".into()))
+    }
+
+    fn push(&self, submission: Submission) {
+        let mut queue = lock(&self.queue);
+        let items = submission.records.items.len();
+        if queue.items + items > limits::AUDIT_QUEUE && !queue.waiting.is_empty() {
+            // Whoever waits is told by its end.
+            if submission.waits.is_none() {
+                queue.dropped += items as u64;
+            }
+            return;
+        }
+        queue.items += items;
+        queue.waiting.push(submission);
+        if mem::take(&mut queue.sleeps) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Why it cannot be written, if it cannot.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        if !self.troubled.load(Ordering::Relaxed) {
+            return None;
+        }
+        lock(&self.queue).trouble.clone()
+    }
+
+    /// The end of the chain, each time that it is synced.
+    pub fn head(&self) -> watch::Receiver<Option<Synced>> {
+        self.head.subscribe()
+    }
+
+    /// Writes what waits, and no more. The sinks end once they have it.
+    pub fn end(&self) {
+        let mut queue = lock(&self.queue);
+        queue.ended = true;
+        queue.sleeps = false;
+        drop(queue);
+        self.wake.notify_one();
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// One more sink, which has taken nothing yet: its number among them.
+    pub(super) fn join(&self) -> usize {
+        let mut held = lock(&self.held);
+        held.sinks.push((0, 0));
+        held.sinks.len() - 1
+    }
+
+    /// A sink needs nothing before that place. Segments that no sink needs are removed.
+    pub(super) fn passed(&self, sink: usize, segment: u64, offset: u64) {
+        let mut held = lock(&self.held);
+        held.sinks[sink] = (segment, offset);
+        let needed = held.sinks.iter().min().map_or(0, |(segment, _)| *segment);
+        let rest = held.segments.split_off(&needed);
+        for (number, bytes) in mem::replace(&mut held.segments, rest) {
+            // What cannot be removed is tried again with the next.
+            if fs::remove_file(self.path(number)).is_err() && self.path(number).exists() {
+                held.segments.insert(number, bytes);
+            }
+        }
+    }
+
+    /// Waits for a while until there is more than a sink has taken.
+    pub(super) fn wait(&self, segment: u64, offset: u64, time: Duration) -> Tail {
+        let tail = lock(&self.tail);
+        let none =
+            |tail: &mut Tail| !tail.ended && (tail.segment, tail.length) <= (segment, offset);
+        let (tail, _) =
+            self.grown.wait_timeout_while(tail, time, none).unwrap_or_else(PoisonError::into_inner);
+        *tail
+    }
+
+    pub(super) fn path(&self, segment: u64) -> PathBuf {
+        self.directory.join(format!("{segment:016}.jsonl"))
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The oldest segment there is.
+    pub(super) fn first(&self) -> u64 {
+        let held = lock(&self.held);
+        held.segments.first_key_value().map_or(0, |(first, _)| *first)
+    }
+}
+
+/// The numbers and lengths of the segments in a directory.
+fn segments(directory: &Path) -> io::Result<BTreeMap<u64, u64>> {
+    let mut segments = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
+        if let Some(number) = number {
+            segments.insert(number, entry.metadata()?.len());
+        }
+    }
+    Ok(segments)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Segment {
+    file: File,
+    length: u64,
+}
+
+/// What the thread works with.
+struct Writer {
+    spool: Arc<Spool>,
+    dependency: Arc<Dependency>,
+    instance: String,
+    chain: Chain,
+    segment: Option<Segment>,
+    /// Of the segment, or of the next.
+    number: u64,
+    lines: Vec<u8>,
+    /// Since when something is written and not synced.
+    unsynced: Option<Duration>,
+    wait_for_sync: Vec<Answer>,
+    /// What could not be written, and nobody waits for.
+    kept: Vec<Submission>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let (batch, dropped, ended) = self.take();
+            if !batch.is_empty() || dropped > 0 {
+                self.write(batch, dropped);
+            }
+            let now = self.spool.clock.monotonic();
+            let due = self.unsynced.is_some_and(|since| now >= since + limits::AUDIT_SYNC);
+            if due || ended || !self.wait_for_sync.is_empty() {
+                self.sync();
+            }
+            if ended {
+                break;
+            }
+        }
+        lock(&self.spool.tail).ended = true;
+        self.spool.grown.notify_all();
+    }
+
+    /// Waits for records, for the time of a sync, or for that to try again.
+    fn take(&mut self) -> (Vec<Submission>, u64, bool) {
+        let now = self.spool.clock.monotonic();
+        let pause = match self.unsynced {
+            Some(since) => (since + limits::AUDIT_SYNC).saturating_sub(now),
+            None if self.kept.is_empty() => limits::AUDIT_IDLE,
+            None => limits::AUDIT_RETRY,
+        };
+        let mut queue = lock(&self.spool.queue);
+        if queue.waiting.is_empty() && !queue.ended && !pause.is_zero() {
+            queue.sleeps = true;
+            let idle = |queue: &mut Queue| queue.sleeps;
+            let waited = self.spool.wake.wait_timeout_while(queue, pause, idle);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            queue.sleeps = false;
+        }
+        queue.items = 0;
+        let mut batch = mem::take(&mut self.kept);
+        batch.append(&mut queue.waiting);
+        (batch, mem::take(&mut queue.dropped), queue.ended)
+    }
+
+    fn write(&mut self, batch: Vec<Submission>, dropped: u64) {
+        let before = self.chain;
+        let asked = Arc::clone(&self.dependency);
+        let asked = asked.begin(Request::write("spool"));
+        match self.append(&batch, dropped) {
+            Ok(()) => {
+                asked.answered("ok");
+                self.well();
+                for (synced, answer) in batch.into_iter().filter_map(|submission| submission.waits)
+                {
+                    match synced {
+                        true => self.wait_for_sync.push(answer),
+                        // It may be given up by now.
+                        false => drop(answer.send(Ok(()))),
+                    }
+                }
+            }
+            Err(error) => {
+                self.chain = before;
+                self.cut();
+                let why: Arc<str> = error.to_string().into();
+                asked.failed(UNAVAILABLE, &why);
+                self.trouble(batch, dropped, &why);
+            }
+        }
+    }
+
+    fn append(&mut self, batch: &[Submission], dropped: u64) -> io::Result<()> {
+        self.lines.clear();
+        if self.segment.is_none() {
+            self.open_segment()?;
+        }
+        for submission in batch {
+            for item in &submission.records.items {
+                self.chain.add(&mut self.lines, |line| members(line, &submission.records, item));
+            }
+        }
+        if dropped > 0 {
+            let now = rfc3339(self.spool.clock.now());
+            self.chain.add(&mut self.lines, |line| {
+                line::text(line, "event", "dropped");
+                line::text(line, "time", &now);
+                line::number(line, "count", dropped);
+            });
+        }
+        let waiting = lock(&self.spool.held).waiting();
+        if waiting + self.lines.len() as u64 > self.spool.bytes {
+            return Err(io::Error::other(
+                "it is full, for a sink has taken nothing for long; make that work again, or raise audit.spool_bytes",
+            ));
+        }
+        let lines = mem::take(&mut self.lines);
+        let written = self.put(&lines);
+        self.lines = lines;
+        written
+    }
+
+    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
+        let Some(segment) = &mut self.segment else { return Err(io::ErrorKind::NotFound.into()) };
+        segment.file.write_all(lines)?;
+        segment.length += lines.len() as u64;
+        let length = segment.length;
+        lock(&self.spool.held).segments.insert(self.number, length);
+        self.unsynced.get_or_insert_with(|| self.spool.clock.monotonic());
+        self.publish(length);
+        if length >= limits::AUDIT_SEGMENT {
+            self.sync();
+            // Opened with the next record: if that fails, it is that one's trouble.
+            self.segment = None;
+            self.number += 1;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, length: u64) {
+        let mut tail = lock(&self.spool.tail);
+        (tail.segment, tail.length) = (self.number, length);
+        drop(tail);
+        self.spool.grown.notify_all();
+    }
+
+    /// A file of its own, whose first line says what is before it.
+    fn open_segment(&mut self) -> io::Result<()> {
+        let path = self.spool.path(self.number);
+        let mut options = OpenOptions::new();
+        // A first try may have left an empty one.
+        let file = options.append(true).create(true).mode(0o600).open(&path)?;
+        file.set_len(0)?;
+        files::sync_directory(&path)?;
+        self.segment = Some(Segment { file, length: 0 });
+        let (before, now) = (self.chain, rfc3339(self.spool.clock.now()));
+        let mut first = Vec::new();
+        self.chain.add(&mut first, |line| {
+            match before.next() {
+                0 => line::text(line, "event", "begin"),
+                _ => {
+                    line.extend_from_slice(RESUME.as_bytes());
+                    push_hex(line, before.head());
+                    line.push(b'"');
+                }
+            }
+            line::text(line, "time", &now);
+            line::text(line, "instance", &self.instance);
+            line::text(line, "version", env!("CARGO_PKG_VERSION"));
+        });
+        self.put(&first).inspect_err(|_| {
+            self.chain = before;
+            self.segment = None;
+        })
+    }
+
+    /// Takes back what a failed write has left of a line.
+    fn cut(&mut self) {
+        if let Some(segment) = &self.segment
+            && segment.file.set_len(segment.length).is_err()
+        {
+            // Nothing may follow half a line: the next segment begins where this one was whole.
+            self.segment = None;
+            self.number += 1;
+        }
+    }
+
+    fn well(&self) {
+        if self.spool.troubled.swap(false, Ordering::Relaxed) {
+            lock(&self.spool.queue).trouble = None;
+        }
+    }
+
+    fn trouble(&mut self, batch: Vec<Submission>, dropped: u64, why: &Arc<str>) {
+        let mut queue = lock(&self.spool.queue);
+        queue.trouble = Some(Arc::clone(why));
+        queue.dropped += dropped;
+        self.spool.troubled.store(true, Ordering::Relaxed);
+        let mut items = queue.items;
+        for submission in batch {
+            items += submission.records.items.len();
+            match submission.waits {
+                Some((_, answer)) => drop(answer.send(Err(Arc::clone(why)))),
+                None if items > limits::AUDIT_QUEUE => {
+                    queue.dropped += submission.records.items.len() as u64;
+                }
+                None => self.kept.push(submission),
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        let Some(segment) = &self.segment else { return };
+        if self.unsynced.take().is_none() && self.wait_for_sync.is_empty() {
+            return;
+        }
+        let synced = segment.file.sync_data().map_err(|error| Arc::from(error.to_string()));
+        if synced.is_ok()
+            && let Some(seq) = self.chain.next().checked_sub(1)
+        {
+            let (chain, head) = (self.chain.id(), *self.chain.head());
+            self.spool.head.send_replace(Some(Synced { chain, seq, head }));
+        }
+        if let Err(why) = &synced {
+            // What the disk has of it nobody knows: it is written on in another file, and tried again with the next.
+            lock(&self.spool.queue).trouble = Some(Arc::clone(why));
+            self.spool.troubled.store(true, Ordering::Relaxed);
+            self.segment = None;
+            self.number += 1;
+        }
+        for answer in self.wait_for_sync.drain(..) {
+            let _ = answer.send(synced.clone());
+        }
+    }
+}
