@@ -33,8 +33,8 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Cache, Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log,
-    OnOutage, Remember, S3Place, Storage, Sweep, Verdict,
+    Cache, Confinement, Degrade, Format, Grants, Issuer, Jwks, Jwt, Keys, KmsKeys, Level, Limits,
+    Listen, Log, OnOutage, Remember, S3Place, Sandbox, Storage, Sweep, Verdict,
 };
 
 use std::mem;
@@ -60,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+    /// What the process confines itself to.
+    pub sandbox: Sandbox,
     /// How long records outlive their use.
     pub sweep: Sweep,
     /// How long grants last.
@@ -84,6 +86,7 @@ impl Config {
                 cache: draft.cache,
                 limits: draft.limits,
                 log: draft.log,
+                sandbox: draft.sandbox,
                 sweep: draft.sweep,
                 grants: draft.grants,
                 clients: items.iter().filter_map(|item| item.draft.client()).collect(),
@@ -91,6 +94,11 @@ impl Config {
             }),
             _ => Err(mistakes),
         }
+    }
+
+    /// Whether anything is asked of AWS.
+    pub fn uses_aws(&self) -> bool {
+        matches!(self.storage, Storage::S3(_)) || matches!(self.keys, Keys::Kms(_))
     }
 
     /// What differs from `running` and cannot be changed under it: what files and sockets are open,
@@ -106,6 +114,7 @@ impl Config {
             ("limits.connections", new.connections != old.connections),
             ("limits.idempotency_entries", new.idempotency_entries != old.idempotency_entries),
             ("log.format", self.log.format != running.log.format),
+            ("sandbox", self.sandbox != running.sandbox),
         ];
         changes.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
     }

@@ -8,7 +8,7 @@ use super::{
     fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     kinds::SHORTEST,
-    settings::{Draft, Format, KeysKind, Level, OnOutage, StorageKind},
+    settings::{Confinement, Draft, Format, KeysKind, Level, OnOutage, StorageKind},
 };
 
 /// What a kind of file consists of.
@@ -60,6 +60,7 @@ const SECTIONS: &[Section] = &[
     section(GRANTS, "Grants and sessions."),
     section("limits", "The product's bounds. They can be lowered, not raised."),
     section("log", "What is logged, to standard error."),
+    section("sandbox", "What the process confines itself to before it serves."),
     section("grants", "How long what a session was granted lasts."),
     section("sweep", "How long records outlive their use."),
     Section {
@@ -373,6 +374,17 @@ const FIELDS: &[Field] = &[
             get: |d| Some(d.log.format.as_str()),
         },
         "\"text\" for people, \"json\" for machines.",
+    ),
+    field(
+        "sandbox",
+        "mode",
+        Need::Default,
+        Kind::Word {
+            words: Confinement::WORDS,
+            put: |d, word| Confinement::parse(word).map(|mode| d.sandbox.mode = mode),
+            get: |d| Some(d.sandbox.mode.as_str()),
+        },
+        "\"on\": as far as the kernel lets it, and the status says how far that is. \"required\": in every way, or it does not start. \"off\": not at all.",
     ),
     field(
         "grants",
