@@ -52,8 +52,9 @@ fn ruleset(
 
 fn rights(write: bool, is_directory: bool) -> BitFlags<AccessFs> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-    // Neither programs nor devices.
-    let no = make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock | MakeFifo | IoctlDev});
+    // Neither programs nor devices, nor names for what lies elsewhere.
+    let no =
+        make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock | MakeFifo | MakeSym | IoctlDev});
     let wanted = if write { AccessFs::from_all(TRIED) & !no } else { read };
     if is_directory { wanted } else { wanted & AccessFs::from_file(TRIED) }
 }
