@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     net::UdpSocket,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
     process::Stdio,
     sync::{
@@ -201,9 +201,12 @@ fn a_log_that_is_rotated() {
     child.wait().unwrap();
 }
 
+/// Not the one that is asked where no file names any.
+const NAME_SERVER: &str = "127.0.0.53";
+
 /// Answers to one name, once it is told to; a name server's protocol in as few lines as do.
 fn name_server(known: &Arc<AtomicBool>) {
-    let (socket, known) = (UdpSocket::bind("127.0.0.1:53").unwrap(), Arc::clone(known));
+    let (socket, known) = (UdpSocket::bind((NAME_SERVER, 53)).unwrap(), Arc::clone(known));
     thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut query) {
@@ -242,7 +245,7 @@ fn a_name_that_is_new_in_a_container() {
     in_network_namespace("sandbox::inside::a_name_that_is_new_in_a_container", || {
         let files = tempfile::tempdir().unwrap();
         let (resolv, hosts) = (files.path().join("resolv.conf"), files.path().join("hosts"));
-        fs::write(&resolv, "nameserver 127.0.0.1\n").unwrap();
+        fs::write(&resolv, format!("nameserver {NAME_SERVER}\n")).unwrap();
         fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
         // On a file system of its own, as it is there.
         let mounts = files.path().join("mounts");
@@ -283,7 +286,7 @@ fn a_name_server_that_is_new_on_a_machine() {
         let signer = Signer::es256("key");
         let (_server, _place, sidecar) = with_a_named_issuer(&signer);
         assert!(!believes(&sidecar, &signer));
-        replace(Path::new("/etc/resolv.conf"), "nameserver 127.0.0.1\n");
+        replace(Path::new("/etc/resolv.conf"), &format!("nameserver {NAME_SERVER}\n"));
         eventually("the next name server is asked", || believes(&sidecar, &signer));
     });
 }
@@ -328,4 +331,26 @@ fn a_socket_for_a_group_and_root_keeps_no_right_for_it() {
     }
     let left = status(&sidecar)["capabilities_left"].to_string();
     assert!(!left.contains("CHOWN"), "{left}");
+}
+
+/// Root without its rights opens what it is let into; the log says so before something cannot be opened.
+#[test]
+fn a_directory_that_root_is_not_let_into_is_told_of() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&state, Some(NOBODY), Some(NOBODY)).unwrap();
+    Sidecar::configure(place.path(), "");
+    let start = |mode: &str| {
+        let mut command = lunasec();
+        command.env("LUNASEC_SANDBOX__MODE", mode).args(["serve", "--config"]);
+        command.arg(place.path().join("lunasec.toml"));
+        Sidecar::spawn(command, place.path(), place.path().join("lunasec.sock"))
+    };
+    let Err((ended, log)) = start("on") else { panic!("it got in") };
+    assert_eq!(ended.code(), Some(3), "{log}");
+    let told = format!("path={}", state.display());
+    assert!(log.contains(&told) && log.contains("run: chown root"), "{log}");
+    assert!(start("off").is_ok());
 }

@@ -14,6 +14,7 @@ use std::{
 
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
+    io::Errno,
     process::geteuid,
 };
 
@@ -238,7 +239,8 @@ fn is_written(file: &Path, how: Use) -> bool {
 
 fn is_closed_to_root(path: &Path) -> bool {
     let wanted = Access::WRITE_OK | Access::EXEC_OK;
-    geteuid().is_root() && path.exists() && accessat(CWD, path, wanted, AtFlags::EACCESS).is_err()
+    let tried = accessat(CWD, path, wanted, AtFlags::EACCESS);
+    geteuid().is_root() && tried == Err(Errno::ACCESS)
 }
 
 /// Variables that name files of AWS's credentials.
