@@ -154,7 +154,7 @@ fn a_purpose_that_holds_a_token_or_is_long_is_refused() {
     let here = directory.path();
     let sidecar = Sidecar::serve_in(here, &to_file(here, ""));
     let token = sidecar.tokenize("value");
-    for purpose in [format!("for {token}, please"), "x".repeat(513)] {
+    for purpose in [format!("for {token}, please"), "x".repeat(1_025)] {
         let body = json!({ "token": token }).to_string();
         let headers = [("lunasec-purpose", purpose.as_str())];
         let answer = sidecar.connect().post_with("/v1/detokenize", &headers, body.as_bytes());

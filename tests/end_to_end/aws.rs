@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{contract, grants::verdicts};
 
 mod connect;
-mod credentials;
+pub(crate) mod credentials;
 mod files;
 mod keys;
 mod policy;

@@ -349,7 +349,10 @@ fn what_no_header_can_hold_is_a_mistake_in_the_arguments() {
     odd.arg("tokenize").env("LUNASEC_SESSION", OsStr::from_bytes(b"\xffmarker"));
     assert_refused(&odd.output().unwrap(), 2, &["UTF-8"], &["marker"]);
     assert_eq!(sidecar.stored_records(), 0);
-    succeed(&purpose(14 * 1_024).ask(&sidecar, "tokenize", b"value"));
+    // What a head can carry, and an audit trail should not.
+    let long = purpose(14 * 1_024).ask(&sidecar, "tokenize", b"value");
+    assert_refused(&long, 1, &["lunasec-purpose has at most 1024 bytes"], &["marker"]);
+    succeed(&purpose(1_020).ask(&sidecar, "tokenize", b"value"));
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod leaks;
 mod log;
 mod metrics;
 mod reload;
+mod sandbox;
 mod sessions;
 mod socket;
 mod sweep;

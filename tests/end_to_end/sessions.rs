@@ -39,7 +39,7 @@ fn post(sidecar: &Sidecar, path: &str, jwt: &str, body: &Value) -> Answer {
     sidecar.connect().post_with(path, &headers, body.to_string().as_bytes())
 }
 
-fn reveal(sidecar: &Sidecar, jwt: &str, token: &str) -> Answer {
+pub(crate) fn reveal(sidecar: &Sidecar, jwt: &str, token: &str) -> Answer {
     post(sidecar, "/v1/detokenize", jwt, &json!({ "token": token }))
 }
 

@@ -5,6 +5,7 @@ use lunasec_api::grpc as api;
 use lunasec_tests::{
     Grpc, Sidecar,
     grpc::{framed, prefixed},
+    raw::get_tcp,
     sidecar::{eventually, unknown_token},
 };
 use prost::Message;
@@ -236,4 +237,19 @@ async fn another_user_is_forbidden() {
         let wanted = (Code::PermissionDenied, "forbidden".into(), false);
         assert_eq!(answer.failure(), wanted, "{what}");
     }
+}
+
+#[tokio::test]
+async fn the_status_says_what_confines_the_process() {
+    let sidecar = Sidecar::dev();
+    let answer = connect(&sidecar).await.call("GetStatus", &api::GetStatusRequest {}).await;
+    let said = answer.message::<api::GetStatusResponse>().sandbox.unwrap();
+    let json = get_tcp(&sidecar.admin(), "/status").json()["sandbox"].clone();
+    assert_eq!((json["mode"].as_str(), said.mode.as_str()), (Some("on"), "on"));
+    assert_eq!(json["landlock_abi"], said.landlock_abi);
+    assert_eq!((&json["seccomp"], said.seccomp), (&true.into(), true));
+    assert_eq!((&json["no_new_privileges"], said.no_new_privileges), (&true.into(), true));
+    assert_eq!((&json["capabilities_dropped"], said.capabilities_dropped), (&true.into(), true));
+    assert_eq!(json["capabilities_left"], json!(said.capabilities_left));
+    assert_eq!(json["reasons"].as_array().map_or(0, Vec::len), said.reasons.len());
 }

@@ -62,6 +62,11 @@ pub fn mount_tmpfs(directory: &Path, size: &str) {
     mount(&["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"], directory);
 }
 
+/// Shows a file or directory at another place, too.
+pub fn bind(from: &Path, at: &Path) {
+    mount(&["--bind", from.to_str().unwrap()], at);
+}
+
 /// Makes a mounted file system read-only, or writable again.
 pub fn remount(directory: &Path, mode: &str) {
     mount(&["-o", &format!("remount,{mode}")], directory);

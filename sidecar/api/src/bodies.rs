@@ -368,6 +368,30 @@ pub struct Status {
     /// How the process is protected.
     #[serde(default)]
     pub process: Process,
+    /// What the process cannot do.
+    #[serde(default)]
+    pub sandbox: Sandbox,
+}
+
+/// What the process has confined itself to.
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+pub struct Sandbox {
+    /// What was asked for: `on`, `required` or `off`.
+    pub mode: String,
+    /// Files can be opened in some directories only, by this version of Landlock's interface; 0 where they are not
+    /// kept from it.
+    pub landlock_abi: u32,
+    /// System calls are filtered.
+    pub seccomp: bool,
+    /// No program could give it rights that it does not have.
+    pub no_new_privileges: bool,
+    /// It has given up what it does not need of root's rights.
+    pub capabilities_dropped: bool,
+    /// Those of them that it needs.
+    pub capabilities_left: Vec<String>,
+    /// What is not in force, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
 /// What the kernel granted the process.

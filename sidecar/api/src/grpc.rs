@@ -64,6 +64,29 @@ impl From<crate::Process> for Process {
     }
 }
 
+impl From<crate::Sandbox> for Sandbox {
+    fn from(sandbox: crate::Sandbox) -> Self {
+        let crate::Sandbox {
+            mode,
+            landlock_abi,
+            seccomp,
+            no_new_privileges,
+            capabilities_dropped,
+            capabilities_left,
+            reasons,
+        } = sandbox;
+        Self {
+            mode,
+            landlock_abi,
+            seccomp,
+            no_new_privileges,
+            capabilities_dropped,
+            capabilities_left,
+            reasons,
+        }
+    }
+}
+
 impl From<crate::Status> for GetStatusResponse {
     fn from(status: crate::Status) -> Self {
         let crate::Dependencies { storage, keys, state } = status.dependencies;
@@ -86,6 +109,7 @@ impl From<crate::Status> for GetStatusResponse {
             state: state.map(Into::into),
             process: Some(status.process.into()),
             issuers: status.issuers.into_iter().map(Into::into).collect(),
+            sandbox: Some(status.sandbox.into()),
         }
     }
 }

@@ -344,7 +344,7 @@ pub const HEADS: usize = 200;
 pub const ROW_BYTES: usize = 8 * MIB;
 
 /// Bytes of `lunasec-purpose`.
-pub const PURPOSE_BYTES: usize = 512;
+pub const PURPOSE_BYTES: usize = 1_024;
 /// Records that wait for the audit trail's spool in memory; of more, those that nobody waits for are dropped.
 pub const AUDIT_QUEUE: usize = 65_536;
 /// How long a request waits for its records to be in the spool.

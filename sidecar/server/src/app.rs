@@ -18,7 +18,8 @@ use crate::{
     access::Access,
     admin,
     audit::SpoolError,
-    config::Config,
+    aws,
+    config::{Config, Confinement},
     db::DbError,
     env::{Clock, Entropy, NoEntropy, SystemClock, SystemEntropy, random},
     files,
@@ -28,8 +29,8 @@ use crate::{
     keyed::KeyedLocks,
     keys::{KeyError, KeyFileError},
     listen::{self, Bound, SocketError},
-    platform::Hardening,
-    report::{Observed, Report},
+    report::{Observed, Protection, Report},
+    sandbox::Places,
     sessions::Sessions,
     stack::Stack,
     store::StoreError,
@@ -80,6 +81,11 @@ pub enum StartError {
         /// The directory, as it is named.
         directory: String,
     },
+    /// A program would have to be run.
+    #[error(
+        "the AWS profile {0} gets its credentials from a credential_process, which is a program, and a sidecar runs none; give it a role by web identity, pod identity, container or instance, or let something else write keys to a profile in the shared credentials file"
+    )]
+    CredentialProcess(String),
     /// The key file is gone and the store is not empty.
     #[error(
         "{store} holds data keys, and the key file {keys} that they are wrapped under is missing; restore it from a backup: without it no value can be read"
@@ -167,7 +173,7 @@ impl App {
     pub async fn start(
         config: Config,
         start: Start,
-        hardening: Hardening,
+        protection: Protection,
     ) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
@@ -213,7 +219,7 @@ impl App {
             clock: Arc::clone(&clock),
             state,
             journal: journal.clone(),
-            hardening,
+            protection,
         }));
         let first_id = u64::from_be_bytes(random(&*entropy)?);
         let memory = Memory::new(random(&*entropy)?);
@@ -319,7 +325,13 @@ fn reload(stack: &Stack, started_with: &Config, config: &Config) {
         grants: config.grants,
     };
     stack.replace(http, config.audit.assurances);
-    let waiting = config.needs_a_restart_after(started_with);
+    let mut waiting = config.needs_a_restart_after(started_with);
+    if let Confinement::On | Confinement::Required = started_with.sandbox.mode
+        && !Places::of(config).are_within(&Places::of(started_with))
+    {
+        // What is confined does not confine itself to less.
+        waiting.push("files in directories that the sandbox keeps closed");
+    }
     if waiting.is_empty() {
         tracing::info!("the configuration was read again and is in force");
     } else {
@@ -333,6 +345,14 @@ fn warn_as_a_stranger() {
         tracing::warn!(
             "this sidecar runs as the user under which its user namespace shows everybody who is not in it, so that its own calls are refused as theirs; run it as another user"
         );
+    }
+}
+
+/// Refuses credentials that a program gives.
+pub fn refuse_a_credential_process(config: &Config) -> Result<(), StartError> {
+    match config.uses_aws().then(|| aws::profile::named().runs_a_program).flatten() {
+        Some(profile) => Err(StartError::CredentialProcess(profile)),
+        None => Ok(()),
     }
 }
 

@@ -22,6 +22,7 @@ use lunasec_core::limits;
 use crate::config::{KmsKeys, S3Place};
 
 mod connections;
+pub mod profile;
 mod skew;
 mod trouble;
 

@@ -33,9 +33,9 @@ pub use cases::Case;
 pub use mistake::{Mistake, Place};
 pub use schema::{reference, schema};
 pub use settings::{
-    Assurance, Assurances, Audit, AuditSink, Cache, Degrade, Format, Grants, Issuer, Jwks, Jwt,
-    Keys, KmsKeys, Level, Limits, Listen, Log, OnOutage, Remember, S3Place, Storage, Sweep,
-    Verdict,
+    Assurance, Assurances, Audit, AuditSink, Cache, Confinement, Degrade, Format, Grants, Issuer,
+    Jwks, Jwt, Keys, KmsKeys, Level, Limits, Listen, Log, OnOutage, Remember, S3Place, Sandbox,
+    Storage, Sweep, Verdict,
 };
 
 use std::mem;
@@ -63,6 +63,8 @@ pub struct Config {
     pub log: Log,
     /// What is recorded of requests.
     pub audit: Audit,
+    /// What the process confines itself to.
+    pub sandbox: Sandbox,
     /// How long records outlive their use.
     pub sweep: Sweep,
     /// How long grants last.
@@ -88,6 +90,7 @@ impl Config {
                 limits: draft.limits,
                 log: draft.log,
                 audit: draft.audit,
+                sandbox: draft.sandbox,
                 sweep: draft.sweep,
                 grants: draft.grants,
                 clients: items.iter().filter_map(|item| item.draft.client()).collect(),
@@ -95,6 +98,11 @@ impl Config {
             }),
             _ => Err(mistakes),
         }
+    }
+
+    /// Whether anything is asked of AWS.
+    pub fn uses_aws(&self) -> bool {
+        matches!(self.storage, Storage::S3(_)) || matches!(self.keys, Keys::Kms(_))
     }
 
     /// What differs from `running` and cannot be changed under it: what files and sockets are open,
@@ -114,6 +122,7 @@ impl Config {
             ("audit.rotate_bytes", self.audit.rotate_bytes != running.audit.rotate_bytes),
             ("audit.spool_bytes", self.audit.spool_bytes != running.audit.spool_bytes),
             ("log.format", self.log.format != running.log.format),
+            ("sandbox", self.sandbox != running.sandbox),
         ];
         changes.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
     }

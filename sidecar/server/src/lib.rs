@@ -28,6 +28,7 @@ mod logged;
 pub mod platform;
 pub mod report;
 pub mod rounds;
+pub mod sandbox;
 pub mod seldom;
 pub mod sessions;
 pub mod stack;

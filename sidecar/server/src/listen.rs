@@ -32,7 +32,7 @@ mod protocol;
 mod socket;
 mod stream;
 
-pub use socket::{Bound, SocketError};
+pub use socket::{Bound, SocketError, group_id, prepare_directory};
 
 use pace::{Pace, Phase};
 use protocol::Protocol;

@@ -13,6 +13,7 @@ use crate::{
     journal::{Journal, Pending, Refused},
     keys::Keyring,
     platform::Hardening,
+    sandbox::Sandbox,
     sessions::Issuer,
     store::{Caches, Used},
     telemetry::{Dependency, Remembered, Telemetry},
@@ -36,7 +37,15 @@ pub struct Observed {
     /// Where writes wait for storage, if they do.
     pub journal: Option<Arc<Journal>>,
     /// What protects the process.
+    pub protection: Protection,
+}
+
+/// What protects the process, and from it.
+pub struct Protection {
+    /// What others cannot get out of it.
     pub hardening: Hardening,
+    /// What it cannot do.
+    pub sandbox: Sandbox,
 }
 
 /// See the module.
@@ -111,6 +120,7 @@ impl Report {
             keys.state = api::DependencyState::Degraded;
             keys.reason = Some("the data key's epoch is extended".into());
         }
+        let Protection { hardening, sandbox } = &self.of.protection;
         let pending = self.pending();
         api::Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -135,11 +145,12 @@ impl Report {
                 refused: self.of.journal.as_deref().map(describe_refused).unwrap_or_default(),
             },
             process: api::Process {
-                core_dumps_off: self.of.hardening.core_dumps_off,
-                untraceable: self.of.hardening.untraceable,
-                memory_locked: self.of.hardening.memory_locked.is_ok(),
-                reason: self.of.hardening.memory_locked.err().map(Into::into),
+                core_dumps_off: hardening.core_dumps_off,
+                untraceable: hardening.untraceable,
+                memory_locked: hardening.memory_locked.is_ok(),
+                reason: hardening.memory_locked.err().map(Into::into),
             },
+            sandbox: sandbox.describe(),
         }
     }
 }

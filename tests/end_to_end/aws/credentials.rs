@@ -5,6 +5,8 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
     thread,
 };
 
@@ -44,18 +46,27 @@ impl World {
     /// A sidecar that finds nothing but what these variables name.
     fn sidecar(&self, variables: &[(&str, &str)]) -> Sidecar {
         let directory = self.directory.path();
-        let config = self.cloud.configure(directory, "");
-        let mut command = lunasec();
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("AWS_") {
-                command.env_remove(name);
-            }
-        }
-        command.env("HOME", directory).env("AWS_EC2_METADATA_DISABLED", "true");
-        command.envs(variables.iter().copied());
-        command.args(["serve", "--config"]).arg(config);
-        Sidecar::spawn(command, directory, directory.join("lunasec.sock")).ok().unwrap()
+        serve_with(directory, &self.cloud.configure(directory, ""), variables)
     }
+}
+
+/// A command line that finds no credentials of whoever runs the tests.
+pub(crate) fn without_credentials(home: &Path) -> Command {
+    let mut command = lunasec();
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
+
+/// A sidecar in a directory that finds nothing but what these variables name.
+pub(crate) fn serve_with(directory: &Path, config: &Path, variables: &[(&str, &str)]) -> Sidecar {
+    let mut command = without_credentials(directory);
+    command.envs(variables.iter().copied()).args(["serve", "--config"]).arg(config);
+    Sidecar::spawn(command, directory, directory.join("lunasec.sock")).ok().unwrap()
 }
 
 fn works(sidecar: &Sidecar) {
@@ -162,10 +173,11 @@ fn json(role: &Role) -> String {
     .to_string()
 }
 
-/// A request without a body.
-struct Asked {
+/// A request.
+pub(crate) struct Asked {
     line: String,
     headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Asked {
@@ -173,10 +185,16 @@ impl Asked {
         let mut headers = self.headers.iter();
         headers.find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
+
+    /// Of a form that is posted, as it is spelled there.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.body.split('&').filter_map(|field| field.split_once('='));
+        fields.find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
 }
 
 /// A server of HTTP: what it has no answer for is not found. Where it listens.
-fn serve(answer: impl Fn(&Asked) -> Option<String> + Send + 'static) -> String {
+pub(crate) fn serve(answer: impl Fn(&Asked) -> Option<String> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -202,7 +220,12 @@ fn read(stream: &mut TcpStream) -> Option<Asked> {
     let line = lines.next()?.to_owned();
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-    Some(Asked { line, headers: headers.collect() })
+    let mut asked = Asked { line, headers: headers.collect(), body: String::new() };
+    let length = asked.header("content-length").and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).ok()?;
+    asked.body = String::from_utf8(body).ok()?;
+    Some(asked)
 }
 
 fn written(body: Option<String>) -> String {

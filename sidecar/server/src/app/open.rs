@@ -267,7 +267,7 @@ impl Opener {
         let wrapper = self.wrapper(&**store).await?;
         let keyring = self.new_keyring(store, wrapper).with_standby(self.standby().await?);
         let keyring = Arc::new(keyring);
-        if self.is_remote() {
+        if self.config.uses_aws() {
             tokio::spawn(probe(Arc::clone(&keyring)));
             return Ok(keyring);
         }
@@ -292,10 +292,6 @@ impl Opener {
         }
         prepare_directory(path)?;
         Ok(LocalKeys::create(path, &*self.entropy)?)
-    }
-
-    fn is_remote(&self) -> bool {
-        matches!(self.config.storage, Storage::S3(_)) || matches!(self.config.keys, Keys::Kms(_))
     }
 
     fn store_name(&self) -> String {

@@ -38,6 +38,7 @@ impl Check {
         } else {
             let config = load(&self.config)?;
             app::refuse_standby_in_state(&config)
+                .and_then(|()| app::refuse_a_credential_process(&config))
                 .map_err(|error| Stop::new(USAGE, format!("{}: {error}", self.config.display())))?;
             print(&format!("{}: no mistakes\n", self.config.display()))?;
             for warning in app::warnings(&config) {

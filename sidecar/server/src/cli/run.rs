@@ -1,6 +1,6 @@
 //! What the commands that serve share: runtime, log, signals.
 
-use std::{io, io::IsTerminal, sync::Arc};
+use std::{io, io::IsTerminal, path::PathBuf, sync::Arc};
 
 use futures_util::{Stream, StreamExt, stream};
 use lunasec_core::limits;
@@ -19,13 +19,20 @@ use tracing_subscriber::{
 
 use super::{FAILED, Outcome, START, Stop};
 use crate::{
-    app::{Addresses, App, Start},
+    app::{self, Addresses, App, Start},
     config::{Config, Format, Level, Log},
     platform,
+    report::Protection,
+    sandbox::{self, Places},
 };
 
 /// Reads the configuration once more.
-pub(super) type Again = Box<dyn Fn() -> Result<Config, Stop> + Send + Sync>;
+pub(super) struct Again {
+    /// Its file.
+    pub(super) file: PathBuf,
+    /// What reads it.
+    pub(super) read: Box<dyn Fn() -> Result<Config, Stop> + Send + Sync>,
+}
 
 /// Runs on one thread: beside an application that wants the other cores, it is also the faster way.
 pub(super) fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
@@ -58,6 +65,11 @@ pub(super) fn sidecar(
             + limits::ADMIN_CONNECTIONS
             + limits::OTHER_FILES,
     );
+    app::refuse_a_credential_process(&config).map_err(|error| Stop::new(START, error))?;
+    let places = Places::of(&config).and_machine(&config);
+    let places = again.iter().fold(places, |places, again| places.and_file(&again.file));
+    let sandbox = sandbox::confine(&config, &places, hardening.memory_locked.is_ok())
+        .map_err(|error| Stop::new(START, error))?;
     block_on(async move {
         // Caught from here on: a stop during the start is a clean one too.
         let failed = |error: io::Error| Stop::new(FAILED, error);
@@ -67,8 +79,9 @@ pub(super) fn sidecar(
             None => stream::empty().boxed(),
         };
         let reloads = reloads.inspect(|config| log_level.set(config.log.level));
-        let app =
-            App::start(config, start, hardening).await.map_err(|error| Stop::new(START, error))?;
+        let app = App::start(config, start, Protection { hardening, sandbox })
+            .await
+            .map_err(|error| Stop::new(START, error))?;
         let addresses = app.addresses();
         // Nobody has to read it for the sidecar to serve.
         let _ = announce(&addresses);
@@ -86,7 +99,7 @@ fn reloads(hangups: Signal, again: Again) -> impl Stream<Item = Config> {
             hangups.recv().await?;
             let read = Arc::clone(&again);
             // Files are read on a thread that may wait, for a volume that hangs perhaps.
-            let read = tokio::task::spawn_blocking(move || read());
+            let read = tokio::task::spawn_blocking(move || (read.read)());
             match timeout(limits::CONFIG_READ_TIME, read).await {
                 Ok(Ok(Ok(config))) => return Some((config, (hangups, again))),
                 Ok(Ok(Err(stop))) => {

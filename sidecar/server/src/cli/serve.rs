@@ -23,11 +23,11 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Outcome {
         let config = check::load(&self.config)?;
-        let path = self.config;
-        let again = move || check::load(&path);
+        let (file, path) = (self.config.clone(), self.config);
+        let again = run::Again { file, read: Box::new(move || check::load(&path)) };
         let start =
             Start { new_store: self.new_store, replay_stale_journal: self.replay_stale_journal };
-        run::sidecar(config, start, Some(Box::new(again)), |addresses| {
+        run::sidecar(config, start, Some(again), |addresses| {
             let admin = addresses.admin.map(|admin| format!("admin on http://{admin}\n"));
             let admin = admin.unwrap_or_default();
             print(&format!("serving on {}\n{admin}", addresses.socket.display()))

@@ -47,6 +47,7 @@ fn describe(status: &api::Status) -> String {
         format!("         {} idempotency keys\n", caches.idempotency_keys),
         journal(&status.journal),
         process(&status.process),
+        sandbox(&status.sandbox),
     ]
     .concat()
 }
@@ -88,6 +89,29 @@ fn process(process: &api::Process) -> String {
         words(process.core_dumps_off, "off", "possible"),
         words(process.untraceable, "untraceable", "traceable"),
     )
+}
+
+fn sandbox(sandbox: &api::Sandbox) -> String {
+    let words = |on, what: &str| if on { what.to_owned() } else { format!("no {what}") };
+    let files = match sandbox.landlock_abi {
+        0 => "no landlock".into(),
+        abi => format!("landlock {abi}"),
+    };
+    let left = match &sandbox.capabilities_left[..] {
+        [] => String::new(),
+        left => format!(", left: {}", left.join(" ")),
+    };
+    let mut text = format!(
+        "sandbox  {}: {files}, {}, {}, {}{left}\n",
+        sandbox.mode,
+        words(sandbox.seccomp, "seccomp"),
+        words(sandbox.no_new_privileges, "no_new_privileges"),
+        words(sandbox.capabilities_dropped, "capabilities dropped"),
+    );
+    for reason in &sandbox.reasons {
+        text += &format!("         {reason}\n");
+    }
+    text
 }
 
 fn issuer(issuer: &api::Issuer) -> String {

@@ -284,6 +284,13 @@ impl Default for Assurances {
     }
 }
 
+/// What the process confines itself to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sandbox {
+    /// Whether it does.
+    pub mode: Confinement,
+}
+
 /// How long records outlive their use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sweep {
@@ -421,6 +428,20 @@ words! {
 }
 
 words! {
+    /// Whether the process confines itself.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub enum Confinement {
+        /// As far as the kernel lets it.
+        #[default]
+        On = "on",
+        /// In every way, or it does not start.
+        Required = "required",
+        /// It does not.
+        Off = "off",
+    }
+}
+
+words! {
     /// How events are written.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub enum Format {
@@ -497,6 +518,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) audit: Audit,
+    pub(super) sandbox: Sandbox,
     pub(super) sweep: Sweep,
     pub(super) grants: Grants,
     /// The one of a list of clients that is read.

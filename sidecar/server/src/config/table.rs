@@ -8,7 +8,9 @@ use super::{
     fields::{Field, Kind, Need, Section, Times},
     forms::Form,
     kinds::SHORTEST,
-    settings::{Assurance, AuditSink, Draft, Format, KeysKind, Level, OnOutage, StorageKind},
+    settings::{
+        Assurance, AuditSink, Confinement, Draft, Format, KeysKind, Level, OnOutage, StorageKind,
+    },
 };
 
 /// What a kind of file consists of.
@@ -60,6 +62,7 @@ const SECTIONS: &[Section] = &[
         "audit",
         "The record of every operation and item. It waits for its sink in `degrade.state_dir`.",
     ),
+    section("sandbox", "What the process confines itself to before it serves."),
     section("grants", "How long what a session was granted lasts."),
     section("sweep", "How long records outlive their use."),
     Section {
@@ -460,6 +463,17 @@ const FIELDS: &[Field] = &[
             get: |d| Some(d.audit.assurances.delete.as_str()),
         },
         "The same of delete and sweep.",
+    ),
+    field(
+        "sandbox",
+        "mode",
+        Need::Default,
+        Kind::Word {
+            words: Confinement::WORDS,
+            put: |d, word| Confinement::parse(word).map(|mode| d.sandbox.mode = mode),
+            get: |d| Some(d.sandbox.mode.as_str()),
+        },
+        "\"on\": as far as the kernel lets it, and the status says how far that is. \"required\": in every way, or it does not start. \"off\": not at all.",
     ),
     field(
         "grants",

@@ -118,17 +118,20 @@ impl Drop for Bound {
 }
 
 /// Makes the socket's directory where there is none: private, but for the group that is let in.
-fn prepare_directory(socket: &Path, group: Option<u32>) -> io::Result<()> {
+pub fn prepare_directory(socket: &Path, group: Option<u32>) -> io::Result<()> {
     let directory = files::parent(socket);
     if directory.exists() {
         return Ok(());
     }
     files::create_private_directory(directory)?;
-    if let Some(group) = group {
-        chown(directory, None, Some(group))?;
-        fs::set_permissions(directory, Permissions::from_mode(0o710))?;
+    let Some(group) = group else { return Ok(()) };
+    let given = chown(directory, None, Some(group))
+        .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o710)));
+    if given.is_err() {
+        // Found the next time, it would be taken for one that somebody meant to be as it is.
+        let _ = fs::remove_dir(directory);
     }
-    Ok(())
+    given
 }
 
 /// Removes a socket that nobody listens on; whoever does may be no sidecar and know no lock.
@@ -152,7 +155,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 }
 
 /// A group by its number, or by its name in /etc/group.
-fn group_id(group: &str) -> Option<u32> {
+pub fn group_id(group: &str) -> Option<u32> {
     if let Ok(id) = group.parse() {
         return Some(id);
     }

@@ -61,6 +61,7 @@ fn the_defaults() {
         },
         audit: Audit::default(),
         log: Log { level: Level::Info, format: Format::Text },
+        sandbox: Sandbox { mode: Confinement::On },
         clients: Vec::new(),
         sessions: Vec::new(),
         grants: Grants::default(),
@@ -259,6 +260,8 @@ fn every_field_is_read_into_its_own_place() {
         [log]
         level = "trace"
         format = "json"
+        [sandbox]
+        mode = "required"
         [sweep]
         expired_grace = "0s"
         tombstone_grace = "48h"
@@ -295,6 +298,7 @@ fn every_field_is_read_into_its_own_place() {
         log: Log { level: Level::Trace, format: Format::Json },
         clients: Vec::new(),
         sessions: Vec::new(),
+        sandbox: Sandbox { mode: Confinement::Required },
         grants: Grants::default(),
         sweep: Sweep { expired_grace: seconds(0), tombstone_grace: seconds(48 * 3600) },
     };

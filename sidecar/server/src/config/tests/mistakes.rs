@@ -58,7 +58,7 @@ fn unknown_names() {
         [
             "f:3:1: there is no section [lisen] / did you mean [listen]?",
             "f:4:10: listen.socket is \"\", which is empty / write socket = \"/run/lunasec/lunasec.sock\"",
-            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [cache], [limits], [log], [audit], [grants], [sweep], [[clients]], [[sessions]]",
+            "f:5:1: there is no section [database] / remove it; the sections are [listen], [storage], [keys], [degrade], [cache], [limits], [log], [audit], [sandbox], [grants], [sweep], [[clients]], [[sessions]]",
             "f:7:1: [log] has no field levle / did you mean level?",
             "f:8:1: [log] has no field socket / move it to [listen]",
             "f:9:1: [log] has no field \"\\u{1b}[2J\" / remove it; the fields of [log] are level, format",
