@@ -1,7 +1,7 @@
 //! The audit trail: a record of every operation and item, in the order in which they were answered.
 //!
 //! The road of a record: each request has a [`Trail`], on which the vault notes what became of each item; before the
-//! request is answered [`Trail::settle`] hands them to the [`spool`], whose thread chains them (`lunasec_core::audit`) and
+//! request is answered [`Walk::settle`] hands them to the [`spool`], whose thread chains them (`lunasec_core::audit`) and
 //! writes them to this machine's disk; from there a thread for each [`sink`] takes them on. So a sink that hangs holds up
 //! nobody, and loses nothing. The [`anchor`]s are heads of the chain in storage.
 
