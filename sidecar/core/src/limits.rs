@@ -367,5 +367,7 @@ pub const AUDIT_FILE: usize = 64 * MIB;
 pub const AUDIT_FILE_MOST: usize = 64 * 1_024 * MIB;
 /// A sink looks so often whether its file was put aside, and waits so long before it tries again.
 pub const AUDIT_SINK_PAUSE: Duration = Duration::from_secs(1);
+/// After it has taken what there was, so that more has come meanwhile.
+pub const AUDIT_SINK_REST: Duration = Duration::from_millis(50);
 /// Between two anchors of a chain that grows.
 pub const AUDIT_ANCHOR: Duration = Duration::from_secs(300);

@@ -5,7 +5,7 @@
 //! same run: servers on one core, load on the other, rounds interleaved, medians reported. On a
 //! shared machine the ratios mean something and the absolute numbers little.
 //!
-//! `grants`, `cache`, `outage` and `journal` as an argument measure these rows alone.
+//! `grants`, `cache`, `outage`, `journal` and `audit` as an argument measure these rows alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +16,7 @@
     reason = "a measurement that cannot be made must say so and stop"
 )]
 
+mod audit;
 mod batch;
 mod cache;
 mod cloud;
@@ -38,6 +39,7 @@ fn main() {
         Some("grants") => grants::measure(7).iter().for_each(|row| println!("{row}")),
         // Alone in its process too: what others leave behind would count.
         Some("cache") => cache::measure().iter().for_each(|row| println!("{row}")),
+        Some("audit") => audit::measure(5).iter().for_each(|row| println!("{row}")),
         Some("outage") => outage::measure(7).iter().for_each(|row| println!("{row}")),
         Some("journal") => journal::measure(7).iter().for_each(|row| println!("{row}")),
         Some("--rounds") => {

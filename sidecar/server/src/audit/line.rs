@@ -15,15 +15,45 @@
 //!
 //! What is not known is left out.
 
-use lunasec_core::audit::{push_decimal, push_hex, push_string};
+use lunasec_core::{
+    audit::{push_decimal, push_hex, push_string},
+    ids::Millis,
+};
 
 use super::{About, Item, Records, Who};
 use crate::http::rfc3339;
 
+/// The last second that was written down: most records are of the same.
+#[derive(Default)]
+pub(super) struct Times {
+    second: u64,
+    /// As RFC 3339, without its fraction and zone.
+    text: String,
+}
+
+impl Times {
+    /// Appends a time as RFC 3339, in milliseconds.
+    fn push(&mut self, line: &mut Vec<u8>, at: Millis) {
+        let second = at / 1_000;
+        if second != self.second || self.text.is_empty() {
+            let text = rfc3339(at);
+            (self.second, self.text) = (second, text[..text.len() - ".000Z".len()].into());
+        }
+        let millis = (at % 1_000) as u16;
+        line.extend_from_slice(self.text.as_bytes());
+        let digit = |of: u16| b'0' + (of % 10) as u8;
+        let fraction = [b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z'];
+        line.extend_from_slice(&fraction);
+    }
+}
+
 /// Appends the members of one item's line.
-pub(super) fn members(line: &mut Vec<u8>, records: &Records, item: &Item) {
+pub(super) fn members(line: &mut Vec<u8>, times: &mut Times, records: &Records, item: &Item) {
     let Records { about: About { at, request, caller, operation }, who, .. } = records;
-    text(line, "time", &rfc3339(*at));
+    name(line, "time");
+    line.push(b'"');
+    times.push(line, *at);
+    line.push(b'"');
     text(line, "op", operation.as_str());
     text(line, "code", item.code);
     if let Some(client) = who.client() {
@@ -79,4 +109,19 @@ fn name(line: &mut Vec<u8>, key: &str) {
     line.extend_from_slice(b",\"");
     line.extend_from_slice(key.as_bytes());
     line.extend_from_slice(b"\":");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_everywhere() {
+        let mut times = Times::default();
+        for at in [0, 7, 999, 1_000, 1_795_773_600_123, 1_795_773_600_124, 1_795_773_601_000, 5] {
+            let mut line = Vec::new();
+            times.push(&mut line, at);
+            assert_eq!(String::from_utf8(line).unwrap(), rfc3339(at));
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use lunasec_core::{audit::Line, limits};
@@ -58,6 +59,8 @@ struct Sink {
     cursor: Cursor,
     out: Option<Out>,
     told: Seldom,
+    /// Since when more was taken on than is known to be safe.
+    unstored: Option<Duration>,
 }
 
 enum Out {
@@ -81,6 +84,7 @@ pub fn start(
         number,
         target,
         out: None,
+        unstored: None,
     };
     if let Some(cursor) = sink.stored() {
         sink.cursor = cursor;
@@ -95,7 +99,13 @@ impl Sink {
             let Cursor { segment, offset } = self.cursor;
             let tail = self.spool.wait(segment, offset, limits::AUDIT_SINK_PAUSE);
             let is_last = segment == tail.segment;
-            match self.take_on(is_last.then_some(tail.length)) {
+            let taken = self.take_on(is_last.then_some(tail.length)).and_then(|more| {
+                self.store_if_due(tail.ended && !more)?;
+                Ok(more)
+            });
+            match taken {
+                // Much at once costs little more than little.
+                Ok(true) if is_last && !tail.ended => std::thread::sleep(limits::AUDIT_SINK_REST),
                 Ok(true) => {}
                 Ok(false) if tail.ended => break,
                 Ok(false) => {}
@@ -137,7 +147,7 @@ impl Sink {
             self.cursor.offset += read as u64;
         }
         if self.cursor.offset > begun {
-            self.store()?;
+            self.unstored.get_or_insert_with(|| self.clock.monotonic());
             return Ok(true);
         }
         match self.is_closed() {
@@ -148,7 +158,7 @@ impl Sink {
 
     /// Whether another segment is written by now.
     fn is_closed(&self) -> bool {
-        self.spool.wait(0, 0, std::time::Duration::ZERO).segment > self.cursor.segment
+        self.spool.wait(0, 0, Duration::ZERO).segment > self.cursor.segment
     }
 
     fn next_segment(&mut self) -> io::Result<bool> {
@@ -247,8 +257,18 @@ impl Sink {
         (cursor.segment >= self.spool.first()).then_some(cursor)
     }
 
+    /// Now and then, and at the end.
+    fn store_if_due(&mut self, ended: bool) -> io::Result<()> {
+        let now = self.clock.monotonic();
+        let due = |since: Duration| ended || now >= since + limits::AUDIT_SINK_PAUSE;
+        if self.unstored.is_some_and(due) {
+            self.store()?;
+        }
+        Ok(())
+    }
+
     /// Keeps how far it has come, once that is safe.
-    fn store(&self) -> io::Result<()> {
+    fn store(&mut self) -> io::Result<()> {
         if let Some(Out::File(file)) = &self.out {
             file.sync_data()?;
         }
@@ -256,6 +276,7 @@ impl Sink {
         let draft = files::with_suffix(&place, ".new");
         fs::write(&draft, format!("{segment} {offset}\n"))?;
         fs::rename(draft, place)?;
+        self.unstored = None;
         self.spool.passed(self.number, segment, offset);
         Ok(())
     }

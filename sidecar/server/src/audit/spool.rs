@@ -25,11 +25,11 @@ use lunasec_core::{
     audit::{Chain, ChainId, Head, RESUME, push_hex},
     limits,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Records,
-    line::{self, members},
+    line::{self, Times, members},
 };
 use crate::{
     env::Clock,
@@ -98,7 +98,11 @@ struct Submission {
     waits: Option<(bool, Answer)>,
 }
 
-type Answer = oneshot::Sender<Result<(), Arc<str>>>;
+type Written = Result<(), Arc<str>>;
+type Answer = oneshot::Sender<Written>;
+/// Answers of one batch. They are handed to the runtime together: woken one by one from another thread, each would be a
+/// system call.
+type Answers = (Vec<Answer>, Written);
 
 /// What there is, and how far each sink has come.
 #[derive(Default)]
@@ -125,6 +129,8 @@ pub(super) struct Tail {
     pub(super) length: u64,
     /// Whether nothing follows.
     pub(super) ended: bool,
+    /// Whether a sink waits to be woken.
+    waited_for: bool,
 }
 
 impl Spool {
@@ -153,8 +159,17 @@ impl Spool {
             head: watch::Sender::new(None),
             thread: Mutex::default(),
         });
+        let (answers, mut answered) = mpsc::unbounded_channel::<Answers>();
+        tokio::spawn(async move {
+            while let Some((answers, written)) = answered.recv().await {
+                // Whoever waited may have given up.
+                answers.into_iter().for_each(|answer| drop(answer.send(written.clone())));
+            }
+        });
         let mut writer = Writer {
             spool: Arc::clone(&spool),
+            answers,
+            times: Times::default(),
             dependency,
             instance,
             chain: Chain::new(chain),
@@ -251,8 +266,11 @@ impl Spool {
     /// Waits for a while until there is more than a sink has taken.
     pub(super) fn wait(&self, segment: u64, offset: u64, time: Duration) -> Tail {
         let tail = lock(&self.tail);
-        let none =
-            |tail: &mut Tail| !tail.ended && (tail.segment, tail.length) <= (segment, offset);
+        let none = |tail: &mut Tail| {
+            let none = !tail.ended && (tail.segment, tail.length) <= (segment, offset);
+            tail.waited_for |= none;
+            none
+        };
         let (tail, _) =
             self.grown.wait_timeout_while(tail, time, none).unwrap_or_else(PoisonError::into_inner);
         *tail
@@ -309,6 +327,8 @@ struct Writer {
     /// Since when something is written and not synced.
     unsynced: Option<Duration>,
     wait_for_sync: Vec<Answer>,
+    answers: mpsc::UnboundedSender<Answers>,
+    times: Times,
     /// What could not be written, and nobody waits for.
     kept: Vec<Submission>,
 }
@@ -348,6 +368,10 @@ impl Writer {
             let waited = self.spool.wake.wait_timeout_while(queue, pause, idle);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             queue.sleeps = false;
+            drop(queue);
+            // Whoever was answered with the last batch may ask again just now: one write for all of them.
+            std::thread::yield_now();
+            queue = lock(&self.spool.queue);
         }
         queue.items = 0;
         let mut batch = mem::take(&mut self.kept);
@@ -363,14 +387,10 @@ impl Writer {
             Ok(()) => {
                 asked.answered("ok");
                 self.well();
-                for (synced, answer) in batch.into_iter().filter_map(|submission| submission.waits)
-                {
-                    match synced {
-                        true => self.wait_for_sync.push(answer),
-                        // It may be given up by now.
-                        false => drop(answer.send(Ok(()))),
-                    }
-                }
+                let waits = batch.into_iter().filter_map(|submission| submission.waits);
+                let (synced, written): (Vec<_>, Vec<_>) = waits.partition(|(synced, _)| *synced);
+                self.wait_for_sync.extend(synced.into_iter().map(|(_, answer)| answer));
+                self.answer(written.into_iter().map(|(_, answer)| answer).collect(), Ok(()));
             }
             Err(error) => {
                 self.chain = before;
@@ -382,6 +402,13 @@ impl Writer {
         }
     }
 
+    fn answer(&self, answers: Vec<Answer>, written: Written) {
+        if !answers.is_empty() {
+            // Nobody waits any more where the runtime is gone.
+            let _ = self.answers.send((answers, written));
+        }
+    }
+
     fn append(&mut self, batch: &[Submission], dropped: u64) -> io::Result<()> {
         self.lines.clear();
         if self.segment.is_none() {
@@ -389,7 +416,9 @@ impl Writer {
         }
         for submission in batch {
             for item in &submission.records.items {
-                self.chain.add(&mut self.lines, |line| members(line, &submission.records, item));
+                let times = &mut self.times;
+                self.chain
+                    .add(&mut self.lines, |line| members(line, times, &submission.records, item));
             }
         }
         if dropped > 0 {
@@ -432,8 +461,11 @@ impl Writer {
     fn publish(&self, length: u64) {
         let mut tail = lock(&self.spool.tail);
         (tail.segment, tail.length) = (self.number, length);
+        let waited_for = mem::take(&mut tail.waited_for);
         drop(tail);
-        self.spool.grown.notify_all();
+        if waited_for {
+            self.spool.grown.notify_all();
+        }
     }
 
     /// A file of its own, whose first line says what is before it.
@@ -488,17 +520,19 @@ impl Writer {
         queue.trouble = Some(Arc::clone(why));
         queue.dropped += dropped;
         self.spool.troubled.store(true, Ordering::Relaxed);
-        let mut items = queue.items;
+        let (mut items, mut answers) = (queue.items, Vec::new());
         for submission in batch {
             items += submission.records.items.len();
             match submission.waits {
-                Some((_, answer)) => drop(answer.send(Err(Arc::clone(why)))),
+                Some((_, answer)) => answers.push(answer),
                 None if items > limits::AUDIT_QUEUE => {
                     queue.dropped += submission.records.items.len() as u64;
                 }
                 None => self.kept.push(submission),
             }
         }
+        drop(queue);
+        self.answer(answers, Err(Arc::clone(why)));
     }
 
     fn sync(&mut self) {
@@ -520,8 +554,7 @@ impl Writer {
             self.segment = None;
             self.number += 1;
         }
-        for answer in self.wait_for_sync.drain(..) {
-            let _ = answer.send(synced.clone());
-        }
+        let answers = mem::take(&mut self.wait_for_sync);
+        self.answer(answers, synced);
     }
 }
