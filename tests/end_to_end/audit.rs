@@ -14,8 +14,9 @@ use std::{
     thread,
 };
 
+use lunasec_api::grpc as api;
 use lunasec_tests::{
-    Sidecar,
+    Grpc, Sidecar,
     raw::{Raw, head},
     sidecar::{eventually, lunasec, unknown_token},
 };
@@ -171,8 +172,9 @@ fn what_was_revealed_is_recorded_through_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     let answered = Mutex::new(Vec::new());
-    for _ in 0..4 {
-        let mut sidecar = Sidecar::serve_in(here, &to_file(here, ""));
+    for reveal in ["required", "durable", "required", "durable"] {
+        let extra = format!("reveal = \"{reveal}\"\n");
+        let mut sidecar = Sidecar::serve_in(here, &to_file(here, &extra));
         let token = sidecar.tokenize("value");
         let over = AtomicBool::new(false);
         let before = answered.lock().unwrap().len();
@@ -341,4 +343,32 @@ fn half_a_line_at_the_end_of_a_file_is_mended_by_the_next_start() {
     assert_eq!(proven.matches("are whole").count(), 2, "{proven}");
     let operations = records(&path).iter().filter(|record| record["op"] == "tokenize").count();
     assert_eq!(operations, 3);
+}
+
+#[tokio::test]
+async fn what_is_asked_over_grpc_is_recorded_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let sidecar = Sidecar::serve_in(here, &to_file(here, ""));
+    let token = sidecar.tokenize("value");
+    let mut grpc = Grpc::connect(sidecar.socket()).await;
+    let one = api::DetokenizeRequest { token: token.clone() };
+    let answer = grpc.call("Detokenize", &one).await;
+    answer.message::<api::DetokenizeResponse>();
+    let tokens = vec![token, unknown_token(), "x".into()];
+    let many = api::BatchDetokenizeRequest { tokens };
+    grpc.call("BatchDetokenize", &many).await.message::<api::BatchDetokenizeResponse>();
+    let records = eventually_records(here, 5);
+    let said: Vec<_> = records
+        .iter()
+        .map(|record| (record["op"].as_str().unwrap(), record["code"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("tokenize", "ok"),
+        ("detokenize", "ok"),
+        ("detokenize_batch", "ok"),
+        ("detokenize_batch", "not_found"),
+        ("detokenize_batch", "invalid_token"),
+    ];
+    assert_eq!(said, expected);
 }

@@ -82,18 +82,18 @@ impl Vault {
         let items = tokens.iter().map(move |token| {
             let standing = Arc::clone(&standing);
             async move {
-                let revealed = async {
-                    let token = token.as_ref().map_err(Clone::clone)?;
-                    let _turn = self.turns.take().await;
-                    let revealed = self.reveal(call, &standing, token).await;
-                    revealed.map(|value| Revealed { _turn, ..value })
-                };
-                let revealed = revealed.await;
-                call.note(token.as_ref().ok(), &revealed, |revealed| revealed.age);
-                revealed
+                let token = token.as_ref().map_err(Clone::clone)?;
+                let _turn = self.turns.take().await;
+                let revealed = self.reveal(call, &standing, token).await;
+                revealed.map(|value| Revealed { _turn, ..value })
             }
         });
-        Ok(stream::iter(items).buffered(limits::BATCH_CONCURRENCY))
+        let revealed = stream::iter(items).buffered(limits::BATCH_CONCURRENCY);
+        // In the order of the answer, and before it is in there.
+        Ok(revealed.zip(stream::iter(tokens)).map(|(revealed, token)| {
+            call.note(token.as_ref().ok(), &revealed, |revealed| revealed.age);
+            revealed
+        }))
     }
 
     async fn reveal(
