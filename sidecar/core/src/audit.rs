@@ -15,7 +15,10 @@
 //! The hash (FIPS 180-4) takes no key: whoever can write all files of a chain can make another one that is whole. What
 //! that does not fit any more are the anchors, heads of the chain that lie in storage, where the first to be written stays.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -174,8 +177,11 @@ pub struct Verifier {
     chains: HashMap<ChainId, Read>,
 }
 
+/// Lines of which it is known what they were: so many may come twice.
+const REMEMBERED: usize = 65_536;
+
 /// How far a chain was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Read {
     /// Its first line that was read.
     pub first: u64,
@@ -183,7 +189,31 @@ pub struct Read {
     pub last: u64,
     /// How many of its anchors were met.
     pub anchored: u64,
-    head: Head,
+    /// The hashes of the last lines, and of the one before them.
+    heads: VecDeque<Head>,
+}
+
+impl Read {
+    /// Of its last line.
+    fn head(&self) -> &Head {
+        // There is one before the first.
+        self.heads.back().unwrap_or(&[0; 32])
+    }
+
+    /// Whether a line is one that was read already, to the last byte.
+    fn again(&self, line: &Line<'_>) -> Result<(), Broken> {
+        let behind = usize::try_from(self.last - line.seq).unwrap_or(usize::MAX);
+        let at = self.heads.len().checked_sub(2).and_then(|last| last.checked_sub(behind));
+        let known = at.and_then(|at| Some((self.heads.get(at)?, self.heads.get(at + 1)?)));
+        match known {
+            Some((before, hash_then))
+                if line.hash == *hash_then && hash(before, line.hashed) == line.hash =>
+            {
+                Ok(())
+            }
+            _ => Err(Broken::Twice),
+        }
+    }
 }
 
 impl Verifier {
@@ -195,14 +225,13 @@ impl Verifier {
     /// Reads the next line.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let line = Line::parse(bytes).ok_or(Broken::Form)?;
-        let (before, mut read) = match self.chains.get(&line.chain) {
+        let (before, new) = match self.chains.get(&line.chain) {
             // A sink that was cut off begins again a little before.
-            Some(read) if line.seq == read.last && line.hash == read.head => return Ok(()),
-            Some(read) if line.seq <= read.last => return Err(Broken::Twice),
+            Some(read) if line.seq <= read.last => return read.again(&line),
             Some(read) if line.seq > read.last + 1 => {
                 return Err(Broken::Missing { from: read.last + 1, to: line.seq - 1 });
             }
-            Some(read) => (read.head, *read),
+            Some(read) => (*read.head(), None),
             None => {
                 let before = match line.previous {
                     Some(previous) => previous,
@@ -210,26 +239,36 @@ impl Verifier {
                     None => return Err(Broken::Unproven),
                 };
                 let (first, last) = (line.seq, line.seq);
-                (before, Read { first, last, anchored: 0, head: line.hash })
+                (before, Some(Read { first, last, anchored: 0, heads: [before].into() }))
             }
         };
         if hash(&before, line.hashed) != line.hash || line.previous.is_some_and(|it| it != before) {
             return Err(Broken::Changed);
         }
+        let mut anchored = 0;
         if let Some(anchor) = self.anchors.get(&line.chain).and_then(|all| all.get(&line.seq)) {
             if *anchor != line.hash {
                 return Err(Broken::Anchor);
             }
-            read.anchored += 1;
+            anchored = 1;
         }
-        (read.last, read.head) = (line.seq, line.hash);
-        self.chains.insert(line.chain, read);
+        if let Some(new) = new {
+            self.chains.insert(line.chain, new);
+        }
+        if let Some(read) = self.chains.get_mut(&line.chain) {
+            read.last = line.seq;
+            read.anchored += anchored;
+            if read.heads.len() > REMEMBERED {
+                read.heads.pop_front();
+            }
+            read.heads.push_back(line.hash);
+        }
         Ok(())
     }
 
     /// The chains that were read, by name.
     pub fn chains(&self) -> Vec<(ChainId, Read)> {
-        let mut chains: Vec<_> = self.chains.iter().map(|(id, read)| (*id, *read)).collect();
+        let mut chains: Vec<_> = self.chains.iter().map(|(id, read)| (*id, read.clone())).collect();
         chains.sort_unstable_by_key(|(id, _)| *id);
         chains
     }
@@ -376,8 +415,8 @@ mod tests {
         let (lines, chain) = lines(10, &[4, 7]);
         let mut verifier = Verifier::default();
         assert_eq!(read(&mut verifier, &lines), Ok(()));
-        let (id, all) = verifier.chains()[0];
-        assert_eq!((id, all.first, all.last, all.head), (ID, 0, 9, *chain.head()));
+        let (id, all) = &verifier.chains()[0];
+        assert_eq!((*id, all.first, all.last, all.head()), (ID, 0, 9, chain.head()));
         for from in [4, 7] {
             let mut verifier = Verifier::default();
             assert_eq!(read(&mut verifier, &lines[from..]), Ok(()));
@@ -396,10 +435,17 @@ mod tests {
         assert_eq!(without(3, 5), Err((3, Broken::Missing { from: 3, to: 4 })));
         assert_eq!(without(9, 10), Ok(()), "that its end is missing no chain can say");
         let mut twice = whole.clone();
-        twice.insert(5, whole[3].clone());
-        assert_eq!(read(&mut Verifier::default(), &twice), Err((5, Broken::Twice)));
-        twice[5] = whole[4].clone();
+        for (at, line) in whole[2..5].iter().enumerate() {
+            twice.insert(5 + at, line.clone());
+        }
         assert_eq!(read(&mut Verifier::default(), &twice), Ok(()), "written twice by a sink");
+        // With the number and the hash of one that was there.
+        let text = String::from_utf8(whole[4].clone()).unwrap();
+        for forged in ["\"delete\"", "\"detokenize\",\"code\":\"forged\""] {
+            let mut lines = whole.clone();
+            lines.insert(5, text.replace("\"detokenize\"", forged).into_bytes());
+            assert_eq!(read(&mut Verifier::default(), &lines), Err((5, Broken::Twice)));
+        }
         let mut form = whole;
         form[2] = b"{}".to_vec();
         assert_eq!(read(&mut Verifier::default(), &form), Err((2, Broken::Form)));

@@ -347,6 +347,8 @@ pub const ROW_BYTES: usize = 8 * MIB;
 pub const PURPOSE_BYTES: usize = 1_024;
 /// Records that wait for the audit trail's spool in memory; of more, those that nobody waits for are dropped.
 pub const AUDIT_QUEUE: usize = 65_536;
+/// Records that are written at once, and taken back together where that fails.
+pub const AUDIT_PIECE: usize = 128;
 /// How long a request waits for its records to be in the spool.
 pub const AUDIT_TIME: Duration = Duration::from_secs(2);
 /// Records are synced no later than that after they were written.

@@ -254,7 +254,11 @@ impl Walk {
     pub fn may_begin(&self) -> Result<(), Failure> {
         let Some(noting) = &self.0.0 else { return Ok(()) };
         match (noting.assurance, noting.auditor.spool.trouble()) {
-            (Assurance::Required | Assurance::Durable, Some(trouble)) => Err(unrecorded(&trouble)),
+            (Assurance::Required | Assurance::Durable, Some(trouble)) => {
+                // Nothing was done, and there is nowhere to say so.
+                noting.noted().over = true;
+                Err(unrecorded(&trouble))
+            }
             _ => Ok(()),
         }
     }

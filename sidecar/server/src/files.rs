@@ -95,6 +95,14 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
 }
 
+/// Whether an open file still is the one of that name.
+pub fn is_named(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
 /// The directory that a file lies in.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {

@@ -436,6 +436,9 @@ fn purpose(text: &str) -> Result<Option<&str>> {
         let most = limits::PURPOSE_BYTES;
         return Err(invalid(format!("lunasec-purpose has at most {most} bytes; say it in fewer")));
     }
+    if said.chars().any(char::is_control) {
+        return Err(invalid("lunasec-purpose holds a control character; say it without"));
+    }
     if Token::is_within(said) {
         return Err(invalid(
             "lunasec-purpose holds a token, and is written into the audit trail; say what it is for without it",

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -187,7 +187,7 @@ impl Sink {
             return Ok(());
         };
         if let Some(Out::File(file)) = &self.out
-            && is_same(file, path)
+            && files::is_named(file, path)
         {
             return Ok(());
         }
@@ -238,7 +238,10 @@ impl Sink {
         }
         file.sync_all()?;
         let now = rfc3339(self.clock.now()).replace(':', "");
-        fs::rename(path, files::with_suffix(path, &format!(".{now}")))?;
+        // Two may be put aside in one millisecond, or a clock be set back.
+        let aside = |count: u32| files::with_suffix(path, &format!(".{now}-{count}"));
+        let free = (0..).map(aside).find(|aside| !aside.exists());
+        fs::rename(path, free.unwrap_or_else(|| aside(0)))?;
         files::sync_directory(path)?;
         self.out = Some(Out::File(
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?,
@@ -251,9 +254,7 @@ impl Sink {
     }
 
     fn stored(&self) -> Option<Cursor> {
-        let text = fs::read_to_string(self.place()).ok()?;
-        let (segment, offset) = text.trim().split_once(' ')?;
-        let cursor = Cursor { segment: segment.parse().ok()?, offset: offset.parse().ok()? };
+        let cursor = read_cursor(&self.place())?;
         (cursor.segment >= self.spool.first()).then_some(cursor)
     }
 
@@ -282,6 +283,18 @@ impl Sink {
     }
 }
 
+/// The last segment that a sink has come to, of those that keep that in a directory.
+pub(super) fn passed(directory: &Path) -> u64 {
+    let cursors = ["file", "stdout"].map(|name| directory.join(format!("{name}.cursor")));
+    cursors.iter().filter_map(|path| read_cursor(path)).map(|it| it.segment).max().unwrap_or(0)
+}
+
+fn read_cursor(path: &Path) -> Option<Cursor> {
+    let text = fs::read_to_string(path).ok()?;
+    let (segment, offset) = text.trim().split_once(' ')?;
+    Some(Cursor { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
+}
+
 /// Up to the end of the last whole line: what follows it was being written as a process was killed.
 fn whole_lines(segment: &File) -> io::Result<u64> {
     let length = segment.metadata()?.len();
@@ -302,11 +315,4 @@ fn last_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     file.take(whole - from).read_to_end(&mut end)?;
     end.pop();
     Ok(end.rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty()).map(Into::into))
-}
-
-fn is_same(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
 }

@@ -145,7 +145,9 @@ impl Spool {
         let failed = |error| SpoolError(directory.display().to_string(), error);
         files::create_private_directory(&directory).map_err(failed)?;
         let segments = segments(&directory).map_err(failed)?;
-        let number = segments.last_key_value().map_or(1, |(last, _)| last + 1);
+        // Behind what the sinks have passed, also where somebody has removed it.
+        let passed = super::sink::passed(&directory);
+        let number = segments.last_key_value().map_or(0, |(last, _)| *last).max(passed) + 1;
         let spool = Arc::new(Self {
             directory: directory.clone(),
             bytes,
@@ -309,6 +311,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What could not be written, and why.
+struct Unwritten {
+    dropped: u64,
+    why: Arc<str>,
+}
+
 struct Segment {
     file: File,
     length: u64,
@@ -379,25 +387,46 @@ impl Writer {
         (batch, mem::take(&mut queue.dropped), queue.ended)
     }
 
-    fn write(&mut self, batch: Vec<Submission>, dropped: u64) {
-        let before = self.chain;
+    /// In pieces: where there is room for little, what comes first gets it.
+    fn write(&mut self, batch: Vec<Submission>, mut dropped: u64) {
+        let mut left = batch.into_iter().peekable();
+        while left.peek().is_some() || dropped > 0 {
+            let (mut piece, mut items) = (Vec::new(), 0);
+            while let Some(next) = left.next_if(|next| {
+                items == 0 || items + next.records.items.len() <= limits::AUDIT_PIECE
+            }) {
+                items += next.records.items.len();
+                piece.push(next);
+            }
+            if let Err(error) = self.write_piece(&piece, mem::take(&mut dropped)) {
+                piece.extend(left);
+                return self.trouble(piece, error.dropped, &error.why);
+            }
+            let waits = piece.into_iter().filter_map(|submission| submission.waits);
+            let (synced, written): (Vec<_>, Vec<_>) = waits.partition(|(synced, _)| *synced);
+            self.wait_for_sync.extend(synced.into_iter().map(|(_, answer)| answer));
+            self.answer(written.into_iter().map(|(_, answer)| answer).collect(), Ok(()));
+        }
+    }
+
+    fn write_piece(&mut self, piece: &[Submission], dropped: u64) -> Result<(), Unwritten> {
         let asked = Arc::clone(&self.dependency);
         let asked = asked.begin(Request::write("spool"));
-        match self.append(&batch, dropped) {
+        // Its first line is there for good: only what follows is taken back.
+        let opened = if self.segment.is_none() { self.open_segment() } else { Ok(()) };
+        let before = self.chain;
+        match opened.and_then(|()| self.append(piece, dropped)) {
             Ok(()) => {
                 asked.answered("ok");
                 self.well();
-                let waits = batch.into_iter().filter_map(|submission| submission.waits);
-                let (synced, written): (Vec<_>, Vec<_>) = waits.partition(|(synced, _)| *synced);
-                self.wait_for_sync.extend(synced.into_iter().map(|(_, answer)| answer));
-                self.answer(written.into_iter().map(|(_, answer)| answer).collect(), Ok(()));
+                Ok(())
             }
             Err(error) => {
                 self.chain = before;
                 self.cut();
                 let why: Arc<str> = error.to_string().into();
                 asked.failed(UNAVAILABLE, &why);
-                self.trouble(batch, dropped, &why);
+                Err(Unwritten { dropped, why })
             }
         }
     }
@@ -411,9 +440,6 @@ impl Writer {
 
     fn append(&mut self, batch: &[Submission], dropped: u64) -> io::Result<()> {
         self.lines.clear();
-        if self.segment.is_none() {
-            self.open_segment()?;
-        }
         for submission in batch {
             for item in &submission.records.items {
                 let times = &mut self.times;
@@ -471,6 +497,7 @@ impl Writer {
     /// A file of its own, whose first line says what is before it.
     fn open_segment(&mut self) -> io::Result<()> {
         let path = self.spool.path(self.number);
+        files::create_private_directory(&self.spool.directory)?;
         let mut options = OpenOptions::new();
         // A first try may have left an empty one.
         let file = options.append(true).create(true).mode(0o600).open(&path)?;
@@ -536,11 +563,22 @@ impl Writer {
     }
 
     fn sync(&mut self) {
-        let Some(segment) = &self.segment else { return };
+        let Some(segment) = &self.segment else {
+            // Each is synced before the next one is begun.
+            let answers = mem::take(&mut self.wait_for_sync);
+            return self.answer(answers, Ok(()));
+        };
         if self.unsynced.take().is_none() && self.wait_for_sync.is_empty() {
             return;
         }
-        let synced = segment.file.sync_data().map_err(|error| Arc::from(error.to_string()));
+        let synced = segment.file.sync_data().and_then(|()| {
+            // What has no name any more is gone with the process.
+            match files::is_named(&segment.file, &self.spool.path(self.number)) {
+                true => Ok(()),
+                false => Err(io::Error::other("somebody has removed its file")),
+            }
+        });
+        let synced = synced.map_err(|error| Arc::from(error.to_string()));
         if synced.is_ok()
             && let Some(seq) = self.chain.next().checked_sub(1)
         {

@@ -80,21 +80,33 @@ fn lines(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), Stop>) -> R
     Ok(())
 }
 
-/// In the order in which they were written, as far as their first lines say.
+/// In the order in which they were written: by the times of their first lines, and those that begin in one chain by their
+/// numbers in it, whatever clocks said.
 fn in_order(files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
     let mut dated = Vec::new();
     for path in files {
-        let mut first = Vec::new();
+        let mut first = None;
         lines(&path, |_, line| {
-            if first.is_empty() {
-                first = time(line).to_vec();
-            }
+            let place = || Line::parse(line).map(|line| (line.chain, line.seq));
+            first.get_or_insert_with(|| (time(line).to_vec(), place()));
             Ok(())
         })?;
-        dated.push((first, path));
+        let (time, place) = first.unwrap_or_default();
+        dated.push((time, place, path));
     }
     dated.sort();
-    Ok(dated.into_iter().map(|(_, path)| path).collect())
+    let chains: BTreeSet<ChainId> =
+        dated.iter().filter_map(|(_, place, _)| Some((*place)?.0)).collect();
+    for chain in chains {
+        let of_it = |at: &usize| dated[*at].1.is_some_and(|(its, _)| its == chain);
+        let places: Vec<usize> = (0..dated.len()).filter(of_it).collect();
+        let mut sorted: Vec<_> = places.iter().map(|at| dated[*at].clone()).collect();
+        sorted.sort_by_key(|(_, place, _)| *place);
+        for (at, file) in places.into_iter().zip(sorted) {
+            dated[at] = file;
+        }
+    }
+    Ok(dated.into_iter().map(|(_, _, path)| path).collect())
 }
 
 /// What a line says of its time.

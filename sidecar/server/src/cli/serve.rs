@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, check, print, run};
-use crate::app::Start;
+use super::{Outcome, check, print, run, tell};
+use crate::{app::Start, config::AuditSink};
 
 /// Arguments of `lunasec serve`.
 #[derive(clap::Args)]
@@ -27,10 +27,17 @@ impl Serve {
         let again = run::Again { file, read: Box::new(move || check::load(&path)) };
         let start =
             Start { new_store: self.new_store, replay_stale_journal: self.replay_stale_journal };
+        let is_the_trails = matches!(config.audit.sink, AuditSink::Stdout | AuditSink::Both);
         run::sidecar(config, start, Some(again), |addresses| {
             let admin = addresses.admin.map(|admin| format!("admin on http://{admin}\n"));
             let admin = admin.unwrap_or_default();
-            print(&format!("serving on {}\n{admin}", addresses.socket.display()))
+            let words = format!("serving on {}\n{admin}", addresses.socket.display());
+            // Standard output may be the audit trail's alone.
+            if is_the_trails {
+                tell(&words);
+                return Ok(());
+            }
+            print(&words)
         })
     }
 }
