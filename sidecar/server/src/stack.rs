@@ -32,7 +32,7 @@ use lunasec_core::policy::Caller;
 use tokio::task::yield_now;
 
 use crate::{
-    audit::Audit,
+    audit::{Audit, Walk},
     config::Assurances,
     env::Clock,
     failure::Failure,
@@ -96,10 +96,9 @@ impl Stack {
         let route = Route::of(&head.method, head.uri.path());
         let counted = self.telemetry.begin(route.operation());
         let http = self.http();
-        let admitted = self.admit(http.limits.requests).and_then(|at_work| {
-            let walk = self.audit.load().begin(request_id(&id), caller, route.operation());
-            walk.may_begin().map(|()| (at_work, walk))
-        });
+        let admitted = self
+            .admit(http.limits.requests)
+            .and_then(|at_work| Ok((at_work, self.set_out(&id, caller, route.operation())?)));
         let result = match admitted {
             Ok((_at_work, walk)) => {
                 // Pinned where it is made, for the same reason.
@@ -191,6 +190,19 @@ impl Stack {
         }
     }
 
+    /// Begins the trail of a request, if it can be recorded as it must.
+    fn set_out(
+        &self,
+        id: &HeaderValue,
+        caller: Caller,
+        operation: Operation,
+    ) -> Result<Walk, Failure> {
+        // Sixteen digits, as they are made above.
+        let id = id.as_bytes().try_into().unwrap_or_default();
+        let walk = self.audit.load().begin(id, caller, operation);
+        walk.may_begin().map(|()| walk)
+    }
+
     fn admit(&self, most: usize) -> Result<AtWork<'_>, Failure> {
         let before = self.at_work.fetch_add(1, Ordering::Relaxed);
         let at_work = AtWork(&self.at_work);
@@ -202,11 +214,6 @@ impl Stack {
         }
         Ok(at_work)
     }
-}
-
-/// An id's sixteen digits.
-fn request_id(id: &HeaderValue) -> [u8; 16] {
-    id.as_bytes().try_into().unwrap_or_default()
 }
 
 /// Runs `work` within its deadline, with a panic as one more way to fail. None where that was not enough.

@@ -49,8 +49,8 @@ impl Recorder {
         let spool = Spool::open(settings, chain, Arc::clone(clock), dependency)?;
         let file =
             audit.path.clone().map(|path| Target::File { path, rotate: audit.rotate_bytes as u64 });
-        let stdout = matches!(audit.sink, AuditSink::Stdout | AuditSink::Both);
-        let targets = file.into_iter().chain(stdout.then_some(Target::Stdout));
+        let stdout = audit.sink.to_stdout().then_some(Target::Stdout);
+        let targets = file.into_iter().chain(stdout);
         let sinks = targets.map(|target| sink::start(&spool, target, clock));
         let sinks = sinks.collect::<Result<_, _>>().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();

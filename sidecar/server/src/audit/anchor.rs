@@ -1,7 +1,7 @@
 //! Anchors: heads of a chain in storage, now and then. Whoever rewrites or cuts off the files of a trail would have to do so
 //! there, too, where an object that is written first stays: with `If-None-Match`, a second write is refused.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use lunasec_core::{
     audit::{Anchors, ChainId, Head, hex, parse_head},
@@ -68,17 +68,16 @@ async fn anchor(
     }
 }
 
-/// The anchors of some chains, or of all.
-pub async fn read(store: &dyn Store, chains: Option<&[ChainId]>) -> Result<Anchors, StoreError> {
+/// The anchors of some chains.
+pub async fn read(store: &dyn Store, chains: &BTreeSet<ChainId>) -> Result<Anchors, StoreError> {
     let mut anchors = Anchors::new();
     let mut after: Option<Name> = None;
     loop {
         let page = store.list(Name::ANCHORS, after.as_ref(), limits::PAGE).await?;
         for name in &page {
-            let Some(chain) = chain_of(name) else { continue };
-            if chains.is_some_and(|chains| !chains.contains(&chain)) {
+            let Some(chain) = chain_of(name).filter(|chain| chains.contains(chain)) else {
                 continue;
-            }
+            };
             let all = anchors.entry(chain).or_default();
             if let Some(object) = store.get(name).await?
                 && let Some((seq, head)) = parse(&object.bytes)

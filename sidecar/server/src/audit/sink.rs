@@ -150,15 +150,11 @@ impl Sink {
             self.unstored.get_or_insert_with(|| self.clock.monotonic());
             return Ok(true);
         }
-        match self.is_closed() {
+        match self.spool.tail().segment > self.cursor.segment {
+            // Another one is written by now.
             true => self.next_segment(),
             false => Ok(false),
         }
-    }
-
-    /// Whether another segment is written by now.
-    fn is_closed(&self) -> bool {
-        self.spool.wait(0, 0, Duration::ZERO).segment > self.cursor.segment
     }
 
     fn next_segment(&mut self) -> io::Result<bool> {
@@ -192,8 +188,7 @@ impl Sink {
             return Ok(());
         }
         let first = self.out.is_none();
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut file = to_append(path)?;
         if first && let Some(cursor) = self.found(&mut file)? {
             self.cursor = cursor;
         }
@@ -243,9 +238,7 @@ impl Sink {
         let free = (0..).map(aside).find(|aside| !aside.exists());
         fs::rename(path, free.unwrap_or_else(|| aside(0)))?;
         files::sync_directory(path)?;
-        self.out = Some(Out::File(
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?,
-        ));
+        self.out = Some(Out::File(to_append(path)?));
         Ok(())
     }
 
@@ -281,6 +274,10 @@ impl Sink {
         self.spool.passed(self.number, segment, offset);
         Ok(())
     }
+}
+
+fn to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
 /// The last segment that a sink has come to, of those that keep that in a directory.

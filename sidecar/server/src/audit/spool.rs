@@ -62,9 +62,8 @@ pub struct Spool {
     wake: Condvar,
     /// Whether the last write failed.
     troubled: AtomicBool,
-    tail: Mutex<Tail>,
-    grown: Condvar,
     held: Mutex<Held>,
+    grown: Condvar,
     head: watch::Sender<Option<Synced>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -111,6 +110,10 @@ struct Held {
     segments: BTreeMap<u64, u64>,
     /// A segment and a place in it.
     sinks: Vec<(u64, u64)>,
+    /// Whether nothing follows.
+    ended: bool,
+    /// Whether a sink waits to be woken.
+    waited_for: bool,
 }
 
 impl Held {
@@ -120,17 +123,21 @@ impl Held {
         let bytes: u64 = self.segments.range(segment..).map(|(_, bytes)| bytes).sum();
         bytes.saturating_sub(*offset)
     }
+
+    fn tail(&self) -> Tail {
+        let (segment, length) =
+            self.segments.last_key_value().map_or((0, 0), |(&at, &it)| (at, it));
+        Tail { segment, length, ended: self.ended }
+    }
 }
 
 /// How far the spool is written.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Tail {
     pub(super) segment: u64,
     pub(super) length: u64,
     /// Whether nothing follows.
     pub(super) ended: bool,
-    /// Whether a sink waits to be woken.
-    waited_for: bool,
 }
 
 impl Spool {
@@ -155,9 +162,8 @@ impl Spool {
             queue: Mutex::default(),
             wake: Condvar::new(),
             troubled: AtomicBool::new(false),
-            tail: Mutex::new(Tail { segment: number, ..Tail::default() }),
+            held: Mutex::new(Held { segments, ..Held::default() }),
             grown: Condvar::new(),
-            held: Mutex::new(Held { segments, sinks: Vec::new() }),
             head: watch::Sender::new(None),
             thread: Mutex::default(),
         });
@@ -265,17 +271,21 @@ impl Spool {
         }
     }
 
-    /// Waits for a while until there is more than a sink has taken.
+    /// How far it is written.
+    pub(super) fn tail(&self) -> Tail {
+        lock(&self.held).tail()
+    }
+
+    /// The same, after a while at most, in which nothing came of what a sink has not taken.
     pub(super) fn wait(&self, segment: u64, offset: u64, time: Duration) -> Tail {
-        let tail = lock(&self.tail);
-        let none = |tail: &mut Tail| {
-            let none = !tail.ended && (tail.segment, tail.length) <= (segment, offset);
-            tail.waited_for |= none;
+        let none = |held: &mut Held| {
+            let Tail { segment: last, length, ended } = held.tail();
+            let none = !ended && (last, length) <= (segment, offset);
+            held.waited_for |= none;
             none
         };
-        let (tail, _) =
-            self.grown.wait_timeout_while(tail, time, none).unwrap_or_else(PoisonError::into_inner);
-        *tail
+        let held = self.grown.wait_timeout_while(lock(&self.held), time, none);
+        held.unwrap_or_else(PoisonError::into_inner).0.tail()
     }
 
     pub(super) fn path(&self, segment: u64) -> PathBuf {
@@ -309,12 +319,6 @@ fn segments(directory: &Path) -> io::Result<BTreeMap<u64, u64>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What could not be written, and why.
-struct Unwritten {
-    dropped: u64,
-    why: Arc<str>,
 }
 
 struct Segment {
@@ -357,7 +361,7 @@ impl Writer {
                 break;
             }
         }
-        lock(&self.spool.tail).ended = true;
+        lock(&self.spool.held).ended = true;
         self.spool.grown.notify_all();
     }
 
@@ -398,10 +402,11 @@ impl Writer {
                 items += next.records.items.len();
                 piece.push(next);
             }
-            if let Err(error) = self.write_piece(&piece, mem::take(&mut dropped)) {
+            if let Err(why) = self.write_piece(&piece, dropped) {
                 piece.extend(left);
-                return self.trouble(piece, error.dropped, &error.why);
+                return self.keep(piece, dropped, &why);
             }
+            dropped = 0;
             let waits = piece.into_iter().filter_map(|submission| submission.waits);
             let (synced, written): (Vec<_>, Vec<_>) = waits.partition(|(synced, _)| *synced);
             self.wait_for_sync.extend(synced.into_iter().map(|(_, answer)| answer));
@@ -409,7 +414,7 @@ impl Writer {
         }
     }
 
-    fn write_piece(&mut self, piece: &[Submission], dropped: u64) -> Result<(), Unwritten> {
+    fn write_piece(&mut self, piece: &[Submission], dropped: u64) -> Written {
         let asked = Arc::clone(&self.dependency);
         let asked = asked.begin(Request::write("spool"));
         // Its first line is there for good: only what follows is taken back.
@@ -426,7 +431,8 @@ impl Writer {
                 self.cut();
                 let why: Arc<str> = error.to_string().into();
                 asked.failed(UNAVAILABLE, &why);
-                Err(Unwritten { dropped, why })
+                self.trouble(&why);
+                Err(why)
             }
         }
     }
@@ -472,9 +478,13 @@ impl Writer {
         segment.file.write_all(lines)?;
         segment.length += lines.len() as u64;
         let length = segment.length;
-        lock(&self.spool.held).segments.insert(self.number, length);
+        let mut held = lock(&self.spool.held);
+        held.segments.insert(self.number, length);
+        if mem::take(&mut held.waited_for) {
+            self.spool.grown.notify_all();
+        }
+        drop(held);
         self.unsynced.get_or_insert_with(|| self.spool.clock.monotonic());
-        self.publish(length);
         if length >= limits::AUDIT_SEGMENT {
             self.sync();
             // Opened with the next record: if that fails, it is that one's trouble.
@@ -482,16 +492,6 @@ impl Writer {
             self.number += 1;
         }
         Ok(())
-    }
-
-    fn publish(&self, length: u64) {
-        let mut tail = lock(&self.spool.tail);
-        (tail.segment, tail.length) = (self.number, length);
-        let waited_for = mem::take(&mut tail.waited_for);
-        drop(tail);
-        if waited_for {
-            self.spool.grown.notify_all();
-        }
     }
 
     /// A file of its own, whose first line says what is before it.
@@ -542,11 +542,15 @@ impl Writer {
         }
     }
 
-    fn trouble(&mut self, batch: Vec<Submission>, dropped: u64, why: &Arc<str>) {
-        let mut queue = lock(&self.spool.queue);
-        queue.trouble = Some(Arc::clone(why));
-        queue.dropped += dropped;
+    fn trouble(&self, why: &Arc<str>) {
+        lock(&self.spool.queue).trouble = Some(Arc::clone(why));
         self.spool.troubled.store(true, Ordering::Relaxed);
+    }
+
+    /// What could not be written: of whom waits that is said, and the rest is tried again.
+    fn keep(&mut self, batch: Vec<Submission>, dropped: u64, why: &Arc<str>) {
+        let mut queue = lock(&self.spool.queue);
+        queue.dropped += dropped;
         let (mut items, mut answers) = (queue.items, Vec::new());
         for submission in batch {
             items += submission.records.items.len();
@@ -587,8 +591,7 @@ impl Writer {
         }
         if let Err(why) = &synced {
             // What the disk has of it nobody knows: it is written on in another file, and tried again with the next.
-            lock(&self.spool.queue).trouble = Some(Arc::clone(why));
-            self.spool.troubled.store(true, Ordering::Relaxed);
+            self.trouble(why);
             self.segment = None;
             self.number += 1;
         }

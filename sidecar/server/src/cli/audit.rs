@@ -64,18 +64,40 @@ impl Audit {
     }
 }
 
-/// The lines of a file, with their numbers, without their ends.
-fn lines(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), Stop>) -> Result<(), Stop> {
-    let failed = |error: io::Error| Stop::new(FAILED, format!("{}: {error}", path.display()));
-    let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
-    let (mut line, mut number) = (Vec::new(), 0);
-    while file.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-        number += 1;
-        if line.last() == Some(&b'\n') {
-            line.pop();
+/// A file that is read line by line.
+struct Lines<'a> {
+    path: &'a Path,
+    file: BufReader<File>,
+    line: Vec<u8>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(path: &'a Path) -> Result<Self, Stop> {
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        Ok(Self { path, file: BufReader::with_capacity(1 << 20, file), line: Vec::new() })
+    }
+
+    /// The next one, without its end.
+    fn next(&mut self) -> Result<Option<&[u8]>, Stop> {
+        self.line.clear();
+        let read = self.file.read_until(b'\n', &mut self.line);
+        if read.map_err(|error| unreadable(self.path, &error))? == 0 {
+            return Ok(None);
         }
-        each(number, &line)?;
-        line.clear();
+        Ok(Some(self.line.strip_suffix(b"\n").unwrap_or(&self.line)))
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Stop {
+    Stop::new(FAILED, format!("{}: {error}", path.display()))
+}
+
+/// All lines of a file, with their numbers.
+fn lines(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), Stop>) -> Result<(), Stop> {
+    let (mut lines, mut number) = (Lines::of(path)?, 0);
+    while let Some(line) = lines.next()? {
+        number += 1;
+        each(number, line)?;
     }
     Ok(())
 }
@@ -85,14 +107,9 @@ fn lines(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), Stop>) -> R
 fn in_order(files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
     let mut dated = Vec::new();
     for path in files {
-        let mut first = None;
-        lines(&path, |_, line| {
-            let place = || Line::parse(line).map(|line| (line.chain, line.seq));
-            first.get_or_insert_with(|| (time(line).to_vec(), place()));
-            Ok(())
-        })?;
-        let (time, place) = first.unwrap_or_default();
-        dated.push((time, place, path));
+        let first = Lines::of(&path)?.next()?.unwrap_or_default().to_vec();
+        let place = Line::parse(&first).map(|line| (line.chain, line.seq));
+        dated.push((time(&first).to_vec(), place, path));
     }
     dated.sort();
     let chains: BTreeSet<ChainId> =
@@ -165,18 +182,17 @@ fn not_whole(path: &Path, number: u64, broken: Broken) -> Stop {
 
 /// What storage holds of the chains in some files.
 async fn anchors(config: &Path, files: &[PathBuf]) -> Result<Anchors, Stop> {
-    let mut chains = BTreeSet::new();
+    let mut chains: BTreeSet<ChainId> = BTreeSet::new();
     for path in files {
         lines(path, |_, line| {
             chains.extend(Line::parse(line).map(|line| line.chain));
             Ok(())
         })?;
     }
-    let chains: Vec<ChainId> = chains.into_iter().collect();
     let config = check::load(config)?;
     open::assert_there(&config)?;
     let store = open::opener(&config).store().await.map_err(|error| Stop::new(START, error))?;
-    anchor::read(&*store, Some(&chains))
+    anchor::read(&*store, &chains)
         .await
         .map_err(|error| Stop::new(FAILED, format!("the anchors cannot be read: {error}")))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Outcome, check, print, run, tell};
-use crate::{app::Start, config::AuditSink};
+use crate::app::Start;
 
 /// Arguments of `lunasec serve`.
 #[derive(clap::Args)]
@@ -27,7 +27,7 @@ impl Serve {
         let again = run::Again { file, read: Box::new(move || check::load(&path)) };
         let start =
             Start { new_store: self.new_store, replay_stale_journal: self.replay_stale_journal };
-        let is_the_trails = matches!(config.audit.sink, AuditSink::Stdout | AuditSink::Both);
+        let is_the_trails = config.audit.sink.to_stdout();
         run::sidecar(config, start, Some(again), |addresses| {
             let admin = addresses.admin.map(|admin| format!("admin on http://{admin}\n"));
             let admin = admin.unwrap_or_default();

@@ -71,7 +71,7 @@ impl Reader {
     /// Reports records that have nowhere to go, or to wait.
     fn audit(&mut self) {
         let audit = &self.draft.audit;
-        let to_file = matches!(audit.sink, AuditSink::File | AuditSink::Both);
+        let to_file = audit.sink.to_file();
         let place_of = |name: &str| {
             self.given.get(name).filter(|given| given.good).map(|given| given.place.clone())
         };

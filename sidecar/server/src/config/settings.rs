@@ -414,6 +414,18 @@ words! {
     }
 }
 
+impl AuditSink {
+    /// Whether records go to a file.
+    pub fn to_file(self) -> bool {
+        matches!(self, Self::File | Self::Both)
+    }
+
+    /// Whether they go to standard output, which is theirs alone then.
+    pub fn to_stdout(self) -> bool {
+        matches!(self, Self::Stdout | Self::Both)
+    }
+}
+
 words! {
     /// How surely something is recorded before it is answered.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -409,59 +409,34 @@ const FIELDS: &[Field] = &[
         Kind::Size { most: limits::AUDIT_SPOOL_MOST, at: |d| &mut d.audit.spool_bytes },
         "Bytes that may wait in `degrade.state_dir` for a sink that takes nothing. Then what is not `best_effort` is refused.",
     ),
-    field(
-        "audit",
+    assurance(
         "reveal",
-        Need::Default,
-        Kind::Word {
-            words: Assurance::WORDS,
-            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.reveal = it),
-            get: |d| Some(d.audit.assurances.reveal.as_str()),
-        },
+        |d, word| Assurance::parse(word).map(|it| d.audit.assurances.reveal = it),
+        |d| Some(d.audit.assurances.reveal.as_str()),
         "How surely a reveal is recorded before it is answered. \"durable\": synced. \"required\": in the spool, where it outlives the process, and synced within 100 ms. \"best_effort\": under way. What cannot be recorded as it must is refused.",
     ),
-    field(
-        "audit",
+    assurance(
         "tokenize",
-        Need::Default,
-        Kind::Word {
-            words: Assurance::WORDS,
-            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.tokenize = it),
-            get: |d| Some(d.audit.assurances.tokenize.as_str()),
-        },
+        |d, word| Assurance::parse(word).map(|it| d.audit.assurances.tokenize = it),
+        |d| Some(d.audit.assurances.tokenize.as_str()),
         "The same of tokenize.",
     ),
-    field(
-        "audit",
+    assurance(
         "metadata",
-        Need::Default,
-        Kind::Word {
-            words: Assurance::WORDS,
-            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.metadata = it),
-            get: |d| Some(d.audit.assurances.metadata.as_str()),
-        },
+        |d, word| Assurance::parse(word).map(|it| d.audit.assurances.metadata = it),
+        |d| Some(d.audit.assurances.metadata.as_str()),
         "The same of metadata.",
     ),
-    field(
-        "audit",
+    assurance(
         "grants",
-        Need::Default,
-        Kind::Word {
-            words: Assurance::WORDS,
-            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.grants = it),
-            get: |d| Some(d.audit.assurances.grants.as_str()),
-        },
+        |d, word| Assurance::parse(word).map(|it| d.audit.assurances.grants = it),
+        |d| Some(d.audit.assurances.grants.as_str()),
         "The same of grants.",
     ),
-    field(
-        "audit",
+    assurance(
         "delete",
-        Need::Default,
-        Kind::Word {
-            words: Assurance::WORDS,
-            put: |d, word| Assurance::parse(word).map(|it| d.audit.assurances.delete = it),
-            get: |d| Some(d.audit.assurances.delete.as_str()),
-        },
+        |d, word| Assurance::parse(word).map(|it| d.audit.assurances.delete = it),
+        |d| Some(d.audit.assurances.delete.as_str()),
         "The same of delete and sweep.",
     ),
     field(
@@ -688,6 +663,15 @@ const fn clock(
     about: &'static str,
 ) -> Field {
     field(section, name, Need::Default, Kind::Time { least: SHORTEST, most, at }, about)
+}
+
+const fn assurance(
+    name: &'static str,
+    put: fn(&mut Draft, &str) -> Option<()>,
+    get: fn(&Draft) -> Option<&'static str>,
+    about: &'static str,
+) -> Field {
+    field("audit", name, Need::Default, Kind::Word { words: Assurance::WORDS, put, get }, about)
 }
 
 const fn switch(name: &'static str, at: fn(&mut Draft) -> &mut bool, about: &'static str) -> Field {

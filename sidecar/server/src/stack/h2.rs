@@ -6,7 +6,7 @@ use hyper::{Request, Response, body::Incoming};
 use lunasec_api::Code;
 use lunasec_core::policy::Caller;
 
-use super::{Stack, guarded, request_id, too_many_connections, unless_taken_back};
+use super::{Stack, guarded, too_many_connections, unless_taken_back};
 use crate::{
     grpc::{self, Method, Reply},
     http::{answer, discard},
@@ -33,8 +33,7 @@ impl Stack {
         let admitted = self.admit(http.limits.requests).and_then(|at_work| {
             // The client may ask for less time than there is.
             time = grpc::timeout(&head.headers)?.unwrap_or(deadline).min(deadline);
-            let walk = self.audit.load().begin(request_id(&id), caller, method.operation());
-            walk.may_begin().map(|()| (at_work, walk))
+            Ok((at_work, self.set_out(&id, caller, method.operation())?))
         });
         let result = match admitted {
             Ok((_at_work, walk)) => {
