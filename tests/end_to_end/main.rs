@@ -12,6 +12,7 @@ mod access;
 mod audit;
 mod aws;
 mod bad_input;
+mod canaries;
 mod cli_sessions;
 mod config;
 mod connections;

@@ -7,7 +7,7 @@ use lunasec_api::{Code, Durability, Encoding};
 use lunasec_core::{grant::Action, ids::Session, secret::Plaintext, token::Token};
 use lunasec_sidecar::{
     failure::Failure,
-    vault::{Call, NewValue, Terms, Verdict},
+    vault::{Call, Form, NewValue, Terms, Verdict},
 };
 use lunasec_tests::{
     grants::session,
@@ -191,7 +191,7 @@ async fn tokenize(
     let Verb::Tokenize { batch, metadata, expires, .. } = *verb else { return Ok(Vec::new()) };
     let value = |at: usize| NewValue {
         value: Plaintext::new(value(text, at).into_bytes()),
-        encoding: Encoding::Utf8,
+        form: Form::Value(Encoding::Utf8),
         metadata: metadata.then(|| text.into()),
         expires_in: expires,
     };

@@ -9,6 +9,7 @@ use aws_sdk_s3::config::Credentials;
 use futures_util::future::BoxFuture;
 use lunasec_core::{limits, secret::DataKey};
 use lunasec_sidecar::{
+    alarm::Alarm,
     app::{Copies, Opener},
     aws::Aws,
     config::Config,
@@ -177,8 +178,12 @@ impl Site {
         let telemetry = Arc::new(Telemetry::new(Arc::clone(clock)));
         let network = wire(&self.scene, self.number, &alive);
         let aws = Aws::with_network(network, Credentials::new("test", "test", None, None, "tests"));
-        let opener =
-            Opener::new(config(self.keeps), Arc::clone(clock), Arc::clone(&entropy), telemetry);
+        let opener = Opener::new(
+            config(self.keeps),
+            Arc::clone(clock),
+            Arc::clone(&entropy),
+            Arc::clone(&telemetry),
+        );
         let step = steps(luck, &alive);
         let disks = held(&self.disks).clone();
         let opener = opener.with_aws(aws).with_copies(copies(&disks, &step));
@@ -213,6 +218,7 @@ impl Site {
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
+            alarm: Alarm::new(telemetry, Arc::clone(clock)),
         };
         let (gone, born) = (Notify::new(), self.scene.at());
         let (site, keeps) = (self.number, self.keeps);

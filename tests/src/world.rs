@@ -21,6 +21,7 @@ use lunasec_core::{
     token::Token,
 };
 use lunasec_sidecar::{
+    alarm::Alarm,
     audit::Trail,
     breaker::Breaker,
     db::Db,
@@ -34,8 +35,8 @@ use lunasec_sidecar::{
         Ages, Cached, Guarded, Heads, Journaled, Kept, Name, Object, Store, StoreError, Timed,
         Version,
     },
-    telemetry::Telemetry,
-    vault::{Call, Memory, NewValue, Turns, Vault},
+    telemetry::{Operation, Telemetry},
+    vault::{Call, Form, Memory, NewValue, Turns, Vault},
 };
 
 use crate::Backend;
@@ -271,7 +272,7 @@ pub struct World {
     /// Where writes wait for the store, if they do.
     pub journal: Option<Arc<Journal>>,
     /// Its metrics, as far as they are of the journal.
-    pub telemetry: Telemetry,
+    pub telemetry: Arc<Telemetry>,
     /// Kept for as long as it is used, where nobody else has it.
     backend: Option<Backend>,
 }
@@ -405,6 +406,7 @@ impl World {
         let entries = Arc::new(MemoryEntries::new(10_000));
         let idempotency =
             Idempotency::new(DataKey::take(&mut [5; 32]), entries, Arc::clone(&entropy));
+        let telemetry = Arc::new(Telemetry::new(clock.clone()));
         let vault = Vault {
             store: decorate(Timed::new(store.clone(), limits::STORAGE_TIME), clock.clone()),
             keyring: Arc::new(keyring),
@@ -414,8 +416,8 @@ impl World {
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
             memory: Memory::new([7; 16]),
+            alarm: Alarm::new(Arc::clone(&telemetry), clock.clone()),
         };
-        let telemetry = Telemetry::new(clock.clone());
         Self { vault, clock, store, below: None, journal: None, telemetry, backend: None }
     }
 
@@ -464,6 +466,7 @@ fn cached(
 pub fn call() -> Call {
     Call {
         caller: Caller { uid: 1, gid: 1, pid: None },
+        operation: Operation::Unknown,
         guest: Arc::new(Client::own(1).into()),
         namespace: Namespace::default(),
         session: None,
@@ -482,7 +485,7 @@ pub fn call_with(key: &str) -> Call {
 pub fn new_value(value: &str) -> NewValue {
     NewValue {
         value: Plaintext::new(value.into()),
-        encoding: Encoding::Utf8,
+        form: Form::Value(Encoding::Utf8),
         metadata: None,
         expires_in: None,
     }

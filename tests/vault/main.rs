@@ -8,6 +8,7 @@
 )]
 
 mod cached;
+mod canaries;
 mod degradation;
 mod grants;
 mod journal;

@@ -8,7 +8,7 @@ use lunasec_core::{
 use lunasec_sidecar::{
     failure::Failure,
     store::{Name, Store},
-    vault::{Call, NewValue},
+    vault::{Call, Form, NewValue},
 };
 
 use lunasec_tests::world::{HOUR, World, call, call_with, new_value};
@@ -93,7 +93,7 @@ async fn every_part_of_a_body_counts() {
     assert_eq!(world.vault.tokenize(&call, full()).await.unwrap().token.expose(), token.expose());
     for other in [
         NewValue { value: lunasec_core::secret::Plaintext::new(b"Value".to_vec()), ..full() },
-        NewValue { encoding: lunasec_api::Encoding::Base64, ..full() },
+        NewValue { form: Form::Value(lunasec_api::Encoding::Base64), ..full() },
         NewValue { metadata: Some(r#"{"a":2}"#.into()), ..full() },
         NewValue { metadata: None, ..full() },
         NewValue { expires_in: Some(2 * HOUR), ..full() },

@@ -131,6 +131,13 @@ impl Client {
         split(deleted, |_| Ok(()))
     }
 
+    /// Mints a token whose use raises an alarm. Only the sidecar's own user may.
+    pub async fn create_canary(&self, request: &api::CanaryRequest) -> Result<String, Error> {
+        let given: api::Tokenized<'static> =
+            self.post("/v1/canaries/create", request, None).await?;
+        Ok(given.token.into_owned())
+    }
+
     /// One step of a sweep.
     pub async fn sweep(&self, request: &api::SweepRequest) -> Result<api::SweepPage, Error> {
         self.post("/v1/sweep", request, None).await

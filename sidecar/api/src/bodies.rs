@@ -313,6 +313,18 @@ pub struct Items<'a, T> {
     pub items: Vec<Item<'a, T>>,
 }
 
+/// `POST /v1/canaries/create`: a token that nobody is given, so that whoever uses it has stolen it.
+#[derive(Serialize, Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryRequest {
+    /// What the alarm says of it, such as where it is put; sealed, as a value is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When a sweep removes it, such as `720h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+}
+
 /// `POST /v1/sweep`: one step through the records; repeat with `next` until it is absent.
 #[derive(Serialize, Deserialize, Default, Clone)]
 #[serde(deny_unknown_fields)]

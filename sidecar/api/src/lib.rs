@@ -12,6 +12,7 @@
 //! | POST /v1/grants/verify | [`GrantsVerify`] | [`Items`] of [`Verified`] or [`ItemError`] |
 //! | POST /v1/grants/revoke | [`GrantsRevoke`] | [`Revoked`] |
 //! | POST /v1/delete | [`TokensRequest`] | [`Items`] of [`Deleted`] or [`ItemError`] |
+//! | POST /v1/canaries/create | [`CanaryRequest`] | [`Tokenized`] |
 //! | POST /v1/sweep | [`SweepRequest`] | [`SweepPage`] |
 //! | GET /v1/status | | [`Status`] |
 //!

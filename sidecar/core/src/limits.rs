@@ -343,8 +343,8 @@ pub const HEADS: usize = 200;
 /// Bytes of one CSV row or JSON line that the file commands hold.
 pub const ROW_BYTES: usize = 8 * MIB;
 
-/// Bytes of `lunasec-purpose`.
-pub const PURPOSE_BYTES: usize = 1_024;
+/// Bytes of `lunasec-purpose`, and of a canary's note: what is written into the audit trail or the log as it was said.
+pub const RECORDED_BYTES: usize = 1_024;
 /// Records that wait for the audit trail's spool in memory; of more, those that nobody waits for are dropped.
 pub const AUDIT_QUEUE: usize = 65_536;
 /// Records that are written at once, and taken back together where that fails.

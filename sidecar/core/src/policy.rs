@@ -37,6 +37,8 @@ pub enum Operation {
     Delete,
     /// Remove what has expired.
     Sweep,
+    /// Mint a token whose reveal raises an alarm.
+    Canaries,
     /// Ask how the sidecar is.
     Status,
 }
@@ -47,7 +49,7 @@ impl Operation {
         [Self::Tokenize, Self::Detokenize, Self::Metadata, Self::Grants, Self::Delete];
 
     /// Everything that can be asked for.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tokenize,
         Self::Detokenize,
         Self::Metadata,
@@ -55,6 +57,7 @@ impl Operation {
         Self::Delete,
         Self::Status,
         Self::Sweep,
+        Self::Canaries,
     ];
 
     /// As the configuration writes it.
@@ -66,8 +69,14 @@ impl Operation {
             Self::Grants => "grants",
             Self::Delete => "delete",
             Self::Sweep => "sweep",
+            Self::Canaries => "canaries",
             Self::Status => "status",
         }
+    }
+
+    /// Whether only the sidecar's own user may ask for it: whoever operates it, and no application.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::Sweep | Self::Canaries)
     }
 
     /// Reads what a client can be allowed to do.
@@ -174,11 +183,11 @@ impl Client {
 
     /// Whether it may do this there, and if not, which rule says so.
     pub fn may(&self, operation: Operation, namespace: &Namespace) -> Result<(), Denied> {
-        // Neither reaches a value, and only the own user gets as far as a sweep.
         if operation == Operation::Status {
             return Ok(());
         }
-        if operation != Operation::Sweep && !self.operations.contains(&operation) {
+        // None of these reaches a value, and only the own user gets as far as the others.
+        if !operation.is_own() && !self.operations.contains(&operation) {
             return Err(Denied::Operation);
         }
         match &self.namespaces {
@@ -293,7 +302,7 @@ impl<C: AsRef<Client>> Policy<C> {
         let fits = |client: &&Arc<C>| (***client).as_ref().fits(caller);
         let own = || Some(&self.own).filter(fits);
         match operation {
-            Operation::Sweep => own(),
+            _ if operation.is_own() => own(),
             Operation::Status => self.clients.iter().find(fits).or_else(own),
             _ if self.clients.is_empty() => own(),
             _ => self.clients.iter().find(fits),
@@ -350,9 +359,7 @@ mod tests {
     #[test]
     fn without_clients_only_the_own_user_may_call() {
         let policy = Policy::new(Client::own(1000), []);
-        for operation in
-            Operation::GRANTABLE.into_iter().chain([Operation::Sweep, Operation::Status])
-        {
+        for operation in Operation::ALL {
             assert_eq!(name_of(&policy, caller(1000, 7), operation), Ok(Client::OWN));
             for other in [0, 999, 1001] {
                 assert_eq!(name_of(&policy, caller(other, 1000), operation), Err(Denied::Client));
@@ -365,15 +372,17 @@ mod tests {
     }
 
     #[test]
-    fn with_clients_the_own_user_may_sweep_and_ask_and_no_more() {
+    fn with_clients_the_own_user_may_sweep_mint_canaries_and_ask_and_no_more() {
         let policy = Policy::new(Client::own(1000), [client("shop", Some(10), None)]);
         let own = caller(1000, 1000);
         for operation in Operation::GRANTABLE {
             assert_eq!(name_of(&policy, own, operation), Err(Denied::Client));
         }
-        assert_eq!(name_of(&policy, own, Operation::Sweep), Ok(Client::OWN));
+        for operation in [Operation::Sweep, Operation::Canaries] {
+            assert_eq!(name_of(&policy, own, operation), Ok(Client::OWN));
+            assert_eq!(name_of(&policy, caller(10, 1), operation), Err(Denied::Client));
+        }
         assert_eq!(name_of(&policy, own, Operation::Status), Ok(Client::OWN));
-        assert_eq!(name_of(&policy, caller(10, 1), Operation::Sweep), Err(Denied::Client));
         assert_eq!(name_of(&policy, caller(10, 1), Operation::Status), Ok("shop"));
     }
 
@@ -431,7 +440,8 @@ mod tests {
         assert_eq!(needs(Operation::Detokenize), (true, true));
         assert_eq!(needs(Operation::Metadata), (true, false));
         assert_eq!(needs(Operation::Delete), (true, false));
-        for open in [Operation::Tokenize, Operation::Grants, Operation::Sweep, Operation::Status] {
+        let restricted = [Operation::Detokenize, Operation::Metadata, Operation::Delete];
+        for open in Operation::ALL.into_iter().filter(|it| !restricted.contains(it)) {
             assert_eq!(needs(open), (false, false), "{open:?}");
         }
         for operation in Operation::ALL {
@@ -457,7 +467,7 @@ mod tests {
         for operation in Operation::GRANTABLE {
             assert_eq!(Operation::parse(operation.as_str()), Some(operation));
         }
-        for no in ["", "sweep", "status", "Tokenize", "*"] {
+        for no in ["", "sweep", "canaries", "status", "Tokenize", "*"] {
             assert_eq!(Operation::parse(no), None, "{no}");
         }
     }

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     access::Access,
     admin,
+    alarm::Alarm,
     audit::SpoolError,
     aws,
     config::{Config, Confinement},
@@ -222,16 +223,16 @@ impl App {
             protection,
         }));
         let first_id = u64::from_be_bytes(random(&*entropy)?);
-        let memory = Memory::new(random(&*entropy)?);
         let vault = Arc::new(Vault {
             store,
             keyring,
             clock: Arc::clone(&clock),
+            memory: Memory::new(random(&*entropy)?),
             entropy,
             idempotency,
             attempts: KeyedLocks::default(),
             turns: Turns::default(),
-            memory,
+            alarm: Alarm::new(Arc::clone(&telemetry), Arc::clone(&clock)),
         });
         warn_as_a_stranger();
         let sessions = Sessions::new(&config.sessions, Arc::clone(&telemetry), Arc::clone(&clock));

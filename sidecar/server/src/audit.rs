@@ -49,6 +49,14 @@ struct Auditor {
 /// The code of a request that nobody waits for any more. A write may complete all the same, and is then noted as well.
 const CANCELLED: &str = "cancelled";
 
+/// The code of whatever is asked of a canary.
+const CANARY: &str = "canary";
+
+/// What stands for a token in the trail, and in the log: it leads nowhere, and whoever has the token finds it.
+pub fn audit_id(namespace: &Namespace, token: &Token) -> [u8; 32] {
+    locator(token, namespace, Kind::Audit, &[]).0
+}
+
 impl Audit {
     /// With records that go to a spool, as surely as is asked for.
     pub fn new(spool: Arc<Spool>, assurances: Assurances, clock: Arc<dyn Clock>) -> Self {
@@ -74,7 +82,7 @@ impl Audit {
                 noted: Mutex::default(),
             })
         });
-        Walk(Trail(noting))
+        Walk(Trail { request, noting })
     }
 }
 
@@ -88,7 +96,7 @@ fn is_audited(operation: Operation) -> bool {
 fn assurance(of: &Assurances, operation: Operation) -> Assurance {
     match operation {
         Operation::Detokenize | Operation::DetokenizeBatch => of.reveal,
-        Operation::Tokenize | Operation::TokenizeBatch => of.tokenize,
+        Operation::Tokenize | Operation::TokenizeBatch | Operation::CanariesCreate => of.tokenize,
         Operation::MetadataGet | Operation::MetadataSet => of.metadata,
         Operation::GrantsCreate | Operation::GrantsVerify | Operation::GrantsRevoke => of.grants,
         _ => of.delete,
@@ -146,13 +154,19 @@ struct Noting {
 struct Noted {
     who: Who,
     items: Vec<Item>,
+    /// Audit ids of the canaries among them.
+    canaries: Vec<[u8; 32]>,
     /// Whether it was answered, or given up: what is noted from then on goes to the spool at once.
     over: bool,
 }
 
 /// Where the vault notes what it does for a request.
 #[derive(Clone, Default)]
-pub struct Trail(Option<Arc<Noting>>);
+pub struct Trail {
+    /// The request's id, in hexadecimal digits.
+    request: [u8; 16],
+    noting: Option<Arc<Noting>>,
+}
 
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,9 +175,14 @@ impl fmt::Debug for Trail {
 }
 
 impl Trail {
+    /// The id of the request, as its answer says it.
+    pub fn request(&self) -> &str {
+        str::from_utf8(&self.request).unwrap_or_default()
+    }
+
     /// Whether anything is noted: what only a record needs is not worth making else.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.noting.is_some()
     }
 
     /// Notes who asks.
@@ -201,10 +220,12 @@ impl Trail {
         code: &'static str,
         degraded: Option<Reason>,
     ) {
-        let Some(noting) = &self.0 else { return };
-        let token = token.map(|token| locator(token, namespace, Kind::Audit, &[]).0);
-        let item = Item { token, code, degraded };
+        let Some(noting) = &self.noting else { return };
+        let token = token.map(|token| audit_id(namespace, token));
         let mut noted = noting.noted();
+        let is_canary = token.is_some_and(|token| noted.canaries.contains(&token));
+        let code = if is_canary { CANARY } else { code };
+        let item = Item { token, code, degraded };
         noted.items.push(item);
         if noted.over {
             let records = noting.take(&mut noted);
@@ -213,8 +234,15 @@ impl Trail {
         }
     }
 
+    /// Notes that a token is a canary: its record says so, whatever it is answered.
+    pub fn canary(&self, namespace: &Namespace, token: &Token) {
+        if let Some(mut noted) = self.noted() {
+            noted.canaries.push(audit_id(namespace, token));
+        }
+    }
+
     fn noted(&self) -> Option<MutexGuard<'_, Noted>> {
-        self.0.as_ref().map(|noting| noting.noted())
+        self.noting.as_ref().map(|noting| noting.noted())
     }
 }
 
@@ -252,7 +280,7 @@ impl Walk {
 
     /// Refuses what could not be recorded as surely as is asked for, before anything is done.
     pub fn may_begin(&self) -> Result<(), Failure> {
-        let Some(noting) = &self.0.0 else { return Ok(()) };
+        let Some(noting) = &self.0.noting else { return Ok(()) };
         match (noting.assurance, noting.auditor.spool.trouble()) {
             (Assurance::Required | Assurance::Durable, Some(trouble)) => {
                 // Nothing was done, and there is nowhere to say so.
@@ -265,7 +293,7 @@ impl Walk {
 
     /// What the request is answered, once its records are where they have to be before that.
     pub async fn settle<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
-        let Some(noting) = &self.0.0 else { return result };
+        let Some(noting) = &self.0.noting else { return result };
         let code = result.as_ref().map_or_else(|failure| failure.code.as_str(), |_| "ok");
         let Some(records) = noting.end(code) else { return result };
         let spool = &noting.auditor.spool;
@@ -288,7 +316,7 @@ impl Walk {
 
 impl Drop for Walk {
     fn drop(&mut self) {
-        if let Some(noting) = &self.0.0
+        if let Some(noting) = &self.0.noting
             && let Some(records) = noting.end(CANCELLED)
         {
             noting.auditor.spool.submit(records);

@@ -10,6 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod audit;
+mod canary;
 mod check;
 mod connect;
 mod context;
@@ -78,6 +79,8 @@ enum Command {
     Journal(journal::Journal),
     /// Prove files of audit trails, or follow one token through them
     Audit(audit::Audit),
+    /// Mint tokens whose use raises an alarm
+    Canary(canary::Canary),
     /// Test who may do what
     Policy(policy::Policy),
 }
@@ -110,6 +113,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Keys(command) => run::block_on(command.run()),
         Command::Journal(command) => run::block_on(command.run()),
         Command::Audit(command) => run::block_on(command.run()),
+        Command::Canary(command) => run::block_on(command.run()),
         Command::Policy(command) => command.run(),
     };
     outcome.unwrap_or_else(|stop| {

@@ -33,7 +33,7 @@ use crate::{
     report::Report,
     store::Name,
     telemetry::Operation,
-    vault::{Age, Call, Graces, NewValue, Revealed, Vault},
+    vault::{Age, Call, Form, Graces, NewValue, Revealed, Vault},
 };
 
 pub mod answer;
@@ -148,6 +148,7 @@ impl Http {
             Operation::GrantsCreate => self.grants_create(&call, body).await,
             Operation::GrantsRevoke => self.grants_revoke(&call, body).await,
             Operation::Delete => self.delete(&call, body).await,
+            Operation::CanariesCreate => self.canary_create(&call, body).await,
             Operation::Sweep => return self.sweep(&call, body).await,
             _ => Err(Failure::internal("not a verb that writes")),
         }?;
@@ -162,7 +163,8 @@ impl Http {
         headers: &HeaderMap,
         trail: &Trail,
     ) -> Result<Call> {
-        let operation = match operation {
+        let asked = operation;
+        let operation = match asked {
             Operation::Detokenize | Operation::DetokenizeBatch => policy::Operation::Detokenize,
             Operation::Tokenize | Operation::TokenizeBatch => policy::Operation::Tokenize,
             Operation::MetadataGet | Operation::MetadataSet => policy::Operation::Metadata,
@@ -171,6 +173,7 @@ impl Http {
             }
             Operation::Delete => policy::Operation::Delete,
             Operation::Sweep => policy::Operation::Sweep,
+            Operation::CanariesCreate => policy::Operation::Canaries,
             Operation::Status | Operation::Health | Operation::Reflection | Operation::Unknown => {
                 policy::Operation::Status
             }
@@ -182,7 +185,8 @@ impl Http {
             ),
             None => None,
         };
-        let said = one_header(headers, &PURPOSE)?.map(purpose).transpose()?.flatten();
+        let said = one_header(headers, &PURPOSE)?;
+        let said = said.map(|said| recorded(said, api::PURPOSE_HEADER)).transpose()?.flatten();
         let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
         trail.admitted(&guest, &namespace, said);
         let session = match operation {
@@ -204,7 +208,16 @@ impl Http {
         };
         let proven = self.access.sessions().are_proven();
         let trail = trail.clone();
-        let call = Call { caller, guest, namespace, session, proven, idempotency_key, trail };
+        let call = Call {
+            caller,
+            operation: asked,
+            guest,
+            namespace,
+            session,
+            proven,
+            idempotency_key,
+            trail,
+        };
         if let Some(session) = &call.session {
             self.vault.note_session(&call, session).await;
         }
@@ -319,6 +332,19 @@ impl Http {
         answer::json(&api::Items { items: items.collect() })
     }
 
+    async fn canary_create(&self, call: &Call, body: Collected) -> Result<Answer> {
+        let request = json::parse::<api::CanaryRequest>(body.as_ref())?;
+        let note = request.note.as_deref().map(|note| recorded(note, "note")).transpose()?;
+        let note = Plaintext::new(note.flatten().unwrap_or_default().as_bytes().to_vec());
+        let expires_in = request.expires_in.as_deref().map(duration).transpose()?;
+        let canary = checked(&self.limits, note, Encoding::Utf8, None, expires_in)?;
+        let given = self.vault.canary_create(call, canary).await?;
+        answer::json(&api::Tokenized {
+            token: given.token.expose_text().into(),
+            durability: given.durability,
+        })
+    }
+
     async fn sweep(&self, call: &Call, body: Collected) -> Result<Answer> {
         let request = json::parse::<api::SweepRequest>(body.as_ref())?;
         let grace = |text: &Option<String>, default: Duration| match text {
@@ -379,7 +405,8 @@ pub(crate) fn checked(
     if let Some(time) = expires_in {
         check_expiry(time)?;
     }
-    Ok(NewValue { value, encoding, metadata: metadata.map(Into::into), expires_in })
+    let (form, metadata) = (Form::Value(encoding), metadata.map(Into::into));
+    Ok(NewValue { value, form, metadata, expires_in })
 }
 
 /// Runs a write to its end, also when its client goes away meanwhile.
@@ -429,20 +456,20 @@ pub(crate) fn session(text: &str) -> Result<Session> {
     Session::parse(text).map_err(|error| invalid(error.to_string()))
 }
 
-/// What a purpose says; none where that is nothing. It is written down, so it must not hold what may not be.
-fn purpose(text: &str) -> Result<Option<&str>> {
+/// What a purpose or a note says; none where that is nothing. It is written down, so it must not hold what may not be.
+fn recorded<'a>(text: &'a str, what: &str) -> Result<Option<&'a str>> {
     let said = text.trim();
-    if said.len() > limits::PURPOSE_BYTES {
-        let most = limits::PURPOSE_BYTES;
-        return Err(invalid(format!("lunasec-purpose has at most {most} bytes; say it in fewer")));
+    if said.len() > limits::RECORDED_BYTES {
+        let most = limits::RECORDED_BYTES;
+        return Err(invalid(format!("{what} has at most {most} bytes; say it in fewer")));
     }
     if said.chars().any(char::is_control) {
-        return Err(invalid("lunasec-purpose holds a control character; say it without"));
+        return Err(invalid(format!("{what} holds a control character; say it without")));
     }
     if Token::is_within(said) {
-        return Err(invalid(
-            "lunasec-purpose holds a token, and is written into the audit trail; say what it is for without it",
-        ));
+        return Err(invalid(format!(
+            "{what} holds a token, and is written into the audit trail or the log; say what it is for without it"
+        )));
     }
     Ok(Some(said).filter(|said| !said.is_empty()))
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod alarm;
 pub mod app;
 pub mod attempts;
 pub mod audit;

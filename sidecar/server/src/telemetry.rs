@@ -57,6 +57,7 @@ operations! {
     GrantsVerify = "grants_verify",
     GrantsRevoke = "grants_revoke",
     Delete = "delete",
+    CanariesCreate = "canaries_create",
     Sweep = "sweep",
     Status = "status",
     Health = "health",
@@ -290,6 +291,7 @@ pub struct Telemetry {
     caches: [CacheSeries; Remembered::ALL.len()],
     cache_bytes: [Gauge; Remembered::ALL.len()],
     degraded: [Counter; Reason::ALL.len()],
+    canaries: Family<OperationLabel, Counter>,
     families: DependencyFamilies,
     /// What records lie in.
     pub storage: Arc<Dependency>,
@@ -349,6 +351,12 @@ impl Telemetry {
             "Answers, batches counted once, with anything older than it should be, or made while a dependency is away",
             degraded.clone(),
         );
+        let canaries = Family::<OperationLabel, Counter>::default();
+        registry.register(
+            "lunasec_canaries_used",
+            "Tokens asked for that nobody was given; any is an alarm",
+            canaries.clone(),
+        );
         registry.register(
             "lunasec_build",
             "What runs",
@@ -377,6 +385,7 @@ impl Telemetry {
             cache_bytes,
             degraded: Reason::ALL
                 .map(|it| degraded.get_or_create_owned(&ReasonLabel { reason: it.as_str() })),
+            canaries,
             families,
         }
     }
@@ -399,6 +408,12 @@ impl Telemetry {
     /// An answer that says why it is degraded.
     pub fn degraded(&self, reason: Reason) {
         self.degraded[reason as usize].inc();
+    }
+
+    /// A canary that somebody used.
+    pub fn canary(&self, operation: Operation) {
+        let label = OperationLabel { operation: operation.as_str() };
+        self.canaries.get_or_create(&label).inc();
     }
 
     /// One more dependency.

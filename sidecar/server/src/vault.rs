@@ -14,6 +14,7 @@ use lunasec_core::{
 
 use crate::{
     access::{self, Guest},
+    alarm::Alarm,
     audit::Trail,
     env::{Clock, Entropy, millis, random},
     failure::Failure,
@@ -21,11 +22,14 @@ use crate::{
     keyed::KeyedLocks,
     keys::Keyring,
     store::{Name, Object, Store, StoreError, Version},
+    telemetry,
 };
 
 mod age;
+mod canary;
 mod delete;
 mod detokenize;
+mod form;
 mod grants;
 mod metadata;
 mod sweep;
@@ -33,6 +37,7 @@ mod tokenize;
 
 pub use age::Age;
 pub use detokenize::{Revealed, Turns};
+pub use form::Form;
 pub use grants::{Granted, Memory, Revoked, Terms, Verdict, Verified};
 pub use metadata::{Described, Written};
 pub use sweep::{Graces, sweep_page};
@@ -43,6 +48,8 @@ pub use tokenize::{Given, NewValue};
 pub struct Call {
     /// As the kernel reports it.
     pub caller: Caller,
+    /// What is asked for.
+    pub operation: telemetry::Operation,
     /// Who that is in the policy.
     pub guest: Arc<Guest>,
     /// The namespace of everything in the request.
@@ -100,6 +107,8 @@ pub struct Vault {
     pub turns: Turns,
     /// What sessions and grants opened to.
     pub memory: Memory,
+    /// What a canary raises.
+    pub alarm: Alarm,
 }
 
 /// A record as it lies in the store, opened.
@@ -181,9 +190,13 @@ impl Vault {
         Ok(self.store.get_now(&name).await?.map(|object| object.version))
     }
 
-    /// Reads a record that must be alive.
-    async fn read_live(&self, subject: &Subject) -> Result<Found, Failure> {
-        let found = self.read(subject).await?.ok_or_else(Failure::not_found)?;
+    /// Reads a token's value, which must be alive. A canary has none.
+    async fn read_value(&self, call: &Call, token: &Token) -> Result<Found, Failure> {
+        let mut found = self.read(&Self::subject(call, token, Kind::Value)).await?;
+        if found.as_ref().is_some_and(|found| self.touched(call, token, &found.opened)) {
+            found = self.as_unknown(call).await?;
+        }
+        let found = found.ok_or_else(Failure::not_found)?;
         self.live(found.header())?;
         Ok(found)
     }

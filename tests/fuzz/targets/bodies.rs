@@ -28,6 +28,7 @@ fuzz_target!(|body: &[u8]| {
         api::GrantsCreate<'_>,
         api::GrantsVerify<'_>,
         api::GrantsRevoke<'_>,
+        api::CanaryRequest,
         api::SweepRequest
     );
     if let Ok(text) = std::str::from_utf8(body)

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `time` | when the request came: RFC 3339, UTC, milliseconds |
 //! | `op` | the operation, as in the metrics |
-//! | `code` | `ok`, or the error's code; of a verify also `grant_denied`, `grant_expired`; `cancelled` where nobody waited for the answer |
+//! | `code` | `ok`, or the error's code; of a verify also `grant_denied`, `grant_expired`; `cancelled` where nobody waited for the answer; `canary`, whatever it was answered |
 //! | `client`, `uid`, `gid`, `pid` | who asked: by the policy, and by the kernel |
 //! | `namespace` | |
 //! | `token` | the token's audit id: its locator of kind audit, in hexadecimal |

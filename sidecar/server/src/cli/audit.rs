@@ -10,14 +10,12 @@ use std::{
 
 use lunasec_core::{
     audit::{Anchors, Broken, ChainId, Line, Verifier, hex},
-    derive::locator,
     ids::Namespace,
-    record::Kind,
     token::Token,
 };
 
 use super::{FAILED, Outcome, START, Stop, USAGE, check, open, print, tell};
-use crate::audit::anchor;
+use crate::audit::{anchor, audit_id};
 
 /// Arguments of `lunasec audit`.
 #[derive(clap::Args)]
@@ -205,7 +203,7 @@ impl Find {
         io::stdin().read_line(&mut text).map_err(|error| Stop::new(FAILED, error))?;
         let token = Token::parse(text.trim())
             .map_err(|error| Stop::new(USAGE, format!("standard input: {error}")))?;
-        let id = hex(&locator(&token, &namespace, Kind::Audit, &[]).0);
+        let id = hex(&audit_id(&namespace, &token));
         let wanted = format!(",\"token\":\"{id}\"");
         let mut found = Vec::new();
         for path in &self.files {

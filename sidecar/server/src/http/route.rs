@@ -1,4 +1,4 @@
-//! Which verb a request asks for, matched by hand: twelve routes need no router.
+//! Which verb a request asks for, matched by hand: thirteen routes need no router.
 
 use hyper::Method;
 use lunasec_core::limits as bounds;
@@ -30,6 +30,7 @@ impl Route {
             "/v1/grants/verify" => (Operation::GrantsVerify, "POST"),
             "/v1/grants/revoke" => (Operation::GrantsRevoke, "POST"),
             "/v1/delete" => (Operation::Delete, "POST"),
+            "/v1/canaries/create" => (Operation::CanariesCreate, "POST"),
             "/v1/sweep" => (Operation::Sweep, "POST"),
             "/v1/status" => (Operation::Status, "GET"),
             _ => return Self::Unknown,
@@ -57,9 +58,10 @@ pub(crate) fn body_limit(operation: Operation, limits: &Limits) -> usize {
         | Operation::GrantsVerify
         | Operation::GrantsRevoke => bounds::TOKEN_LIST_BODY_BYTES,
         Operation::MetadataSet => bounds::METADATA_BODY_BYTES,
-        Operation::Detokenize | Operation::MetadataGet | Operation::Sweep => {
-            bounds::TOKEN_BODY_BYTES
-        }
+        Operation::Detokenize
+        | Operation::MetadataGet
+        | Operation::Sweep
+        | Operation::CanariesCreate => bounds::TOKEN_BODY_BYTES,
         Operation::Status | Operation::Health | Operation::Reflection | Operation::Unknown => 0,
     }
 }

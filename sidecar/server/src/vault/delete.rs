@@ -6,12 +6,7 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 use lunasec_api::{Code, Durability};
 use lunasec_core::{
-    envelope::{Stamp, Subject},
-    grant::Action,
-    limits,
-    policy::Operation,
-    record::Kind,
-    token::Token,
+    envelope::Stamp, grant::Action, limits, policy::Operation, record::Kind, token::Token,
 };
 
 use super::{Basis, Call, Vault, grants::Standing, journaled, name_of};
@@ -74,7 +69,7 @@ impl Vault {
         for _ in 0..limits::WRITE_ATTEMPTS {
             let (mut safe, mut writes, mut unread) = (Durability::Stored, Vec::new(), None);
             for kind in kinds {
-                match self.grave(&Self::subject(call, token, kind)).await {
+                match self.grave(call, token, kind).await {
                     Ok(Grave::Filled(durability)) => safe = safe.max(durability),
                     Ok(Grave::Open(write)) => writes.push(write),
                     Err(failure) => {
@@ -105,14 +100,21 @@ impl Vault {
         ))
     }
 
-    async fn grave(&self, subject: &Subject) -> Result<Grave, Failure> {
+    async fn grave(&self, call: &Call, token: &Token, kind: Kind) -> Result<Grave, Failure> {
+        let subject = &Self::subject(call, token, kind);
         // What lies there is gone again before anything is waited for.
         let turn = self.turns.take().await;
         let over = match self.basis(subject).await {
             Ok(Basis::Known(Some(found))) if found.header().tombstone => {
                 return Ok(Grave::Filled(found.version.durability()));
             }
-            Ok(Basis::Known(found)) => found.map_or(Over::Nothing, |it| Over::Version(it.version)),
+            Ok(Basis::Known(Some(found))) => {
+                if kind == Kind::Value {
+                    self.touched(call, token, &found.opened);
+                }
+                Over::Version(found.version)
+            }
+            Ok(Basis::Known(None)) => Over::Nothing,
             Ok(Basis::Unknown) => Over::Unknown,
             // What does not open can still be deleted.
             Err(failure) if failure.code == Code::Corrupted => {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use lunasec_api::Encoding;
-use lunasec_core::{grant::Action, limits, policy::Operation, record::Kind, token::Token};
+use lunasec_core::{grant::Action, limits, policy::Operation, token::Token};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use super::{Age, Call, Vault, grants::Standing, tokenize::encoding_byte};
+use super::{Age, Call, Form, Vault, grants::Standing};
 use crate::failure::Failure;
 
 /// How many values of batches may be open at once, over all requests: without a bound, forty batches
@@ -43,15 +43,14 @@ pub struct Revealed {
 impl Revealed {
     /// The value, for the answer only.
     pub fn expose(&self) -> &[u8] {
-        // The first byte is the encoding; see `new`.
+        // The first byte is the form; see `new`.
         &self.sealed[1..]
     }
 
     fn new(sealed: Zeroizing<Vec<u8>>, age: Age) -> Result<Self, Failure> {
-        let encoding = [Encoding::Utf8, Encoding::Base64]
-            .into_iter()
-            .find(|encoding| sealed.first() == Some(&encoding_byte(*encoding)))
-            .ok_or_else(|| Failure::corrupted("the value has no encoding"))?;
+        let Some(Form::Value(encoding)) = Form::of(&sealed) else {
+            return Err(Failure::corrupted("the value has no encoding"));
+        };
         Ok(Self { sealed, _turn: None, encoding, age })
     }
 }
@@ -104,7 +103,7 @@ impl Vault {
     ) -> Result<Revealed, Failure> {
         call.guest.may_reveal(self.clock.monotonic())?;
         let age = self.require_grant(call, standing, token, Action::Detokenize).await?;
-        let found = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+        let found = self.read_value(call, token).await?;
         // Counted once there is something to reveal, and not for what is not there.
         call.guest.reveal(self.clock.monotonic())?;
         Revealed::new(found.opened.plaintext, age.older(found.age))

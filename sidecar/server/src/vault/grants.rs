@@ -152,7 +152,7 @@ impl Vault {
         if let Verdict::Valid(_) = verdict {
             return Ok(age);
         }
-        self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+        self.read_value(call, token).await?;
         Err(match verdict {
             Verdict::Expired => {
                 Failure::new(Code::GrantExpired, "the session's grant for this token has expired")
@@ -236,6 +236,11 @@ impl Vault {
         let bytes = object.bytes.len();
         let subject = Self::subject(call, token, Kind::Value);
         let found = self.open(&subject, Some(object)).await?.ok_or_else(Failure::not_found)?;
+        if self.touched(call, token, &found.opened) {
+            // Nothing is learnt of it, so that each use of it is seen.
+            let nothing = self.as_unknown(call).await?.ok_or_else(Failure::not_found)?;
+            return self.live(nothing.header()).map(|()| nothing.age);
+        }
         if let Some(proof) = proof {
             place.opened.learn(&proof, Seen { header: *found.header(), bytes });
         }

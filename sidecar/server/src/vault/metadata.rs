@@ -50,7 +50,7 @@ impl Vault {
         self.authorize(call, Operation::Metadata)?;
         let standing = self.standing(call).await;
         let age = self.require_grant(call, &standing, token, Action::Metadata).await?;
-        let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+        let value = self.read_value(call, token).await?;
         let (created_at, expires_at) = (value.header().created_at, value.header().expires_at);
         let found = self.read(&Self::subject(call, token, Kind::Metadata)).await?;
         let (version, metadata) = parse(found.as_ref())?;
@@ -84,7 +84,7 @@ impl Vault {
         let subject = Self::subject(call, token, Kind::Metadata);
         for _ in 0..limits::WRITE_ATTEMPTS {
             // Read anew each time: what was written meanwhile may have been a delete.
-            let value = self.read_live(&Self::subject(call, token, Kind::Value)).await?;
+            let value = self.read_value(call, token).await?;
             // What decides a write is not what is remembered.
             let found = match self.basis(&subject).await? {
                 // What is journaled is compared with nothing that others have set meanwhile.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lunasec_api::{Code, Durability, Encoding};
+use lunasec_api::{Code, Durability};
 use lunasec_core::{
     envelope::{self, Fresh, Subject},
     ids::{Millis, PutId},
@@ -16,7 +16,7 @@ use lunasec_core::{
     token::Token,
 };
 
-use super::{Call, Vault, journaled, metadata, millis, name_of};
+use super::{Call, Form, Vault, journaled, metadata, millis, name_of};
 use crate::{
     env::random,
     failure::Failure,
@@ -30,7 +30,7 @@ pub struct NewValue {
     /// The bytes.
     pub value: Plaintext,
     /// How to write them in JSON again.
-    pub encoding: Encoding,
+    pub form: Form,
     /// A JSON object's text.
     pub metadata: Option<Box<str>>,
     /// For how long.
@@ -57,18 +57,19 @@ struct Plan {
     durability: Durability,
 }
 
-/// The first byte of a sealed value says how its answer is written.
-pub(super) fn encoding_byte(encoding: Encoding) -> u8 {
-    match encoding {
-        Encoding::Utf8 => 0,
-        Encoding::Base64 => 1,
-    }
-}
-
 impl Vault {
     /// Tokenizes one value.
     pub async fn tokenize(&self, call: &Call, value: NewValue) -> Result<Given, Failure> {
         self.authorize(call, Operation::Tokenize)?;
+        self.tokenize_one(call, value).await
+    }
+
+    /// The same for whoever was let in already.
+    pub(super) async fn tokenize_one(
+        &self,
+        call: &Call,
+        value: NewValue,
+    ) -> Result<Given, Failure> {
         let mut given = self.tokenize_noted(call, false, vec![Ok(value)]).await?;
         given.pop().unwrap_or_else(|| Err(Failure::internal("nothing came of one value")))
     }
@@ -198,8 +199,8 @@ impl Vault {
                     metadata
                         .push(at, self.seal_new(call, &key, &plan, &value, Kind::Metadata, &text)?);
                 }
-                let encoding = [encoding_byte(value.encoding)];
-                let text: [&[u8]; 2] = [&encoding, value.value.expose()];
+                let form = [value.form.byte()];
+                let text: [&[u8]; 2] = [&form, value.value.expose()];
                 records.push(at, self.seal_new(call, &key, &plan, &value, Kind::Value, &text)?);
                 Ok(plan)
             }));
@@ -338,7 +339,7 @@ fn digests(keys: &[Keys], values: &[Result<NewValue, Failure>]) -> Vec<[u8; 32]>
 fn digest(keys: &Keys, value: &NewValue, shape: &[u8]) -> [u8; 32] {
     let expires_in = value.expires_in.map_or(0, millis).to_be_bytes();
     keys.digest(&[
-        &[encoding_byte(value.encoding), u8::from(value.metadata.is_some())],
+        &[value.form.byte(), u8::from(value.metadata.is_some())],
         value.value.expose(),
         value.metadata.as_deref().unwrap_or_default().as_bytes(),
         &expires_in,
