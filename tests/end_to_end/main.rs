@@ -20,6 +20,7 @@ mod contract;
 mod files;
 mod first_contact;
 mod floods;
+mod forgeries;
 mod grants;
 mod hardening;
 mod leaks;

@@ -121,6 +121,11 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// Whether this may be how a line begins.
+    pub fn is_begun(piece: &[u8]) -> bool {
+        piece.starts_with(BEGIN) || BEGIN.starts_with(piece)
+    }
+
     /// Takes a line apart, without its end of line.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let (hashed, tail) = line.split_at(line.len().checked_sub(TAIL)?);
@@ -159,6 +164,16 @@ pub enum Broken {
     /// A line of that number was there already, and another one.
     #[error("its chain has another line of the same number before it")]
     Twice,
+    /// Lines before it stood there already, and a sink that begins again goes on from there to its end.
+    #[error(
+        "lines of its chain were put in before it: line {last} there should be followed by line {next}"
+    )]
+    Inserted {
+        /// The last of them.
+        last: u64,
+        /// What a sink would have written behind it.
+        next: u64,
+    },
     /// Nothing proves it: it neither begins nor resumes its chain, nor does it follow a line that is there.
     #[error("it neither begins nor resumes its chain, and the file before this one is not there")]
     Unproven,
@@ -189,6 +204,8 @@ pub struct Read {
     pub last: u64,
     /// How many of its anchors were met.
     pub anchored: u64,
+    /// How far lines that came twice have come; none where what comes is new.
+    again: Option<u64>,
     /// The hashes of the last lines, and of the one before them.
     heads: VecDeque<Head>,
 }
@@ -200,8 +217,18 @@ impl Read {
         self.heads.back().unwrap_or(&[0; 32])
     }
 
-    /// Whether a line is one that was read already, to the last byte.
-    fn again(&self, line: &Line<'_>) -> Result<(), Broken> {
+    /// A line that was read already: a sink that was cut off begins again a little before, and from there goes on.
+    fn repeated(&mut self, line: &Line<'_>) -> Result<(), Broken> {
+        if let Some(last) = self.again.filter(|last| line.seq > last + 1) {
+            return Err(Broken::Inserted { last, next: last + 1 });
+        }
+        self.is_same(line)?;
+        self.again = Some(line.seq).filter(|seq| *seq < self.last);
+        Ok(())
+    }
+
+    /// Whether it is that one, to the last byte.
+    fn is_same(&self, line: &Line<'_>) -> Result<(), Broken> {
         let behind = usize::try_from(self.last - line.seq).unwrap_or(usize::MAX);
         let at = self.heads.len().checked_sub(2).and_then(|last| last.checked_sub(behind));
         let known = at.and_then(|at| Some((self.heads.get(at)?, self.heads.get(at + 1)?)));
@@ -225,9 +252,10 @@ impl Verifier {
     /// Reads the next line.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let line = Line::parse(bytes).ok_or(Broken::Form)?;
-        let (before, new) = match self.chains.get(&line.chain) {
-            // A sink that was cut off begins again a little before.
-            Some(read) if line.seq <= read.last => return read.again(&line),
+        let (before, new) = match self.chains.get_mut(&line.chain) {
+            Some(read) if line.seq <= read.last || read.again.is_some() => {
+                return read.repeated(&line);
+            }
             Some(read) if line.seq > read.last + 1 => {
                 return Err(Broken::Missing { from: read.last + 1, to: line.seq - 1 });
             }
@@ -239,7 +267,10 @@ impl Verifier {
                     None => return Err(Broken::Unproven),
                 };
                 let (first, last) = (line.seq, line.seq);
-                (before, Some(Read { first, last, anchored: 0, heads: [before].into() }))
+                (
+                    before,
+                    Some(Read { first, last, anchored: 0, again: None, heads: [before].into() }),
+                )
             }
         };
         if hash(&before, line.hashed) != line.hash || line.previous.is_some_and(|it| it != before) {
@@ -284,6 +315,14 @@ impl Verifier {
             .collect();
         cut.sort_unstable();
         cut
+    }
+
+    /// The chains that were read and of which storage holds no anchor.
+    pub fn unanchored(&self) -> Vec<ChainId> {
+        let mut chains: Vec<_> =
+            self.chains.keys().filter(|id| !self.anchors.contains_key(id)).copied().collect();
+        chains.sort_unstable();
+        chains
     }
 
     /// The chains of which storage holds anchors and no line was read.
@@ -439,6 +478,20 @@ mod tests {
             twice.insert(5 + at, line.clone());
         }
         assert_eq!(read(&mut Verifier::default(), &twice), Ok(()), "written twice by a sink");
+        // A sink that was cut off twice begins again each time.
+        let places = [0, 1, 2, 3, 1, 2, 1, 2, 3, 4, 5];
+        let again: Vec<_> = places.iter().map(|at| whole[*at].clone()).collect();
+        assert_eq!(read(&mut Verifier::default(), &again), Ok(()));
+        // Nobody but who puts lines in leaves them before their end.
+        for (places, at, last) in [
+            (vec![0, 1, 2, 3, 1, 4], 5, 1),
+            (vec![0, 1, 2, 3, 1, 1, 1, 4], 7, 1),
+            (vec![0, 1, 2, 3, 0, 2], 5, 0),
+        ] {
+            let lines: Vec<_> = places.iter().map(|at| whole[*at].clone()).collect();
+            let inserted = Broken::Inserted { last, next: last + 1 };
+            assert_eq!(read(&mut Verifier::default(), &lines), Err((at, inserted)));
+        }
         // With the number and the hash of one that was there.
         let text = String::from_utf8(whole[4].clone()).unwrap();
         for forged in ["\"delete\"", "\"detokenize\",\"code\":\"forged\""] {
@@ -469,6 +522,10 @@ mod tests {
         let other = ChainId([8; 16]);
         let elsewhere = Verifier::new(Anchors::from([(other, HashMap::new())]));
         assert_eq!(elsewhere.absent(), [other]);
+        let mut renamed = Verifier::new(Anchors::from([(other, HashMap::new())]));
+        assert_eq!(read(&mut renamed, &whole), Ok(()));
+        assert_eq!(renamed.unanchored(), [ID]);
+        assert_eq!(cut.unanchored(), []);
     }
 
     #[test]

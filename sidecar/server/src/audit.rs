@@ -6,7 +6,11 @@
 //! nobody, and loses nothing. The [`anchor`]s are heads of the chain in storage.
 
 use std::{
-    fmt, mem,
+    fmt,
+    fs::File,
+    io, mem,
+    os::unix::fs::FileExt,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -55,6 +59,17 @@ const CANARY: &str = "canary";
 /// What stands for a token in the trail, and in the log: it leads nowhere, and whoever has the token finds it.
 pub fn audit_id(namespace: &Namespace, token: &Token) -> [u8; 32] {
     locator(token, namespace, Kind::Audit, &[]).0
+}
+
+/// So much of the end of a file of lines as has a whole one in it.
+pub fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    const END: u64 = 64 * 1024;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(END);
+    let mut end = vec![0; usize::try_from(length - from).unwrap_or_default()];
+    file.read_exact_at(&mut end, from)?;
+    Ok(end)
 }
 
 impl Audit {

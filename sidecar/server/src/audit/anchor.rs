@@ -1,8 +1,9 @@
 //! Anchors: heads of a chain in storage, now and then. Whoever rewrites or cuts off the files of a trail would have to do so
 //! there, too, where an object that is written first stays: with `If-None-Match`, a second write is refused.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, future::pending, sync::Arc};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use lunasec_core::{
     audit::{Anchors, ChainId, Head, hex, parse_head},
     limits,
@@ -14,6 +15,7 @@ use crate::{
     env::Clock,
     http::rfc3339,
     store::{Name, Store, StoreError},
+    within::within,
 };
 
 /// An anchor's object.
@@ -26,19 +28,47 @@ struct Anchor {
     time: String,
 }
 
-/// Anchors the chain of a spool, each time that some time has passed in which it grew; and at the end, when `stop` resolves.
+/// Why anchors cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// The store says.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What lies there is no anchor, or another's.
+    #[error("{0} is no anchor of that line any more: somebody has written over it")]
+    Damaged(String),
+}
+
+/// Anchors the chain of a spool: as it begins, each time that some time has passed in which it grew, and at the end, when `stop`
+/// resolves. So a chain of which storage knows nothing is of no sidecar that had storage. The chain that a process has left
+/// there that was killed is anchored before.
 pub async fn run(
     spool: Arc<Spool>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     stop: impl Future<Output = ()>,
 ) {
-    let (head, mut anchored) = (spool.head(), None);
+    let mut begun = spool.head();
+    let head = begun.clone();
+    let anchors = Anchoring { store, clock };
+    let (mut left, mut anchored) = (spool.left(), None);
     let rounds = async {
+        let mut last = None;
         loop {
-            tokio::time::sleep(limits::AUDIT_ANCHOR).await;
+            let other = |now: &Option<Synced>| now.is_some_and(|now| Some(now.chain) != last);
+            if left.is_some() && anchors.put(left).await {
+                left = None;
+            }
+            // At once of a chain that begins. Where the spool has ended, `stop` resolves.
+            let begins = async { begun.wait_for(other).await.is_err() };
+            if within(limits::AUDIT_ANCHOR, begins).await == Some(true) {
+                pending::<()>().await;
+            }
             let now = *head.borrow();
-            anchor(&*store, &*clock, now, &mut anchored).await;
+            last = now.map(|now| now.chain);
+            if now != anchored && anchors.put(now).await {
+                anchored = now;
+            }
         }
     };
     tokio::select! {
@@ -46,49 +76,72 @@ pub async fn run(
         () = stop => {}
     }
     let now = *head.borrow();
-    anchor(&*store, &*clock, now, &mut anchored).await;
-}
-
-async fn anchor(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    synced: Option<Synced>,
-    anchored: &mut Option<Synced>,
-) {
-    let Some(synced) = synced.filter(|_| synced != *anchored) else { return };
-    let Synced { chain, seq, head } = synced;
-    let (chain_text, hash) = (chain.to_string(), hex(&head));
-    let object = Anchor { v: 1, chain: chain_text, seq, hash, time: rfc3339(clock.now()) };
-    // Text and numbers always are JSON.
-    let bytes = serde_json::to_vec(&object).unwrap_or_default();
-    match store.put_new(&Name::anchor(chain, seq), bytes.into()).await {
-        // It is its own, whose answer was lost: nobody else has this chain.
-        Ok(_) | Err(StoreError::Precondition) => *anchored = Some(synced),
-        Err(error) => tracing::warn!(%error, "the audit trail is not anchored; it is tried again"),
+    if now != anchored {
+        anchors.put(now).await;
     }
 }
 
-/// The anchors of some chains.
-pub async fn read(store: &dyn Store, chains: &BTreeSet<ChainId>) -> Result<Anchors, StoreError> {
+struct Anchoring {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Anchoring {
+    /// Whether it lies there.
+    async fn put(&self, synced: Option<Synced>) -> bool {
+        let Some(Synced { chain, seq, head }) = synced else { return false };
+        let (chain_text, hash, time) = (chain.to_string(), hex(&head), rfc3339(self.clock.now()));
+        let object = Anchor { v: 1, chain: chain_text, seq, hash, time };
+        // Text and numbers always are JSON.
+        let bytes = serde_json::to_vec(&object).unwrap_or_default();
+        match self.store.put_new(&Name::anchor(chain, seq), bytes.into()).await {
+            // It is its own, whose answer was lost: nobody else has this chain.
+            Ok(_) | Err(StoreError::Precondition) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the audit trail is not anchored; it is tried again");
+                false
+            }
+        }
+    }
+}
+
+/// The anchors of some chains; of the others, that there are some.
+pub async fn read(store: &dyn Store, chains: &BTreeSet<ChainId>) -> Result<Anchors, AnchorError> {
     let mut anchors = Anchors::new();
     let mut after: Option<Name> = None;
     loop {
         let page = store.list(Name::ANCHORS, after.as_ref(), limits::PAGE).await?;
+        let mut wanted = Vec::new();
         for name in &page {
-            let Some(chain) = chain_of(name).filter(|chain| chains.contains(chain)) else {
-                continue;
-            };
-            let all = anchors.entry(chain).or_default();
-            if let Some(object) = store.get(name).await?
-                && let Some((seq, head)) = parse(&object.bytes)
-            {
-                all.insert(seq, head);
+            // What else somebody has put there is nothing to us.
+            let Some(chain) = chain_of(name) else { continue };
+            anchors.entry(chain).or_default();
+            if chains.contains(&chain) {
+                wanted.push(one(store, name, chain));
             }
+        }
+        let mut read = stream::iter(wanted).buffer_unordered(limits::BATCH_CONCURRENCY);
+        while let Some((chain, seq, head)) = read.try_next().await? {
+            anchors.entry(chain).or_default().insert(seq, head);
         }
         match page.last() {
             Some(last) if page.len() == limits::PAGE => after = Some(last.clone()),
             _ => return Ok(anchors),
         }
+    }
+}
+
+async fn one(
+    store: &dyn Store,
+    name: &Name,
+    chain: ChainId,
+) -> Result<(ChainId, u64, Head), AnchorError> {
+    let object = store.get(name).await?;
+    let anchor = object.and_then(|object| parse(&object.bytes));
+    // Under another name it would say nothing of this line.
+    match anchor.filter(|(seq, _)| Name::anchor(chain, *seq) == *name) {
+        Some((seq, head)) => Ok((chain, seq, head)),
+        None => Err(AnchorError::Damaged(name.as_str().to_owned())),
     }
 }
 

@@ -22,13 +22,13 @@ use std::{
 };
 
 use lunasec_core::{
-    audit::{Chain, ChainId, Head, RESUME, push_hex},
+    audit::{Chain, ChainId, Head, Line, RESUME, push_hex},
     limits,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Records,
+    Records, end_of,
     line::{self, Times, members},
 };
 use crate::{
@@ -65,6 +65,8 @@ pub struct Spool {
     held: Mutex<Held>,
     grown: Condvar,
     head: watch::Sender<Option<Synced>>,
+    /// The end of the chain that the process before has left.
+    left: Option<Synced>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -155,6 +157,8 @@ impl Spool {
         // Behind what the sinks have passed, also where somebody has removed it.
         let passed = super::sink::passed(&directory);
         let number = segments.last_key_value().map_or(0, |(last, _)| *last).max(passed) + 1;
+        let ends = segments.keys().rev().map(|at| directory.join(file_name(*at)));
+        let left = ends.into_iter().find_map(|path| last_line(&path));
         let spool = Arc::new(Self {
             directory: directory.clone(),
             bytes,
@@ -165,6 +169,7 @@ impl Spool {
             held: Mutex::new(Held { segments, ..Held::default() }),
             grown: Condvar::new(),
             head: watch::Sender::new(None),
+            left,
             thread: Mutex::default(),
         });
         let (answers, mut answered) = mpsc::unbounded_channel::<Answers>();
@@ -233,6 +238,11 @@ impl Spool {
         lock(&self.queue).trouble.clone()
     }
 
+    /// The end of the chain that the process before has left.
+    pub fn left(&self) -> Option<Synced> {
+        self.left
+    }
+
     /// The end of the chain, each time that it is synced.
     pub fn head(&self) -> watch::Receiver<Option<Synced>> {
         self.head.subscribe()
@@ -289,7 +299,7 @@ impl Spool {
     }
 
     pub(super) fn path(&self, segment: u64) -> PathBuf {
-        self.directory.join(format!("{segment:016}.jsonl"))
+        self.directory.join(file_name(segment))
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -301,6 +311,17 @@ impl Spool {
         let held = lock(&self.held);
         held.segments.first_key_value().map_or(0, |(first, _)| *first)
     }
+}
+
+fn file_name(segment: u64) -> String {
+    format!("{segment:016}.jsonl")
+}
+
+/// The last whole line of a segment.
+fn last_line(path: &Path) -> Option<Synced> {
+    let end = end_of(path).ok()?;
+    let line = end.split(|byte| *byte == b'\n').rev().find_map(Line::parse)?;
+    Some(Synced { chain: line.chain, seq: line.seq, head: line.hash })
 }
 
 /// The numbers and lengths of the segments in a directory.

@@ -15,7 +15,7 @@ use lunasec_core::{
 };
 
 use super::{FAILED, Outcome, START, Stop, USAGE, check, open, print, tell};
-use crate::audit::{anchor, audit_id};
+use crate::audit::{anchor, audit_id, end_of};
 
 /// Arguments of `lunasec audit`.
 #[derive(clap::Args)]
@@ -38,6 +38,12 @@ struct Verify {
     /// not found
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Demand all of it: every chain that storage has anchors of, each from its first line
+    #[arg(long, requires = "config")]
+    complete: bool,
+    /// Take chains of which storage has no anchor: their sidecars had no storage from their first record to their end
+    #[arg(long, requires = "config")]
+    allow_unanchored: bool,
     /// Files of any sidecars, in any order
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -100,28 +106,67 @@ fn lines(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), Stop>) -> R
     Ok(())
 }
 
-/// In the order in which they were written: by the times of their first lines, and those that begin in one chain by their
-/// numbers in it, whatever clocks said.
-fn in_order(files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
-    let mut dated = Vec::new();
-    for path in files {
+/// A file, and the lines at its ends.
+struct Span {
+    /// What its first line says of its time.
+    time: Vec<u8>,
+    first: Option<(ChainId, u64)>,
+    last: Option<(ChainId, u64)>,
+    path: PathBuf,
+}
+
+impl Span {
+    fn of(path: PathBuf) -> Result<Self, Stop> {
         let first = Lines::of(&path)?.next()?.unwrap_or_default().to_vec();
-        let place = Line::parse(&first).map(|line| (line.chain, line.seq));
-        dated.push((time(&first).to_vec(), place, path));
+        let end = end_of(&path).map_err(|error| unreadable(&path, &error))?;
+        let mut last = end.split(|byte| *byte == b'\n').rev();
+        Ok(Self {
+            time: time(&first).to_vec(),
+            first: place(&first),
+            last: last.find_map(place),
+            path,
+        })
     }
-    dated.sort();
-    let chains: BTreeSet<ChainId> =
-        dated.iter().filter_map(|(_, place, _)| Some((*place)?.0)).collect();
-    for chain in chains {
-        let of_it = |at: &usize| dated[*at].1.is_some_and(|(its, _)| its == chain);
-        let places: Vec<usize> = (0..dated.len()).filter(of_it).collect();
-        let mut sorted: Vec<_> = places.iter().map(|at| dated[*at].clone()).collect();
-        sorted.sort_by_key(|(_, place, _)| *place);
-        for (at, file) in places.into_iter().zip(sorted) {
-            dated[at] = file;
-        }
+
+    /// Whether it goes on where that one ends.
+    fn follows(&self, before: &Self) -> bool {
+        let next = before.last.map(|(chain, seq)| (chain, seq + 1));
+        next.is_some() && self.first == next
     }
-    Ok(dated.into_iter().map(|(_, _, path)| path).collect())
+}
+
+fn place(line: &[u8]) -> Option<(ChainId, u64)> {
+    Line::parse(line).map(|line| (line.chain, line.seq))
+}
+
+/// The chains of which files have lines.
+fn chains_in(files: &[PathBuf]) -> Result<BTreeSet<ChainId>, Stop> {
+    let (mut chains, mut last) = (BTreeSet::new(), None);
+    for path in files {
+        lines(path, |_, line| {
+            // Most lines are of the chain of the one before.
+            if let Some((chain, _)) = place(line).filter(|(chain, _)| last != Some(*chain)) {
+                chains.insert(chain);
+                last = Some(chain);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(chains)
+}
+
+/// In the order in which they were written: each behind the one that it goes on from, whatever clocks said; and those that go
+/// on from none by the times of their first lines.
+fn in_order(mut spans: Vec<Span>) -> Vec<PathBuf> {
+    spans.sort_by(|one, other| (&one.time, one.first).cmp(&(&other.time, other.first)));
+    let mut ordered: Vec<Span> = Vec::with_capacity(spans.len());
+    while !spans.is_empty() {
+        let next = ordered.last().and_then(|last| spans.iter().position(|it| it.follows(last)));
+        let begins = |at: &usize| !spans.iter().any(|other| spans[*at].follows(other));
+        let at = next.or_else(|| (0..spans.len()).find(begins)).unwrap_or(0);
+        ordered.push(spans.remove(at));
+    }
+    ordered.into_iter().map(|span| span.path).collect()
 }
 
 /// What a line says of its time.
@@ -133,44 +178,143 @@ fn time(line: &[u8]) -> &[u8] {
 
 impl Verify {
     async fn run(self) -> Outcome {
-        let files = in_order(self.files)?;
+        let spans = self.files.iter().map(|path| Span::of(path.clone()));
+        let files = in_order(spans.collect::<Result<_, _>>()?);
         let anchors = match &self.config {
-            Some(config) => anchors(config, &files).await?,
+            Some(config) => anchors(config, &chains_in(&files)?).await?,
             None => Anchors::new(),
         };
         let mut verifier = Verifier::new(anchors);
-        let mut count: u64 = 0;
-        for path in &files {
-            lines(path, |number, line| {
-                count += 1;
-                verifier.read(line).map_err(|broken| not_whole(path, number, broken))
-            })?;
+        let count = read_all(&files, &mut verifier)?;
+        if count == 0 {
+            return Err(Stop::new(FAILED, "these files hold no line of an audit trail"));
         }
+        if self.config.is_some() {
+            self.compare(&verifier)?;
+        }
+        let (said, files) = (self.describe(&verifier), files.len());
+        print(&format!("{said}{count} lines in {files} files prove themselves\n"))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What the anchors say that the lines do not.
+    fn compare(&self, verifier: &Verifier) -> Result<(), Stop> {
+        let stop = |words: String| Err(Stop::new(FAILED, words));
         if let Some((chain, last, anchored)) = verifier.cut_off().first() {
-            let words = format!(
+            return stop(format!(
                 "chain {chain} ends with line {last}, and storage holds an anchor of its line {anchored}: its end was cut off, or is in a file that was not given"
-            );
-            return Err(Stop::new(FAILED, words));
+            ));
         }
+        if let Some(chain) = verifier.unanchored().first().filter(|_| !self.allow_unanchored) {
+            return stop(format!(
+                "storage knows nothing of chain {chain}: lines were written anew under its name, or its sidecar had no storage from its first record on, which --allow-unanchored takes"
+            ));
+        }
+        if !self.complete {
+            return Ok(());
+        }
+        if let Some(chain) = verifier.absent().first() {
+            return stop(format!(
+                "storage holds anchors of chain {chain}, and no file has a line of it (of {} chains)",
+                verifier.absent().len()
+            ));
+        }
+        match verifier.chains().iter().find(|(_, read)| read.first > 0) {
+            Some((chain, read)) => stop(format!(
+                "chain {chain} begins with line {}: the lines before are in no file",
+                read.first
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn describe(&self, verifier: &Verifier) -> String {
         let mut said = String::new();
         for (chain, read) in verifier.chains() {
             let anchored = match self.config.is_some() {
                 true => format!(", {} anchors met", read.anchored),
                 false => String::new(),
             };
-            said += &format!(
-                "chain {chain}: lines {} to {} are whole{anchored}\n",
-                read.first, read.last
-            );
+            let (first, last) = (read.first, read.last);
+            said += &format!("chain {chain}: lines {first} to {last} are whole{anchored}\n");
+            if first > 0 {
+                said += &format!("chain {chain}: the lines before {first} are in no file\n");
+            }
         }
-        said += &format!("{count} lines in {} files prove themselves\n", files.len());
-        if self.config.is_none() {
-            tell(
-                "without --config, lines that were cut off at an end are not found, nor is a chain that was written anew whole\n",
-            );
+        match (self.config.is_some(), verifier.absent().len()) {
+            (false, _) => tell(
+                "without --config, lines that were cut off at an end are not found, nor is what was written anew whole\n",
+            ),
+            (true, 0) => {}
+            (true, absent) => {
+                said += &format!(
+                    "of {absent} more chains that storage has anchors of, no file has a line\n"
+                );
+            }
         }
-        print(&said)?;
-        Ok(ExitCode::SUCCESS)
+        said
+    }
+}
+
+/// Reads all lines, and says how many there are.
+fn read_all(files: &[PathBuf], verifier: &mut Verifier) -> Result<u64, Stop> {
+    let (mut torn, mut count) = (Torn::default(), 0);
+    for path in files {
+        lines(path, |number, line| {
+            torn.goes_on_with(line);
+            match verifier.read(line) {
+                Err(Broken::Form) if Line::is_begun(line) => torn.keep(path, number, line),
+                read => {
+                    count += 1;
+                    // What is no line and did not come again is the first that is broken.
+                    read.map_err(|broken| torn.first(not_whole(path, number, broken)))?;
+                }
+            }
+            Ok(())
+        })?;
+        torn.end(path)?;
+    }
+    match torn.pieces.is_empty() {
+        true => Ok(count),
+        false => Err(torn.first(Stop::new(FAILED, ""))),
+    }
+}
+
+/// Pieces of lines that a process left that was killed as it wrote: the end of a file, or a line that comes again whole, for a
+/// sink goes back to where it is sure of.
+#[derive(Default)]
+struct Torn {
+    pieces: Vec<(PathBuf, u64, Vec<u8>)>,
+}
+
+impl Torn {
+    fn keep(&mut self, path: &Path, number: u64, line: &[u8]) {
+        self.pieces.push((path.to_owned(), number, line.to_vec()));
+    }
+
+    fn goes_on_with(&mut self, line: &[u8]) {
+        self.pieces.retain(|(_, _, piece)| line == piece || !line.starts_with(piece));
+    }
+
+    /// A piece at the end of a file does not have to come again: its process may not have come back.
+    fn end(&mut self, path: &Path) -> Result<(), Stop> {
+        let Some((of, _, piece)) = self.pieces.last() else { return Ok(()) };
+        let end = end_of(path).map_err(|error| unreadable(path, &error))?;
+        if of == path && !piece.is_empty() && end.ends_with(piece) {
+            tell(&format!(
+                "{} ends in the middle of a line, as a process leaves it that is killed\n",
+                path.display()
+            ));
+            self.pieces.pop();
+        }
+        Ok(())
+    }
+
+    fn first(&self, otherwise: Stop) -> Stop {
+        match self.pieces.first() {
+            Some((path, number, _)) => not_whole(path, *number, Broken::Form),
+            None => otherwise,
+        }
     }
 }
 
@@ -178,21 +322,14 @@ fn not_whole(path: &Path, number: u64, broken: Broken) -> Stop {
     Stop::new(FAILED, format!("{}, line {number}: {broken}", path.display()))
 }
 
-/// What storage holds of the chains in some files.
-async fn anchors(config: &Path, files: &[PathBuf]) -> Result<Anchors, Stop> {
-    let mut chains: BTreeSet<ChainId> = BTreeSet::new();
-    for path in files {
-        lines(path, |_, line| {
-            chains.extend(Line::parse(line).map(|line| line.chain));
-            Ok(())
-        })?;
-    }
+/// What storage holds of these chains.
+async fn anchors(config: &Path, chains: &BTreeSet<ChainId>) -> Result<Anchors, Stop> {
     let config = check::load(config)?;
     open::assert_there(&config)?;
     let store = open::opener(&config).store().await.map_err(|error| Stop::new(START, error))?;
-    anchor::read(&*store, &chains)
+    anchor::read(&*store, chains)
         .await
-        .map_err(|error| Stop::new(FAILED, format!("the anchors cannot be read: {error}")))
+        .map_err(|error| Stop::new(FAILED, format!("the anchors do not count: {error}")))
 }
 
 impl Find {
@@ -215,6 +352,8 @@ impl Find {
             })?;
         }
         found.sort();
+        // A sink that was cut off has some twice.
+        found.dedup();
         for (_, line) in &found {
             print(&format!("{line}\n"))?;
         }
