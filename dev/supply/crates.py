@@ -19,6 +19,8 @@ SHIPPED = ("lunasec-api", "lunasec-core", "lunasec-sidecar", "lunasec-client")
 TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 # What a build script uses that compiles C, or looks for a library that is there.
 COMPILERS = {"autotools", "bindgen", "cc", "cmake", "pkg-config", "vcpkg"}
+# What the binary may ask the machine's loader for: the C library, its mathematics, what unwinds a panic.
+SYSTEM = re.compile(r"libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|ld-linux[\w-]*\.so\.\d")
 # Words of code that speaks to a network, or of a program that does.
 NETWORK = {"TcpStream", "UdpSocket", "ToSocketAddrs", "curl", "git2", "hyper", "minreq", "reqwest", "ureq", "wget"}
 
@@ -167,6 +169,16 @@ def checksums() -> dict[Id, str]:
         if "checksum" in fields:
             found[Id(fields["name"], fields["version"])] = fields["checksum"]
     return found
+
+
+def strangers(binary: pathlib.Path) -> list[str]:
+    """Shared libraries that the binary asks for and that are not the system's C."""
+    command = ["readelf", "--dynamic", "--wide", str(binary)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wanted = re.findall(r"\(NEEDED\).*\[(.*)\]", done.stdout)
+    if done.returncode != 0 or not wanted:
+        raise Trouble(f"{' '.join(command)} names no library\n{done.stdout}")
+    return [name for name in wanted if not SYSTEM.fullmatch(name)]
 
 
 def toolchain() -> str:

@@ -104,6 +104,27 @@ class InTheBinary(unittest.TestCase):
             self.assertEqual(sees[name], word, name)
 
 
+class WhatItIsLinkedWith(unittest.TestCase):
+    LINE = " 0x0000000000000001 (NEEDED)             Shared library: [{}]\n"
+
+    def strangers(self, *libraries):
+        said = subprocess.CompletedProcess([], 0, "".join(map(self.LINE.format, libraries)))
+        with mock.patch.object(subprocess, "run", return_value=said):
+            return crates.strangers("lunasec")
+
+    def test_another_library_than_the_systems_is_found(self):
+        system = ["libgcc_s.so.1", "libm.so.6", "libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"]
+        self.assertEqual(self.strangers(*system), [])
+        self.assertEqual(self.strangers(*system, "libssl.so.3", "libzstd.so.1"), ["libssl.so.3", "libzstd.so.1"])
+
+    def test_what_says_nothing_is_not_taken_for_none(self):
+        for it in (DEV / "dependencies", DEV / "no-such-file"):
+            with self.assertRaises(Trouble):
+                crates.strangers(it)
+        with self.assertRaises(Trouble):
+            self.strangers()
+
+
 class ThePage(unittest.TestCase):
     def setUp(self):
         self.page = page.PAGE.read_text()
