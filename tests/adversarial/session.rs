@@ -1,0 +1,156 @@
+//! Holds: a session of her own, with a JWT that proves it; the victim's token; an old JWT of the victim's, out of some
+//! log. Lacks: a grant, and the issuer's key.
+//!
+//! Tries: to reveal the victim's token in her session; to name the victim's session beside her own JWT, in a header and in
+//! a body; to edit a claim, and to have a JWT taken without a signature. Stopped by: grants that are of one session; a
+//! name that counts for nothing beside a JWT that proves another; the signature.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use lunasec_tests::{
+    Answer,
+    apart::strict,
+    issuer::{JwksServer, Signer, base64url, claims, jwks, seconds},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    attack::{End, SECRET, decide},
+    storage::{Pod, cloud, pod},
+};
+
+const ISSUER: &str = "https://id.test";
+const AUDIENCE: &str = "shop";
+
+/// A shop with sessions, and the victim in it.
+struct Shop {
+    pod: Pod,
+    signer: Signer,
+    _issuer: JwksServer,
+    alices: String,
+}
+
+impl Shop {
+    /// Where the victim has a token, and a grant for it.
+    fn open() -> Self {
+        let signer = Signer::es256("key");
+        let issuer = JwksServer::start(&jwks(&[&signer]));
+        let url = &issuer.url;
+        let sessions = format!(
+            "[[sessions]]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"{url}\"\n"
+        );
+        let pod = pod(&cloud(), &(strict() + &sessions));
+        let alices = pod.tokenize(SECRET);
+        let shop = Self { pod, signer, _issuer: issuer, alices };
+        let body = json!({ "session": "alice", "tokens": [shop.alices], "expires_in": "1h" });
+        let granted =
+            shop.ask("/v1/grants/create", &[("authorization", &shop.proof("alice"))], &body);
+        assert!(granted.json()["items"][0]["expires_at"].is_string(), "{}", granted.text());
+        assert_eq!(
+            shop.reveal(&[("authorization", &shop.proof("alice"))]),
+            End::Took(SECRET.into())
+        );
+        shop
+    }
+
+    fn claims(session: &str) -> Value {
+        claims(ISSUER, AUDIENCE, session)
+    }
+
+    fn proof(&self, session: &str) -> String {
+        format!("Bearer {}", self.signer.jwt(&Self::claims(session)))
+    }
+
+    fn ask(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        self.pod.connect().post_with(path, headers, body.to_string().as_bytes())
+    }
+
+    /// The victim's token.
+    fn reveal(&self, headers: &[(&str, &str)]) -> End {
+        End::of(&self.ask("/v1/detokenize", headers, &json!({ "token": self.alices })))
+    }
+}
+
+#[test]
+fn her_own_session_with_the_victims_token() {
+    let shop = Shop::open();
+    // Hers is one that has grants.
+    let own = shop.pod.tokenize("hers");
+    let proof = shop.proof("mallory");
+    let body = json!({ "session": "mallory", "tokens": [own] });
+    assert_eq!(shop.ask("/v1/grants/create", &[("authorization", &proof)], &body).status, 200);
+    let end = shop.reveal(&[("authorization", &proof)]);
+    decide("session-in-its-tag", &end, SECRET, "grant_denied");
+}
+
+#[test]
+fn the_victims_session_in_a_header_beside_her_own_jwt() {
+    let shop = Shop::open();
+    let end =
+        shop.reveal(&[("authorization", &shop.proof("mallory")), ("lunasec-session", "alice")]);
+    decide("proof-before-a-name", &end, SECRET, "forbidden");
+}
+
+/// Which would let her take back whatever the victim was granted.
+#[test]
+fn the_victims_session_in_a_body_beside_her_own_jwt() {
+    let shop = Shop::open();
+    let body = json!({ "session": "alice" });
+    let asked = shop.ask("/v1/grants/revoke", &[("authorization", &shop.proof("mallory"))], &body);
+    let left = shop.reveal(&[("authorization", &shop.proof("alice"))]);
+    let end = match left {
+        End::Took(_) => End::Stopped(asked.code()),
+        End::Stopped(code) => End::Took(code),
+    };
+    decide("proof-of-a-session-in-a-body", &end, "grant_denied", "forbidden");
+}
+
+/// A JWT with other claims, and everything else as it was.
+fn edited(jwt: &str, edit: impl FnOnce(&mut Value)) -> String {
+    let [header, claims, signature]: [&str; 3] =
+        jwt.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let mut claims: Value = serde_json::from_slice(&BASE64URL.decode(claims).unwrap()).unwrap();
+    edit(&mut claims);
+    format!("{header}.{}.{signature}", base64url(claims.to_string()))
+}
+
+#[test]
+fn an_edited_claim() {
+    let shop = Shop::open();
+    let own = shop.signer.jwt(&Shop::claims("mallory"));
+    let forged = edited(&own, |claims| claims["sid"] = "alice".into());
+    let end = shop.reveal(&[("authorization", &format!("Bearer {forged}"))]);
+    decide("signature-of-a-jwt", &end, SECRET, "unauthenticated");
+}
+
+#[test]
+fn the_victims_old_jwt_with_a_later_end() {
+    let shop = Shop::open();
+    let mut old = Shop::claims("alice");
+    old["exp"] = (seconds() - 3_600).into();
+    let old = shop.signer.jwt(&old);
+    let refused = shop.reveal(&[("authorization", &format!("Bearer {old}"))]);
+    let forged = edited(&old, |claims| claims["exp"] = (seconds() + 3_600).into());
+    let end = shop.reveal(&[("authorization", &format!("Bearer {forged}"))]);
+    decide("signature-of-a-jwt", &end, SECRET, "unauthenticated");
+    assert_eq!(refused, End::Stopped("unauthenticated".into()));
+}
+
+/// Without a signature, and with one that anybody can make, by what the issuer publishes.
+#[test]
+fn an_algorithm_of_her_choice() {
+    let shop = Shop::open();
+    let claims = Shop::claims("alice");
+    let public = shop.signer.jwk();
+    let header = base64url(json!({ "alg": "none", "kid": "key" }).to_string());
+    let body = base64url(claims.to_string());
+    let jwts = [
+        shop.signer.confused(public.to_string().as_bytes(), &claims),
+        shop.signer.confused(public["x"].as_str().unwrap().as_bytes(), &claims),
+        format!("{header}.{body}."),
+        format!("{header}.{body}.{}", base64url([0; 64])),
+    ];
+    let ends = jwts.map(|jwt| shop.reveal(&[("authorization", &format!("Bearer {jwt}"))]));
+    let took = |end: &End| matches!(end, End::Took(_));
+    let end = ends.iter().find(|end| took(end)).unwrap_or(&ends[0]);
+    decide("algorithm-of-a-jwt", end, SECRET, "unauthenticated");
+}
