@@ -18,4 +18,5 @@ mod bucket_write;
 mod repeated;
 mod session;
 mod storage;
+mod timing;
 mod uid;
