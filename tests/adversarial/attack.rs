@@ -1,5 +1,7 @@
 //! How an attack ends, and whether it may end so.
 
+use std::collections::BTreeSet;
+
 use lunasec_tests::{Answer, Sidecar};
 use serde_json::{Value, json};
 
@@ -24,6 +26,18 @@ impl End {
             200 => Self::Took(answer.json()["value"].as_str().unwrap().to_owned()),
             _ => Self::Stopped(answer.code()),
         }
+    }
+
+    /// Of several attempts: the first that worked, else what stopped them.
+    pub(crate) fn of_all(ends: impl IntoIterator<Item = Self>) -> Self {
+        let mut codes = BTreeSet::new();
+        for end in ends {
+            match end {
+                Self::Took(_) => return end,
+                Self::Stopped(code) => codes.insert(code),
+            };
+        }
+        Self::Stopped(codes.into_iter().collect::<Vec<_>>().join(", "))
     }
 
     /// Of a search.
