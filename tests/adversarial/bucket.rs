@@ -1,16 +1,17 @@
 //! Holds: the bucket, to read; tokens, out of the application's database. Lacks: KMS, and a sidecar that would answer.
 //!
 //! Tries: to find values and tokens in what lies there; to open records with the tokens and whatever could be a data key:
-//! every 32 bytes in a row of every object. Stopped by: data keys that lie there wrapped by KMS alone, and names that do
-//! not lead back to tokens.
+//! every 32 bytes in a row of every object; to guess sessions by the names of their objects. Stopped by: data keys and
+//! index keys that lie there wrapped by KMS alone, and names that do not lead back to tokens.
 
 use std::collections::{BTreeMap, HashSet};
 
-use lunasec_tests::aws::Cloud;
+use lunasec_core::ids::Locator;
+use lunasec_tests::{apart::grant, aws::Cloud};
 
 use crate::{
     attack::{End, OWN, SECRET, decide},
-    storage::{Pod, bytes_of, cloud, get, objects, open, pod, value_of},
+    storage::{Pod, bytes_of, cloud, get, guessed_session, objects, open, pod, value_of},
 };
 
 /// With the victim's token, and some of others.
@@ -59,4 +60,18 @@ fn values_and_tokens_are_searched_for() {
         [SECRET.as_bytes(), token.as_bytes(), &bytes_of(&token), digits.as_bytes()];
     let end = End::found(search(&objects(&cloud), &wanted), "none is there");
     decide("sealed-values", &end, &value_of(&token), "none is there");
+}
+
+/// By the names of their objects, which are their tags.
+#[test]
+fn sessions_are_guessed() {
+    const SESSION: &str = "alice@example.com";
+    let (cloud, pod, token) = used();
+    grant(&pod, SESSION, &[&token]);
+    let names = objects(&cloud).into_keys();
+    let tags = names.filter_map(|name| Locator::parse(name.strip_prefix("s/default/")?));
+    let tags: Vec<_> = tags.map(|tag| tag.0.to_vec()).collect();
+    assert_eq!(tags.len(), 1);
+    let end = End::found(guessed_session(&tags, SESSION), "no guess fits");
+    decide("index-key-in-the-tag", &end, SESSION, "no guess fits");
 }

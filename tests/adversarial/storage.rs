@@ -14,6 +14,7 @@ use lunasec_tests::{
     Sidecar,
     aws::{Cloud, Engine, wait},
 };
+use ring::{digest, hmac};
 use tempfile::TempDir;
 
 /// A bucket and a KMS key of one attack.
@@ -139,4 +140,21 @@ pub(crate) fn unwrap(cloud: &Cloud, name: &str, wrapped: &[u8]) -> Option<[u8; 3
         let answer = wait(request.send()).ok()?;
         answer.plaintext?.as_ref().try_into().ok()
     })
+}
+
+/// The first of some likely names of sessions whose tag, made without the index key, is one of these.
+pub(crate) fn guessed_session(tags: &[Vec<u8>], likely: &str) -> Option<String> {
+    let names = ["bob", "alice", "alice@example.org", likely, "carol@example.com"];
+    let fits = |name: &&str| {
+        let message = length_prefixed(&[b"default", name.as_bytes()]);
+        let plain = [name.as_bytes(), &message];
+        let hashes = plain.map(|it| digest::digest(&digest::SHA256, it).as_ref().to_vec());
+        let keys: [&[u8]; 3] = [&[], &[0; 32], b"default"];
+        let macs = keys.map(|key| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+            plain.map(|it| hmac::sign(&key, it).as_ref().to_vec())
+        });
+        hashes.iter().chain(macs.as_flattened()).any(|it| tags.contains(it))
+    };
+    names.into_iter().find(fits).map(Into::into)
 }

@@ -83,7 +83,7 @@ fn taken_back(cloud: &Cloud, expires_in: &str) -> (String, String, Vec<u8>) {
 #[test]
 fn put_back_after_its_end() {
     let cloud = cloud();
-    let (alices, name, copy) = taken_back(&cloud, "2s");
+    let (alices, name, copy) = taken_back(&cloud, "5s");
     let ends = Header::parse(&copy).unwrap().expires_at.unwrap();
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     eventually("the grant's time is over", || now() > u128::from(ends));

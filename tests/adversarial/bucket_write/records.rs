@@ -70,7 +70,7 @@ fn with_an_edited_expiry() {
 fn put_back_after_its_expiry() {
     let cloud = cloud();
     let first = pod(&cloud, "");
-    let token = tokenize(&first, &json!({ "value": SECRET, "expires_in": "1s" }));
+    let token = tokenize(&first, &json!({ "value": SECRET, "expires_in": "5s" }));
     let record = get(&cloud, &value_of(&token));
     first.delete(&token);
     assert_ne!(get(&cloud, &value_of(&token)), record);
