@@ -26,6 +26,7 @@ mod hardening;
 mod leaks;
 mod log;
 mod metrics;
+mod records;
 mod reload;
 mod sandbox;
 mod sessions;

@@ -157,6 +157,11 @@ impl Access {
         Ok((Arc::clone(guest), namespace))
     }
 
+    /// Who this is, whatever it may do.
+    pub fn known(&self, caller: &Caller, operation: Operation) -> Option<&Arc<Guest>> {
+        self.policy.client(caller, operation).ok()
+    }
+
     /// What proves sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions

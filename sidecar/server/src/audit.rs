@@ -6,6 +6,7 @@
 //! nobody, and loses nothing. The [`anchor`]s are heads of the chain in storage.
 
 use std::{
+    collections::VecDeque,
     fmt,
     fs::File,
     io, mem,
@@ -169,6 +170,8 @@ struct Noting {
 struct Noted {
     who: Who,
     items: Vec<Item>,
+    /// What was asked for and is not noted yet, in order: the token's audit id, or that there is none.
+    asked: VecDeque<Option<[u8; 32]>>,
     /// Audit ids of the canaries among them.
     canaries: Vec<[u8; 32]>,
     /// Whether it was answered, or given up: what is noted from then on goes to the spool at once.
@@ -209,6 +212,27 @@ impl Trail {
         }
     }
 
+    /// Notes who is not let in, as far as that is known.
+    pub fn refused(&self, guest: Option<&Arc<Guest>>, namespace: Option<&Namespace>) {
+        if let Some(mut noted) = self.noted() {
+            noted.who.guest = guest.map(Arc::clone);
+            noted.who.namespace = namespace.cloned();
+        }
+    }
+
+    /// Notes what is asked for, item by item. Each is noted in that order; those that are not by the end of the request leave
+    /// a record of how that ended.
+    pub fn asked<'a>(
+        &self,
+        namespace: &Namespace,
+        tokens: impl IntoIterator<Item = Option<&'a Token>>,
+    ) {
+        if let Some(mut noted) = self.noted() {
+            let ids = tokens.into_iter().map(|token| token.map(|it| audit_id(namespace, it)));
+            noted.asked.extend(ids);
+        }
+    }
+
     /// Notes whose session it is about.
     pub fn about(&self, session: SessionTag) {
         if let Some(mut noted) = self.noted() {
@@ -236,8 +260,9 @@ impl Trail {
         degraded: Option<Reason>,
     ) {
         let Some(noting) = &self.noting else { return };
-        let token = token.map(|token| audit_id(namespace, token));
         let mut noted = noting.noted();
+        let asked = noted.asked.pop_front();
+        let token = asked.unwrap_or_else(|| token.map(|token| audit_id(namespace, token)));
         let is_canary = token.is_some_and(|token| noted.canaries.contains(&token));
         let code = if is_canary { CANARY } else { code };
         let item = Item { token, code, degraded };
@@ -271,15 +296,17 @@ impl Noting {
         Records { about: self.about, who: noted.who.clone(), items }
     }
 
-    /// Ends it: what was noted, or that nothing was and why.
+    /// Ends it: what was noted, and of what was not, or where nothing was asked for, how it ended.
     fn end(&self, code: &'static str) -> Option<Records> {
         let mut noted = self.noted();
         if mem::replace(&mut noted.over, true) {
             return None;
         }
-        if noted.items.is_empty() {
-            noted.items.push(Item { token: None, code, degraded: None });
+        let mut left = mem::take(&mut noted.asked);
+        if noted.items.is_empty() && left.is_empty() {
+            left.push_back(None);
         }
+        noted.items.extend(left.into_iter().map(|token| Item { token, code, degraded: None }));
         Some(self.take(&mut noted))
     }
 }

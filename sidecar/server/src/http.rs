@@ -187,7 +187,10 @@ impl Http {
         };
         let said = one_header(headers, &PURPOSE)?;
         let said = said.map(|said| recorded(said, api::PURPOSE_HEADER)).transpose()?.flatten();
-        let (guest, namespace) = self.access.admit(&caller, operation, namespace)?;
+        let admitted = self.access.admit(&caller, operation, namespace.clone());
+        let (guest, namespace) = admitted.inspect_err(|_| {
+            trail.refused(self.access.known(&caller, operation), namespace.as_ref());
+        })?;
         trail.admitted(&guest, &namespace, said);
         let session = match operation {
             policy::Operation::Status => None,

@@ -65,6 +65,15 @@ pub struct Call {
 }
 
 impl Call {
+    /// Notes which tokens it is about, before anything is done.
+    fn asks_for(&self, token: &Token) {
+        self.trail.asked(&self.namespace, [Some(token)]);
+    }
+
+    fn asks_for_all(&self, tokens: &[Result<Token, Failure>]) {
+        self.trail.asked(&self.namespace, tokens.iter().map(|token| token.as_ref().ok()));
+    }
+
     /// Notes what became of a token, or of an item that has none.
     fn note<T>(
         &self,

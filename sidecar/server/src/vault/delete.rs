@@ -22,6 +22,7 @@ impl Vault {
         call: &Call,
         tokens: &[Result<Token, Failure>],
     ) -> Result<Vec<Result<Durability, Failure>>, Failure> {
+        call.asks_for_all(tokens);
         self.authorize(call, Operation::Delete)?;
         // A token that stands there twice is deleted once: it would only race with itself.
         let mut first = HashMap::new();
@@ -40,13 +41,11 @@ impl Vault {
             Err(failure) => Some(Err(failure.clone())),
         });
         let done = join_all(items).await;
-        for (token, done) in tokens.iter().zip(&done) {
-            if let Some(done) = done {
-                call.note(token.as_ref().ok(), done, |durability| journaled(*durability));
-            }
+        let results: Vec<_> = places.iter().filter_map(|at| done[*at].clone()).collect();
+        for (token, done) in tokens.iter().zip(&results) {
+            call.note(token.as_ref().ok(), done, |durability| journaled(*durability));
         }
-        let result = |at: &usize| done[*at].clone();
-        Ok(places.iter().filter_map(result).collect())
+        Ok(results)
     }
 
     async fn delete_one(

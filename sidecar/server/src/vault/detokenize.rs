@@ -64,6 +64,7 @@ impl AsRef<[u8]> for Revealed {
 impl Vault {
     /// Reveals one value.
     pub async fn detokenize(&self, call: &Call, token: &Token) -> Result<Revealed, Failure> {
+        call.asks_for(token);
         self.authorize(call, Operation::Detokenize)?;
         let revealed = self.reveal(call, &self.standing(call).await, token).await;
         call.note(Some(token), &revealed, |revealed| revealed.age);
@@ -76,6 +77,7 @@ impl Vault {
         call: &'a Call,
         tokens: &'a [Result<Token, Failure>],
     ) -> Result<impl Stream<Item = Result<Revealed, Failure>> + Unpin + 'a, Failure> {
+        call.asks_for_all(tokens);
         self.authorize(call, Operation::Detokenize)?;
         let standing = Arc::new(self.standing(call).await);
         let items = tokens.iter().map(move |token| {

@@ -41,6 +41,7 @@ pub struct Written {
 impl Vault {
     /// Reads a token's metadata.
     pub async fn metadata_get(&self, call: &Call, token: &Token) -> Result<Described, Failure> {
+        call.asks_for(token);
         let described = self.describe(call, token).await;
         call.note(Some(token), &described, |described| described.age);
         described
@@ -66,6 +67,7 @@ impl Vault {
         text: &str,
         if_version: Option<u64>,
     ) -> Result<Written, Failure> {
+        call.asks_for(token);
         let written = self.replace(call, token, text, if_version).await;
         call.note(Some(token), &written, |written| journaled(written.durability));
         written

@@ -55,6 +55,7 @@ impl Vault {
         tokens: &[Result<Token, Failure>],
         terms: &Terms,
     ) -> Result<Vec<Result<Granted, Failure>>, Failure> {
+        call.asks_for_all(tokens);
         self.authorize_for(call, Operation::Grants, session)?;
         let granted = self.create(call, session, tokens, terms).await?;
         for (token, granted) in tokens.iter().zip(&granted) {

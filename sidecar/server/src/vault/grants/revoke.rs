@@ -75,6 +75,7 @@ impl Vault {
         session: &Session,
         tokens: &[Token],
     ) -> Result<Revoked, Failure> {
+        call.trail.asked(&call.namespace, tokens.iter().map(Some));
         self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session_now(call, session).await?;
         let known = &known;

@@ -19,6 +19,7 @@ impl Vault {
         tokens: &[Result<Token, Failure>],
         action: Action,
     ) -> Result<Vec<Result<Verified, Failure>>, Failure> {
+        call.asks_for_all(tokens);
         self.authorize_for(call, Operation::Grants, session)?;
         let known = self.session(call, session).await?;
         let known = &known;
