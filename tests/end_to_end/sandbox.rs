@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -21,6 +22,10 @@ mod inside;
 
 /// What `confined` tried, and what came of it; and which Landlock it had.
 fn tried(mode: &str) -> (u32, BTreeMap<String, String>) {
+    tried_by(Command::new(env!("CARGO_BIN_EXE_confined")), mode)
+}
+
+fn tried_by(mut confined: Command, mode: &str) -> (u32, BTreeMap<String, String>) {
     let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let state = own.path().join("state");
     fs::create_dir(&state).unwrap();
@@ -32,7 +37,6 @@ fn tried(mode: &str) -> (u32, BTreeMap<String, String>) {
         state.display()
     );
     fs::write(&file, text).unwrap();
-    let mut confined = Command::new(env!("CARGO_BIN_EXE_confined"));
     let output = confined.arg(&file).arg(other.path()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -53,17 +57,31 @@ const OF_LANDLOCK: [(&str, u32); 11] = [
     ("read a file by a link", 1),
     ("read a file by its process", 1),
     ("bring a file in", 1),
-    ("make a pipe", 1),
+    ("read another process's files", 1),
     ("open a disk or a terminal", 1),
-    ("listen", 4),
+    // From the end of the start on it is seccomp's.
+    ("listen on a port as it starts", 4),
 ];
 
 #[test]
 fn whoever_takes_a_sidecar_over_cannot_do_with_it_what_it_does_not_do() {
     let (_, free) = tried("off");
     let (abi, confined) = tried("on");
+    is_kept_from_all_but(abi, &free, &confined);
+    // What an older kernel's Landlock does not know stays seccomp's.
+    let (none, confined) = tried_by(without("landlock", env!("CARGO_BIN_EXE_confined")), "on");
+    assert_eq!(none, 0);
+    is_kept_from_all_but(none, &free, &confined);
+}
+
+/// Whether all that was tried was denied, but for what Landlock of that version does not know.
+fn is_kept_from_all_but(
+    abi: u32,
+    free: &BTreeMap<String, String>,
+    confined: &BTreeMap<String, String>,
+) {
     assert_eq!(free.len(), confined.len(), "{free:#?}{confined:#?}");
-    for (what, came) in &confined {
+    for (what, came) in confined {
         let free = &free[what];
         let of_landlock = OF_LANDLOCK.iter().find(|(one, _)| one == what);
         if what.starts_with("maybe, ") {
@@ -76,9 +94,16 @@ fn whoever_takes_a_sidecar_over_cannot_do_with_it_what_it_does_not_do() {
             assert_eq!(came == "ok", out_of_date, "{what}: {came}");
         }
     }
-    for denied in
-        ["run a program", "become a program", "speak over packets", "maybe, speak to a cipher"]
-    {
+    for denied in [
+        "run a program",
+        "become a program",
+        "speak over packets",
+        "maybe, speak to a cipher",
+        "maybe, speak TCP over many paths",
+        "listen on any port and address",
+        "make a program with its owner's rights",
+        "limit another process",
+    ] {
         assert!(confined[denied].contains("not permitted"), "{denied}: {}", confined[denied]);
     }
 }
@@ -104,6 +129,12 @@ fn every_thread_is_confined_and_the_status_says_how() {
     for sidecar in [Sidecar::dev(), nobodys] {
         let threads = of_threads(&sidecar, "Seccomp");
         assert!(threads.len() > 1 && threads.iter().all(|mode| mode == "2"), "{threads:?}");
+        // What calls, what never does, and what only the start does.
+        let filters = of_threads(&sidecar, "Seccomp_filters");
+        let outside = fs::read_to_string("/proc/self/status").unwrap();
+        let outside = outside.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+        let wanted = outside.unwrap().trim().parse::<u32>().unwrap() + 3;
+        assert!(filters.iter().all(|of| *of == wanted.to_string()), "{filters:?}");
         assert!(of_threads(&sidecar, "NoNewPrivs").iter().all(|set| set == "1"));
         let said = status(&sidecar);
         assert_eq!(said["mode"], "on");
@@ -139,9 +170,9 @@ fn the_switch_turns_it_off_and_that_is_said() {
 }
 
 /// A command line as on a kernel that lacks this.
-fn on_a_kernel_without(part: &str) -> Command {
+fn without(part: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_older_kernel"));
-    command.arg(part).arg(binary());
+    command.arg(part).arg(program);
     command
 }
 
@@ -150,7 +181,7 @@ fn a_kernel_that_lacks_a_part_is_told_of_and_refused_where_all_is_required() {
     for (part, reason) in [("landlock", "built without it"), ("seccomp", "not implemented")] {
         let directory = tempfile::tempdir().unwrap();
         let start = |mode: &str| {
-            let mut command = on_a_kernel_without(part);
+            let mut command = without(part, binary());
             command.args(["dev", "--admin", "127.0.0.1:0", "--dir"]).arg(directory.path());
             command.env("LUNASEC_SANDBOX__MODE", mode);
             Sidecar::spawn(command, directory.path(), directory.path().join("lunasec.sock"))

@@ -79,9 +79,11 @@ pub(super) fn sidecar(
             None => stream::empty().boxed(),
         };
         let reloads = reloads.inspect(|config| log_level.set(config.log.level));
+        let confined = sandbox.clone();
         let app = App::start(config, start, Protection { hardening, sandbox })
             .await
             .map_err(|error| Stop::new(START, error))?;
+        confined.end_of_start().map_err(|error| Stop::new(START, error))?;
         let addresses = app.addresses();
         // Nobody has to read it for the sidecar to serve.
         let _ = announce(&addresses);

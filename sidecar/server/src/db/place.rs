@@ -132,16 +132,14 @@ fn builder() -> redb::Builder {
 /// Makes an empty database under its name at once: a file that is there and empty is a damaged one. Where another
 /// process was first, its lock decides which of the two may have it.
 fn create(path: &Path) -> Result<(), redb::Error> {
+    use std::os::unix::fs::OpenOptionsExt;
     files::create_whole(path, |draft| {
+        // Its owner's from its first moment: once it serves, a sidecar cannot change modes any more.
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
         drop(builder().create(draft)?);
-        restrict(draft).map_err(redb::Error::from)
+        Ok::<_, redb::Error>(())
     })?;
     Ok(())
-}
-
-fn restrict(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
 #[cfg(test)]
