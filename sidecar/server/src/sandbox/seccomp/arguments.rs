@@ -21,6 +21,9 @@ const LEVELS: [c_int; 4] = [SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6];
 const PROGRAMS: [c_int; 4] =
     [SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF];
 
+/// Not in every C library's list.
+const IP_LOCAL_PORT_RANGE: c_int = 51;
+
 /// To a file that is open. The others could have a signal sent to any process of the same user.
 const OF_A_FILE: [c_int; 12] = [
     F_DUPFD,
@@ -83,6 +86,8 @@ fn sockets(refused: &mut Refused) -> Result<(), BackendError> {
     for program in PROGRAMS {
         refused.when(SYS_setsockopt, &[is(1, SOL_SOCKET), is(2, program)])?;
     }
+    // Which port the kernel picks.
+    refused.when(SYS_setsockopt, &[is(1, IPPROTO_IP), is(2, IP_LOCAL_PORT_RANGE)])?;
     // A protocol of the kernel's on top of the stream: TLS is ours.
     refused.when(SYS_setsockopt, &[is(1, IPPROTO_TCP), is(2, TCP_ULP)])
 }

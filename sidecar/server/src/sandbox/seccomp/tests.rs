@@ -133,6 +133,7 @@ fn arguments_that_give_more_than_a_sidecar_needs_are_refused() {
         (SYS_socketpair, &[30, stream, 0]),
         (SYS_setsockopt, &[3, of(SOL_SOCKET), of(SO_ATTACH_FILTER)]),
         (SYS_setsockopt, &[3, of(IPPROTO_TCP), of(TCP_ULP)]),
+        (SYS_setsockopt, &[3, of(IPPROTO_IP), 51]),
         (SYS_setsockopt, &[3, of(SOL_UDP), 1]),
         (SYS_openat, &[0, 0, of(O_WRONLY | O_CREAT), 0o4755]),
         (SYS_openat, &[0, 0, of(O_WRONLY | O_CREAT), 0o2755]),
