@@ -38,10 +38,7 @@ use rustix::{
     net::{AddressFamily, Protocol, SocketType, connect, ipproto, listen, netlink, send, socket},
     process::{Resource, chroot, getegid, geteuid, getppid, getrlimit, prlimit, test_kill_process},
     system::sethostname,
-    thread::{
-        CapabilitySet, capabilities, sched_getaffinity, sched_setaffinity, set_thread_gid,
-        set_thread_uid,
-    },
+    thread::{CapabilitySet, capabilities, set_thread_gid, set_thread_uid},
 };
 
 fn main() {
@@ -224,11 +221,8 @@ fn rights() {
     );
 }
 
-/// To whoever started this, without harm: it has the same limits and processors.
+/// To whoever started this, without harm: it has the same limits.
 fn others() {
-    let other = getppid();
     let same = getrlimit(Resource::Nproc);
-    say("limit another process", prlimit(other, Resource::Nproc, same).map(|_| ()));
-    let same = sched_getaffinity(None).unwrap();
-    say("choose another process's processors", sched_setaffinity(other, &same));
+    say("limit another process", prlimit(getppid(), Resource::Nproc, same).map(|_| ()));
 }
