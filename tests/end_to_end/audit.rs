@@ -155,14 +155,23 @@ fn a_purpose_that_holds_a_token_or_is_long_is_refused() {
     let here = directory.path();
     let sidecar = Sidecar::serve_in(here, &to_file(here, ""));
     let token = sidecar.tokenize("value");
-    for purpose in [format!("for {token}, please"), "x".repeat(1_025)] {
+    let digits = token["lunasec-".len()..].replace('-', "");
+    for purpose in [
+        format!("for {token}, please"),
+        format!("for {}", token.to_uppercase()),
+        format!("for Lunasec {digits}"),
+        format!("for lunasec\u{2011}{}", token["lunasec-".len()..].replace('-', "\u{2011}")),
+        "x".repeat(1_025),
+        "looks like\u{202e}this".into(),
+        "two\u{2028}lines".into(),
+    ] {
         let body = json!({ "token": token }).to_string();
         let headers = [("lunasec-purpose", purpose.as_str())];
         let answer = sidecar.connect().post_with("/v1/detokenize", &headers, body.as_bytes());
         assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"));
         assert!(!answer.text().contains(&token));
     }
-    let records = eventually_records(here, 3);
+    let records = eventually_records(here, 8);
     assert!(!records.iter().any(|record| record.to_string().contains(&token)));
 }
 

@@ -420,7 +420,7 @@ pub struct Process {
     pub reason: Option<String>,
 }
 
-/// The two dependencies.
+/// What the sidecar depends on.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Dependencies {
     /// Where records lie.
@@ -430,6 +430,9 @@ pub struct Dependencies {
     /// The state directory, where there is one: idempotency keys lie in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<Dependency>,
+    /// The audit trail's spool, where there is one: what must be recorded is refused while it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Dependency>,
 }
 
 /// One dependency.

@@ -89,7 +89,7 @@ impl From<crate::Sandbox> for Sandbox {
 
 impl From<crate::Status> for GetStatusResponse {
     fn from(status: crate::Status) -> Self {
-        let crate::Dependencies { storage, keys, state } = status.dependencies;
+        let crate::Dependencies { storage, keys, state, audit } = status.dependencies;
         let crate::Caches { data_keys, idempotency_keys, values, grants, disk } = status.caches;
         let crate::Journal { pending, oldest_seconds, stale, refused } = status.journal;
         let refused = refused.into_iter().map(Into::into).collect();
@@ -107,6 +107,7 @@ impl From<crate::Status> for GetStatusResponse {
             }),
             journal: Some(Journal { pending, oldest_seconds, refused, stale }),
             state: state.map(Into::into),
+            audit: audit.map(Into::into),
             process: Some(status.process.into()),
             issuers: status.issuers.into_iter().map(Into::into).collect(),
             sandbox: Some(status.sandbox.into()),

@@ -64,12 +64,15 @@ impl Token {
         if version != 4 || variant != 0b10 { Err(InvalidToken) } else { Ok(token) }
     }
 
-    /// Whether a text holds one, wherever it stands.
+    /// Whether a text holds one, wherever it stands and however it is written: in capitals, with other separators or none.
     pub fn is_within(text: &str) -> bool {
-        let bytes = text.as_bytes();
-        let at = |place: usize| bytes.get(place..place + Self::TEXT_LEN);
-        let is_one = |bytes: &[u8]| str::from_utf8(bytes).is_ok_and(|it| Self::parse(it).is_ok());
-        (0..bytes.len()).any(|place| at(place).is_some_and(is_one))
+        const NAME: &[u8] = b"lunasec";
+        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
+        let letters: Vec<u8> = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+        letters.windows(NAME.len() + 2 * Self::LEN).any(|window| {
+            let digits = window.strip_prefix(NAME);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        })
     }
 
     /// The text form, for the answer only.
@@ -138,6 +141,28 @@ mod tests {
         assert_eq!(token.expose()[..4], [0x00, 0x11, 0x22, 0x33]);
         assert_eq!(token.expose_text(), TEXT);
         assert_eq!(format!("{token:?}"), "lunasec-…");
+    }
+
+    #[test]
+    fn is_found_within_a_text_however_it_is_written() {
+        let digits = "00112233445546778899aabbccddeeff";
+        for text in [
+            TEXT.to_owned(),
+            format!("for {TEXT}, please"),
+            TEXT.to_uppercase(),
+            format!("Lunasec {digits}"),
+            format!("lunasec{digits}0"),
+            TEXT.replace('-', "\u{2011}"),
+            format!("lunasec: {}", digits.chars().map(|c| format!("{c} ")).collect::<String>()),
+        ] {
+            assert!(Token::is_within(&text), "{text}");
+        }
+        // A ticket's own UUID is none, nor is less than all of one.
+        for text in
+            ["", "lunasec", &TEXT["lunasec-".len()..], &TEXT[..TEXT.len() - 1], "lunasec-g0112"]
+        {
+            assert!(!Token::is_within(text), "{text}");
+        }
     }
 
     #[test]

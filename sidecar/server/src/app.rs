@@ -203,13 +203,9 @@ impl App {
             };
         let keyring = opener.keyring(&store).await?;
         if let Some(journal) = &journal {
-            let replayer = Replayer {
-                store: Arc::clone(&below),
-                journal: Arc::clone(journal),
-                keyring: Arc::clone(&keyring),
-                entropy: Arc::clone(&entropy),
-            };
-            tokio::spawn(replayer.run());
+            let (store, journal) = (Arc::clone(&below), Arc::clone(journal));
+            let (keyring, entropy) = (Arc::clone(&keyring), Arc::clone(&entropy));
+            tokio::spawn(Replayer { store, journal, keyring, entropy }.run());
         }
         let trail = Recorder::open(&config, &telemetry, &clock, &*entropy, &below)?;
         let report = Arc::new(Report::new(Observed {
@@ -219,6 +215,7 @@ impl App {
             telemetry: Arc::clone(&telemetry),
             clock: Arc::clone(&clock),
             state,
+            audit: trail.as_ref().map(Recorder::spool),
             journal: journal.clone(),
             protection,
         }));

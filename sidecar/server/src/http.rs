@@ -466,8 +466,10 @@ fn recorded<'a>(text: &'a str, what: &str) -> Result<Option<&'a str>> {
         let most = limits::RECORDED_BYTES;
         return Err(invalid(format!("{what} has at most {most} bytes; say it in fewer")));
     }
-    if said.chars().any(char::is_control) {
-        return Err(invalid(format!("{what} holds a control character; say it without")));
+    if said.chars().any(is_unseen) {
+        return Err(invalid(format!(
+            "{what} holds a control character, or one that is not seen; say it without"
+        )));
     }
     if Token::is_within(said) {
         return Err(invalid(format!(
@@ -475,6 +477,13 @@ fn recorded<'a>(text: &'a str, what: &str) -> Result<Option<&'a str>> {
         )));
     }
     Ok(Some(said).filter(|said| !said.is_empty()))
+}
+
+/// What could make a line look like another one where people read it.
+fn is_unseen(c: char) -> bool {
+    let separators = ['\u{2028}', '\u{2029}', '\u{feff}'];
+    let formats = ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
+    c.is_control() || separators.contains(&c) || formats.iter().any(|range| range.contains(&c))
 }
 
 fn duration(text: &str) -> Result<Duration> {

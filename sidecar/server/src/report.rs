@@ -34,6 +34,8 @@ pub struct Observed {
     pub clock: Arc<dyn Clock>,
     /// The state directory, where there is one.
     pub state: Option<Arc<Dependency>>,
+    /// The audit trail's spool, where there is one.
+    pub audit: Option<Arc<Dependency>>,
     /// Where writes wait for storage, if they do.
     pub journal: Option<Arc<Journal>>,
     /// What protects the process.
@@ -129,6 +131,7 @@ impl Report {
                 storage: describe(&self.of.telemetry.storage),
                 keys,
                 state: self.of.state.as_deref().map(describe),
+                audit: self.of.audit.as_deref().map(describe),
             },
             issuers: self.issuers.load().iter().map(|issuer| describe_issuer(issuer)).collect(),
             caches: api::Caches {

@@ -15,12 +15,14 @@ use crate::{
     config::{Assurances, AuditSink, Config},
     env::{Clock, Entropy, random},
     store::Store,
-    telemetry::Telemetry,
+    telemetry::{Dependency, Telemetry},
 };
 
 /// The spool, its sinks and its anchors.
 pub(super) struct Recorder {
     spool: Arc<Spool>,
+    /// How that is.
+    dependency: Arc<Dependency>,
     sinks: Vec<JoinHandle<()>>,
     /// Tells who anchors the chain to come to an end.
     stop: oneshot::Sender<()>,
@@ -46,7 +48,7 @@ impl Recorder {
         let bytes = audit.spool_bytes as u64;
         let settings = Settings { directory: directory.clone(), bytes, instance };
         let (chain, dependency) = (ChainId(random(entropy)?), telemetry.dependency("audit"));
-        let spool = Spool::open(settings, chain, Arc::clone(clock), dependency)?;
+        let spool = Spool::open(settings, chain, Arc::clone(clock), Arc::clone(&dependency))?;
         let file =
             audit.path.clone().map(|path| Target::File { path, rotate: audit.rotate_bytes as u64 });
         let stdout = audit.sink.to_stdout().then_some(Target::Stdout);
@@ -59,7 +61,12 @@ impl Recorder {
         };
         let (anchored, store) = (Arc::clone(&spool), Arc::clone(store));
         let anchors = tokio::spawn(anchor::run(anchored, store, Arc::clone(clock), stopped));
-        Ok(Some(Self { spool, sinks, stop, anchors }))
+        Ok(Some(Self { spool, dependency, sinks, stop, anchors }))
+    }
+
+    /// How its spool is.
+    pub(super) fn spool(&self) -> Arc<Dependency> {
+        Arc::clone(&self.dependency)
     }
 
     /// What requests are audited with.
@@ -69,7 +76,7 @@ impl Recorder {
 
     /// Writes what waits, anchors the end of the chain, and lets the sinks take what they take in time.
     pub(super) async fn end(self) {
-        let Self { spool, sinks, stop, anchors } = self;
+        let Self { spool, sinks, stop, anchors, .. } = self;
         let ending = tokio::task::spawn_blocking(move || spool.end());
         let ended = async {
             let _ = ending.await;

@@ -39,6 +39,7 @@ fn describe(status: &api::Status) -> String {
         dependency("storage", &dependencies.storage),
         dependency("keys", &dependencies.keys),
         dependencies.state.as_ref().map(|state| dependency("state", state)).unwrap_or_default(),
+        dependencies.audit.as_ref().map(|audit| dependency("audit", audit)).unwrap_or_default(),
         status.issuers.iter().map(issuer).collect(),
         format!("caches   {}\n", cache("values and metadata", caches.values)),
         format!("         {}\n", cache("grants and sessions", caches.grants)),
