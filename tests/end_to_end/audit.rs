@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{Read, Write},
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::{Child, Output, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ use std::{
 use lunasec_api::grpc as api;
 use lunasec_tests::{
     Grpc, Sidecar,
-    raw::{Raw, head},
+    raw::{Answer, Raw, head},
     sidecar::{eventually, lunasec, unknown_token},
 };
 use serde_json::{Value, json};
@@ -271,25 +271,9 @@ fn a_changed_line_a_missing_one_and_a_cut_off_end_are_named() {
 fn a_sink_that_hangs_blocks_nobody_until_the_spool_is_full_and_then_only_what_must_be_recorded() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
-    Sidecar::configure(here, "[audit]\nsink = \"stdout\"\nspool_bytes = \"256 KiB\"\n");
-    let mut command = lunasec();
-    command.args(["serve", "--config"]).arg(here.join("lunasec.toml"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let socket = here.join("lunasec.sock");
-    eventually("it serves", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
-    let post = |path: &str, body: &Value| Raw::connect(&socket).post(path, body);
-    let token = post("/v1/tokenize", &json!({ "value": "value" })).json()["token"].clone();
+    let (mut child, post, token) = with_a_sink_that_hangs(here);
     let reveal = || post("/v1/detokenize", &json!({ "token": token }));
-    let mut revealed = 0;
-    let refused = loop {
-        let answer = reveal();
-        if answer.status != 200 {
-            break answer;
-        }
-        revealed += 1;
-        assert!(revealed < 5_000, "nothing bounds the spool");
-    };
+    let (revealed, refused) = until_refused(reveal);
     // More than a pipe holds.
     assert!(revealed > 300, "{revealed}");
     assert_eq!((refused.status, refused.code().as_str()), (503, "storage_unavailable"));
@@ -298,25 +282,70 @@ fn a_sink_that_hangs_blocks_nobody_until_the_spool_is_full_and_then_only_what_mu
         assert_eq!(reveal().status, 503);
         assert_eq!(post("/v1/tokenize", &json!({ "value": "value" })).status, 200);
     }
-    let mut output = child.stdout.take().unwrap();
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        output.read_to_string(&mut text).unwrap();
-        text
-    });
+    let reader = read(&mut child);
     eventually("reveals go on", || reveal().status == 200);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
-    let text = reader.join().unwrap();
+    stop(&mut child);
     // Standard output is the trail's alone.
-    let (trail, copy) = (text, here.join("read.jsonl"));
+    let (trail, copy) = (reader.join().unwrap(), here.join("read.jsonl"));
     fs::write(&copy, &trail).unwrap();
     assert!(verify(here, true, &[&copy]).is_ok());
     let reveals = trail.matches("\"op\":\"detokenize\",\"code\":\"ok\"").count();
     assert!(reveals > revealed, "{reveals} of {revealed}, and one more");
     let tokenizes = trail.matches("\"op\":\"tokenize\",\"code\":\"ok\"").count();
     assert_eq!(tokenizes, 201, "what nobody waited for was kept");
+}
+
+/// What must be recorded is tried again by itself: where it is refused before, nothing else would find out.
+#[test]
+fn reveals_go_on_once_a_full_spool_has_room_though_nothing_else_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut child, post, token) = with_a_sink_that_hangs(directory.path());
+    let reveal = || post("/v1/detokenize", &json!({ "token": token }));
+    assert_eq!(until_refused(reveal).1.status, 503);
+    let reader = read(&mut child);
+    eventually("reveals go on", || reveal().status == 200);
+    stop(&mut child);
+    assert!(reader.join().unwrap().ends_with("\"}\n"));
+}
+
+/// A sidecar whose trail goes to a pipe that nobody reads, how it is asked, and a token.
+fn with_a_sink_that_hangs(here: &Path) -> (Child, impl Fn(&str, &Value) -> Answer, Value) {
+    Sidecar::configure(here, "[audit]\nsink = \"stdout\"\nspool_bytes = \"256 KiB\"\n");
+    let mut command = lunasec();
+    command.args(["serve", "--config"]).arg(here.join("lunasec.toml"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    let socket = here.join("lunasec.sock");
+    eventually("it serves", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let post = move |path: &str, body: &Value| Raw::connect(&socket).post(path, body);
+    let token = post("/v1/tokenize", &json!({ "value": "value" })).json()["token"].clone();
+    (child, post, token)
+}
+
+/// How many reveals are answered, and the first that is not.
+fn until_refused(reveal: impl Fn() -> Answer) -> (usize, Answer) {
+    for revealed in 0..5_000 {
+        let answer = reveal();
+        if answer.status != 200 {
+            return (revealed, answer);
+        }
+    }
+    panic!("nothing bounds the spool");
+}
+
+fn read(child: &mut Child) -> thread::JoinHandle<String> {
+    let mut output = child.stdout.take().unwrap();
+    thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+fn stop(child: &mut Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 /// Somebody else puts the file aside, as logrotate does.

@@ -1,9 +1,10 @@
 //! The audit trail: a record of every operation and item, in the order in which they were answered.
 //!
 //! The road of a record: each request has a [`Trail`], on which the vault notes what became of each item; before the
-//! request is answered [`Walk::settle`] hands them to the [`spool`], whose thread chains them (`lunasec_core::audit`) and
-//! writes them to this machine's disk; from there a thread for each [`sink`] takes them on. So a sink that hangs holds up
-//! nobody, and loses nothing. The [`anchor`]s are heads of the chain in storage.
+//! request is answered [`Walk::settle`] gathers them, with those of other requests of the same turn of the runtime
+//! ([`pieces`]), for the [`spool`], whose thread chains them (`lunasec_core::audit`) and writes them to this machine's disk;
+//! another one syncs them ([`syncs`]), and a thread for each [`sink`] takes them on. So a sink that hangs holds up nobody, and
+//! loses nothing. The [`anchor`]s are heads of the chain in storage.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +20,6 @@ use lunasec_api::Code;
 use lunasec_core::{
     derive::{SessionTag, locator},
     ids::{Millis, Namespace},
-    limits,
     policy::{Caller, Client},
     record::Kind,
     token::Token,
@@ -31,13 +31,14 @@ use crate::{
     env::Clock,
     failure::Failure,
     telemetry::{Operation, Reason},
-    within::within,
 };
 
 pub mod anchor;
 mod line;
+mod pieces;
 pub mod sink;
 pub mod spool;
+mod syncs;
 
 pub use spool::{Spool, SpoolError};
 
@@ -347,11 +348,9 @@ impl Walk {
             Assurance::Required => false,
             Assurance::Durable => true,
         };
-        let written = within(limits::AUDIT_TIME, spool.written(records, synced)).await;
-        match written {
-            Some(Ok(())) => result,
-            Some(Err(trouble)) => Err(unrecorded(&trouble)),
-            None => Err(unrecorded("the spool's disk does not answer")),
+        match spool.written(records, synced).await {
+            Ok(()) => result,
+            Err(trouble) => Err(unrecorded(&trouble)),
         }
     }
 }

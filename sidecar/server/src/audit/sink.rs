@@ -145,6 +145,10 @@ impl Sink {
             }
             self.put(&chunk[..read])?;
             self.cursor.offset += read as u64;
+            if self.cursor.offset < end {
+                // Where there is one core, requests need not wait for all of it.
+                std::thread::yield_now();
+            }
         }
         if self.cursor.offset > begun {
             self.unstored.get_or_insert_with(|| self.clock.monotonic());
@@ -159,7 +163,11 @@ impl Sink {
 
     fn next_segment(&mut self) -> io::Result<bool> {
         self.cursor = Cursor { segment: self.cursor.segment + 1, offset: 0 };
-        self.store()?;
+        self.unstored.get_or_insert_with(|| self.clock.monotonic());
+        // Else now and then is enough.
+        if self.spool.is_half_full() {
+            self.store()?;
+        }
         self.rotate()?;
         Ok(true)
     }
@@ -224,21 +232,23 @@ impl Sink {
     /// Puts a file aside that has become long. Only between segments, so that each file begins with a line that says what is
     /// before it.
     fn rotate(&mut self) -> io::Result<()> {
-        let (Target::File { path, rotate }, Some(Out::File(file))) = (&self.target, &self.out)
-        else {
-            return Ok(());
+        let path = match (&self.target, &self.out) {
+            (Target::File { path, rotate }, Some(Out::File(file)))
+                if file.metadata()?.len() >= *rotate =>
+            {
+                path.clone()
+            }
+            _ => return Ok(()),
         };
-        if file.metadata()?.len() < *rotate {
-            return Ok(());
-        }
-        file.sync_all()?;
+        // The next file does not say how far this one is.
+        self.store()?;
         let now = rfc3339(self.clock.now()).replace(':', "");
         // Two may be put aside in one millisecond, or a clock be set back.
-        let aside = |count: u32| files::with_suffix(path, &format!(".{now}-{count}"));
+        let aside = |count: u32| files::with_suffix(&path, &format!(".{now}-{count}"));
         let free = (0..).map(aside).find(|aside| !aside.exists());
-        fs::rename(path, free.unwrap_or_else(|| aside(0)))?;
-        files::sync_directory(path)?;
-        self.out = Some(Out::File(to_append(path)?));
+        fs::rename(&path, free.unwrap_or_else(|| aside(0)))?;
+        files::sync_directory(&path)?;
+        self.out = Some(Out::File(to_append(&path)?));
         Ok(())
     }
 

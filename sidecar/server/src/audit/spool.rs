@@ -1,7 +1,7 @@
 //! Records on their way to the sinks: a directory of this machine's disk, of one process. A thread of its own chains them and
 //! writes them there, all that wait at once, in segments that are numbered on over restarts. A record is in the spool once
-//! it is written: then it outlives the process, whatever ends it. It is synced within [`limits::AUDIT_SYNC`], or at once
-//! where somebody waits for that: then it outlives the machine's power, too.
+//! it is written: then it outlives the process, whatever ends it. A second thread ([`syncs`](super::syncs)) begins to sync it
+//! within [`limits::AUDIT_SYNC`], or at once where somebody waits for that: then it outlives the machine's power, too.
 //!
 //! Where it cannot be written, whoever waits is told so. What nobody waits for is kept in memory and tried again; what there is
 //! no room for is dropped, and counted in the chain by an event `dropped`.
@@ -25,11 +25,13 @@ use lunasec_core::{
     audit::{Chain, ChainId, Head, Line, RESUME, push_hex},
     limits,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     Records, end_of,
     line::{self, Times, members},
+    pieces::{Fate, Piece, Queue, Told, Waited, Written, clerk},
+    syncs::{Sync, Syncs},
 };
 use crate::{
     env::Clock,
@@ -59,7 +61,10 @@ pub struct Spool {
     bytes: u64,
     clock: Arc<dyn Clock>,
     queue: Mutex<Queue>,
+    /// The first record of a turn is gathered.
+    gathered: Notify,
     wake: Condvar,
+    syncs: Syncs,
     /// Whether the last write failed.
     troubled: AtomicBool,
     held: Mutex<Held>,
@@ -80,30 +85,6 @@ pub struct Synced {
     /// That one's hash.
     pub head: Head,
 }
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Submission>,
-    /// How many items they have.
-    items: usize,
-    dropped: u64,
-    trouble: Option<Arc<str>>,
-    /// Whether the thread waits to be woken.
-    sleeps: bool,
-    ended: bool,
-}
-
-struct Submission {
-    records: Records,
-    /// Whoever waits, and whether for the sync.
-    waits: Option<(bool, Answer)>,
-}
-
-type Written = Result<(), Arc<str>>;
-type Answer = oneshot::Sender<Written>;
-/// Answers of one batch. They are handed to the runtime together: woken one by one from another thread, each would be a
-/// system call.
-type Answers = (Vec<Answer>, Written);
 
 /// What there is, and how far each sink has come.
 #[derive(Default)]
@@ -164,7 +145,9 @@ impl Spool {
             bytes,
             clock,
             queue: Mutex::default(),
+            gathered: Notify::new(),
             wake: Condvar::new(),
+            syncs: Syncs::default(),
             troubled: AtomicBool::new(false),
             held: Mutex::new(Held { segments, ..Held::default() }),
             grown: Condvar::new(),
@@ -172,16 +155,11 @@ impl Spool {
             left,
             thread: Mutex::default(),
         });
-        let (answers, mut answered) = mpsc::unbounded_channel::<Answers>();
-        tokio::spawn(async move {
-            while let Some((answers, written)) = answered.recv().await {
-                // Whoever waited may have given up.
-                answers.into_iter().for_each(|answer| drop(answer.send(written.clone())));
-            }
-        });
+        let (told, hears) = mpsc::unbounded_channel();
+        tokio::spawn(clerk(Arc::clone(&spool), hears));
         let mut writer = Writer {
             spool: Arc::clone(&spool),
-            answers,
+            told,
             times: Times::default(),
             dependency,
             instance,
@@ -195,39 +173,84 @@ impl Spool {
         };
         // A directory that cannot be written is found out now, and not by the first request.
         writer.open_segment().map_err(failed)?;
-        let thread = std::thread::Builder::new().name("audit-spool".into());
-        let thread = thread.spawn(move || writer.run()).map_err(failed)?;
-        *lock(&spool.thread) = Some(thread);
+        let (synced, told) = (Arc::clone(&spool), writer.told.clone());
+        let syncs = thread("audit-sync", move || synced.syncs.run(&synced, &told));
+        let syncs = syncs.map_err(failed)?;
+        let writer = thread("audit-spool", move || writer.run(syncs)).map_err(failed)?;
+        *lock(&spool.thread) = Some(writer);
         Ok(spool)
     }
 
     /// Takes records that nobody waits for.
     pub(super) fn submit(&self, records: Records) {
-        self.push(Submission { records, waits: None });
+        self.gather(records, None);
     }
 
     /// Takes records, and says when they are written, or synced.
-    pub(super) async fn written(&self, records: Records, synced: bool) -> Result<(), Arc<str>> {
-        let (answer, written) = oneshot::channel();
-        self.push(Submission { records, waits: Some((synced, answer)) });
-        written.await.unwrap_or_else(|_| Err("the spool has no room for it".into()))
+    pub(super) async fn written(&self, records: Records, synced: bool) -> Written {
+        match self.gather(records, Some(synced)) {
+            Some(fate) => fate.known(synced).await,
+            None => Err("the spool has no room for it".into()),
+        }
     }
 
-    fn push(&self, submission: Submission) {
-        let mut queue = lock(&self.queue);
-        let items = submission.records.items.len();
-        if queue.items + items > limits::AUDIT_QUEUE && !queue.waiting.is_empty() {
-            // Whoever waits is told by its end.
-            if submission.waits.is_none() {
-                queue.dropped += items as u64;
-            }
-            return;
+    fn gather(&self, records: Records, waits: Option<bool>) -> Option<Arc<Fate>> {
+        let (fate, first) = lock(&self.queue).gather(records, waits)?;
+        if first {
+            self.gathered.notify_one();
         }
-        queue.items += items;
-        queue.waiting.push(submission);
+        Some(fate)
+    }
+
+    /// Waits until something is gathered.
+    pub(super) async fn gathered(&self) {
+        self.gathered.notified().await;
+    }
+
+    /// Hands what is gathered to the thread: what of it somebody waits for.
+    pub(super) fn hand_over(&self) -> Vec<Waited> {
+        let (waited_for, sleeps) = lock(&self.queue).hand_over();
+        if sleeps {
+            self.wake.notify_one();
+        }
+        waited_for
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Whether more waits for the sinks than half of what may.
+    pub(super) fn is_half_full(&self) -> bool {
+        lock(&self.held).waiting() > self.bytes / 2
+    }
+
+    /// Whether some sink has not taken all of a segment.
+    pub(super) fn needs(&self, segment: u64) -> bool {
+        lock(&self.held).segments.contains_key(&segment)
+    }
+
+    /// The chain is synced up to there.
+    pub(super) fn synced(&self, end: Synced) {
+        self.head.send_replace(Some(end));
+    }
+
+    /// It could not be written, or synced.
+    pub(super) fn troubled(&self, error: &io::Error) -> Arc<str> {
+        let why: Arc<str> = error.to_string().into();
+        let mut queue = lock(&self.queue);
+        queue.trouble = Some(Arc::clone(&why));
+        self.troubled.store(true, Ordering::Relaxed);
+        // It has to be tried again.
         if mem::take(&mut queue.sleeps) {
             self.wake.notify_one();
         }
+        why
+    }
+
+    fn well(&self, queue: &mut Queue) {
+        queue.trouble = None;
+        self.troubled.store(false, Ordering::Relaxed);
     }
 
     /// Why it cannot be written, if it cannot.
@@ -342,9 +365,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
 struct Segment {
-    file: File,
+    file: Arc<File>,
     length: u64,
+    /// Whether no sync of it was asked for yet.
+    is_new: bool,
 }
 
 /// What the thread works with.
@@ -359,19 +388,19 @@ struct Writer {
     lines: Vec<u8>,
     /// Since when something is written and not synced.
     unsynced: Option<Duration>,
-    wait_for_sync: Vec<Answer>,
-    answers: mpsc::UnboundedSender<Answers>,
+    wait_for_sync: Vec<Arc<Fate>>,
+    told: mpsc::UnboundedSender<Told>,
     times: Times,
     /// What could not be written, and nobody waits for.
-    kept: Vec<Submission>,
+    kept: Vec<Piece>,
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(mut self, syncs: JoinHandle<()>) {
         loop {
-            let (batch, dropped, ended) = self.take();
-            if !batch.is_empty() || dropped > 0 {
-                self.write(batch, dropped);
+            let (pieces, dropped, ended) = self.take();
+            if !pieces.is_empty() || dropped > 0 {
+                self.write(pieces, dropped);
             }
             let now = self.spool.clock.monotonic();
             let due = self.unsynced.is_some_and(|since| now >= since + limits::AUDIT_SYNC);
@@ -382,96 +411,100 @@ impl Writer {
                 break;
             }
         }
+        self.spool.syncs.end();
+        let _ = syncs.join();
         lock(&self.spool.held).ended = true;
         self.spool.grown.notify_all();
     }
 
     /// Waits for records, for the time of a sync, or for that to try again.
-    fn take(&mut self) -> (Vec<Submission>, u64, bool) {
+    fn take(&mut self) -> (Vec<Piece>, u64, bool) {
         let now = self.spool.clock.monotonic();
+        let mut queue = lock(&self.spool.queue);
+        let troubled = queue.trouble.is_some();
         let pause = match self.unsynced {
             Some(since) => (since + limits::AUDIT_SYNC).saturating_sub(now),
-            None if self.kept.is_empty() => limits::AUDIT_IDLE,
+            None if self.kept.is_empty() && !troubled => limits::AUDIT_IDLE,
             None => limits::AUDIT_RETRY,
         };
-        let mut queue = lock(&self.spool.queue);
-        if queue.waiting.is_empty() && !queue.ended && !pause.is_zero() {
+        if queue.is_idle() && !pause.is_zero() {
             queue.sleeps = true;
-            let idle = |queue: &mut Queue| queue.sleeps;
-            let waited = self.spool.wake.wait_timeout_while(queue, pause, idle);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.spool.wake.wait_timeout_while(queue, pause, |queue| queue.sleeps);
+            let (woken, timed) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
             queue.sleeps = false;
-            drop(queue);
-            // Whoever was answered with the last batch may ask again just now: one write for all of them.
-            std::thread::yield_now();
-            queue = lock(&self.spool.queue);
+            if troubled && timed.timed_out() {
+                // Whoever comes next tries it. Where all are refused before they do, nobody would.
+                self.spool.well(&mut queue);
+            }
         }
-        queue.items = 0;
-        let mut batch = mem::take(&mut self.kept);
-        batch.append(&mut queue.waiting);
-        (batch, mem::take(&mut queue.dropped), queue.ended)
+        (queue.take(&mut self.kept), mem::take(&mut queue.dropped), queue.ended)
     }
 
-    /// In pieces: where there is room for little, what comes first gets it.
-    fn write(&mut self, batch: Vec<Submission>, mut dropped: u64) {
-        let mut left = batch.into_iter().peekable();
+    /// Not more at once than may be taken back: where there is room for little, what comes first gets it.
+    fn write(&mut self, pieces: Vec<Piece>, mut dropped: u64) {
+        let mut left = pieces.into_iter().peekable();
         while left.peek().is_some() || dropped > 0 {
-            let (mut piece, mut items) = (Vec::new(), 0);
-            while let Some(next) = left.next_if(|next| {
-                items == 0 || items + next.records.items.len() <= limits::AUDIT_PIECE
-            }) {
-                items += next.records.items.len();
-                piece.push(next);
+            let (mut pieces, mut items) = (Vec::new(), 0);
+            while let Some(next) =
+                left.next_if(|next| items == 0 || items + next.items <= limits::AUDIT_PIECE)
+            {
+                items += next.items;
+                pieces.push(next);
             }
-            if let Err(why) = self.write_piece(&piece, dropped) {
-                piece.extend(left);
-                return self.keep(piece, dropped, &why);
+            if let Err(why) = self.write_pieces(&pieces, dropped) {
+                pieces.extend(left);
+                return self.keep(pieces, dropped, why);
             }
             dropped = 0;
-            let waits = piece.into_iter().filter_map(|submission| submission.waits);
-            let (synced, written): (Vec<_>, Vec<_>) = waits.partition(|(synced, _)| *synced);
-            self.wait_for_sync.extend(synced.into_iter().map(|(_, answer)| answer));
-            self.answer(written.into_iter().map(|(_, answer)| answer).collect(), Ok(()));
+            let durable = pieces.iter().filter(|piece| piece.durable);
+            self.wait_for_sync.extend(durable.map(|piece| Arc::clone(&piece.fate)));
+            self.tell(Told::Written(pieces));
+            if self.segment.as_ref().is_some_and(|it| it.length >= limits::AUDIT_SEGMENT) {
+                // Opened with the next record: if that fails, it is that one's trouble.
+                self.leave_segment();
+            }
         }
     }
 
-    fn write_piece(&mut self, piece: &[Submission], dropped: u64) -> Written {
+    fn write_pieces(&mut self, pieces: &[Piece], dropped: u64) -> Written {
         let asked = Arc::clone(&self.dependency);
         let asked = asked.begin(Request::write("spool"));
+        if self.segment.is_some() && self.spool.syncs.has_failed(self.number) {
+            self.leave_segment();
+        }
         // Its first line is there for good: only what follows is taken back.
         let opened = if self.segment.is_none() { self.open_segment() } else { Ok(()) };
         let before = self.chain;
-        match opened.and_then(|()| self.append(piece, dropped)) {
+        match opened.and_then(|()| self.append(pieces, dropped)) {
             Ok(()) => {
                 asked.answered("ok");
-                self.well();
+                if self.spool.troubled.load(Ordering::Relaxed) {
+                    self.spool.well(&mut lock(&self.spool.queue));
+                }
                 Ok(())
             }
             Err(error) => {
                 self.chain = before;
                 self.cut();
-                let why: Arc<str> = error.to_string().into();
+                let why = self.spool.troubled(&error);
                 asked.failed(UNAVAILABLE, &why);
-                self.trouble(&why);
                 Err(why)
             }
         }
     }
 
-    fn answer(&self, answers: Vec<Answer>, written: Written) {
-        if !answers.is_empty() {
-            // Nobody waits any more where the runtime is gone.
-            let _ = self.answers.send((answers, written));
-        }
+    fn tell(&self, told: Told) {
+        // Nobody waits any more where the runtime is gone.
+        let _ = self.told.send(told);
     }
 
-    fn append(&mut self, batch: &[Submission], dropped: u64) -> io::Result<()> {
+    fn append(&mut self, pieces: &[Piece], dropped: u64) -> io::Result<()> {
         self.lines.clear();
-        for submission in batch {
-            for item in &submission.records.items {
+        for (records, _) in pieces.iter().flat_map(|piece| &piece.records) {
+            for item in &records.items {
                 let times = &mut self.times;
-                self.chain
-                    .add(&mut self.lines, |line| members(line, times, &submission.records, item));
+                self.chain.add(&mut self.lines, |line| members(line, times, records, item));
             }
         }
         if dropped > 0 {
@@ -496,7 +529,7 @@ impl Writer {
 
     fn put(&mut self, lines: &[u8]) -> io::Result<()> {
         let Some(segment) = &mut self.segment else { return Err(io::ErrorKind::NotFound.into()) };
-        segment.file.write_all(lines)?;
+        (&*segment.file).write_all(lines)?;
         segment.length += lines.len() as u64;
         let length = segment.length;
         let mut held = lock(&self.spool.held);
@@ -506,12 +539,6 @@ impl Writer {
         }
         drop(held);
         self.unsynced.get_or_insert_with(|| self.spool.clock.monotonic());
-        if length >= limits::AUDIT_SEGMENT {
-            self.sync();
-            // Opened with the next record: if that fails, it is that one's trouble.
-            self.segment = None;
-            self.number += 1;
-        }
         Ok(())
     }
 
@@ -523,8 +550,7 @@ impl Writer {
         // A first try may have left an empty one.
         let file = options.append(true).create(true).mode(0o600).open(&path)?;
         file.set_len(0)?;
-        files::sync_directory(&path)?;
-        self.segment = Some(Segment { file, length: 0 });
+        self.segment = Some(Segment { file: Arc::new(file), length: 0, is_new: true });
         let (before, now) = (self.chain, rfc3339(self.spool.clock.now()));
         let mut first = Vec::new();
         self.chain.add(&mut first, |line| {
@@ -552,71 +578,50 @@ impl Writer {
             && segment.file.set_len(segment.length).is_err()
         {
             // Nothing may follow half a line: the next segment begins where this one was whole.
-            self.segment = None;
-            self.number += 1;
+            self.leave_segment();
         }
     }
 
-    fn well(&self) {
-        if self.spool.troubled.swap(false, Ordering::Relaxed) {
-            lock(&self.spool.queue).trouble = None;
-        }
-    }
-
-    fn trouble(&self, why: &Arc<str>) {
-        lock(&self.spool.queue).trouble = Some(Arc::clone(why));
-        self.spool.troubled.store(true, Ordering::Relaxed);
+    fn leave_segment(&mut self) {
+        self.sync();
+        self.segment = None;
+        self.number += 1;
     }
 
     /// What could not be written: of whom waits that is said, and the rest is tried again.
-    fn keep(&mut self, batch: Vec<Submission>, dropped: u64, why: &Arc<str>) {
+    fn keep(&mut self, pieces: Vec<Piece>, dropped: u64, why: Arc<str>) {
+        let fates = pieces.iter().map(|piece| Arc::clone(&piece.fate)).collect();
         let mut queue = lock(&self.spool.queue);
         queue.dropped += dropped;
-        let (mut items, mut answers) = (queue.items, Vec::new());
-        for submission in batch {
-            items += submission.records.items.len();
-            match submission.waits {
-                Some((_, answer)) => answers.push(answer),
-                None if items > limits::AUDIT_QUEUE => {
-                    queue.dropped += submission.records.items.len() as u64;
-                }
-                None => self.kept.push(submission),
+        let mut items = queue.items();
+        for piece in pieces.into_iter().map(Piece::left) {
+            items += piece.items;
+            if items > limits::AUDIT_QUEUE {
+                queue.dropped += piece.items as u64;
+            } else if piece.items > 0 {
+                self.kept.push(piece);
             }
         }
         drop(queue);
-        self.answer(answers, Err(Arc::clone(why)));
+        self.tell(Told::Failed(fates, why));
     }
 
+    /// Asks for a sync of what is written and not synced.
     fn sync(&mut self) {
-        let Some(segment) = &self.segment else {
-            // Each is synced before the next one is begun.
-            let answers = mem::take(&mut self.wait_for_sync);
-            return self.answer(answers, Ok(()));
-        };
-        if self.unsynced.take().is_none() && self.wait_for_sync.is_empty() {
+        let (Some(segment), Some(since)) = (&mut self.segment, self.unsynced.take()) else {
             return;
-        }
-        let synced = segment.file.sync_data().and_then(|()| {
-            // What has no name any more is gone with the process.
-            match files::is_named(&segment.file, &self.spool.path(self.number)) {
-                true => Ok(()),
-                false => Err(io::Error::other("somebody has removed its file")),
-            }
-        });
-        let synced = synced.map_err(|error| Arc::from(error.to_string()));
-        if synced.is_ok()
-            && let Some(seq) = self.chain.next().checked_sub(1)
-        {
-            let (chain, head) = (self.chain.id(), *self.chain.head());
-            self.spool.head.send_replace(Some(Synced { chain, seq, head }));
-        }
-        if let Err(why) = &synced {
-            // What the disk has of it nobody knows: it is written on in another file, and tried again with the next.
-            self.trouble(why);
-            self.segment = None;
-            self.number += 1;
-        }
-        let answers = mem::take(&mut self.wait_for_sync);
-        self.answer(answers, synced);
+        };
+        let Some(seq) = self.chain.next().checked_sub(1) else { return };
+        let end = Synced { chain: self.chain.id(), seq, head: *self.chain.head() };
+        let sync = Sync {
+            number: self.number,
+            path: self.spool.path(self.number),
+            file: Arc::clone(&segment.file),
+            is_new: mem::take(&mut segment.is_new),
+            since,
+            end,
+            fates: mem::take(&mut self.wait_for_sync),
+        };
+        self.spool.syncs.ask(sync, self.spool.clock.monotonic());
     }
 }
