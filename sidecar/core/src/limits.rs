@@ -351,7 +351,7 @@ pub const AUDIT_QUEUE: usize = 65_536;
 pub const AUDIT_PIECE: usize = 128;
 /// How long a request waits for its records to be in the spool.
 pub const AUDIT_TIME: Duration = Duration::from_secs(2);
-/// Records are synced no later than that after they were written.
+/// Their sync begins no later than that after records were written.
 pub const AUDIT_SYNC: Duration = Duration::from_millis(100);
 /// Between two attempts to write what could not be written.
 pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
