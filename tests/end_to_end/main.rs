@@ -30,5 +30,6 @@ mod records;
 mod reload;
 mod sandbox;
 mod sessions;
+mod sinks;
 mod socket;
 mod sweep;

@@ -361,6 +361,8 @@ pub const AUDIT_IDLE: Duration = Duration::from_secs(3600);
 pub const AUDIT_SEGMENT: u64 = 4 * MIB as u64;
 /// Bytes that no sink has taken yet.
 pub const AUDIT_SPOOL: usize = 256 * MIB;
+/// See [`AUDIT_SPOOL`]: all records of any one request have room in an empty one.
+pub const AUDIT_SPOOL_LEAST: usize = 4 * MIB;
 /// See [`AUDIT_SPOOL`].
 pub const AUDIT_SPOOL_MOST: usize = 64 * 1_024 * MIB;
 /// Bytes of an audit file, about; then it is put aside.

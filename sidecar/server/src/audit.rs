@@ -372,3 +372,82 @@ fn unrecorded(cause: &str) -> Failure {
         cause,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{env::SystemClock, telemetry::Telemetry};
+
+    /// A spool in a directory, and what is audited with it.
+    fn audit(directory: &Path) -> (Arc<Spool>, Audit) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let dependency = Telemetry::new(Arc::clone(&clock)).dependency("audit");
+        let instance = "here".into();
+        let settings =
+            spool::Settings { directory: directory.to_owned(), bytes: 1 << 20, instance };
+        let chain = lunasec_core::audit::ChainId([7; 16]);
+        let spool = Spool::open(settings, chain, Arc::clone(&clock), dependency).unwrap();
+        let audit = Audit::new(Arc::clone(&spool), Assurances::default(), clock);
+        (spool, audit)
+    }
+
+    fn walk(audit: &Audit) -> Walk {
+        let caller = Caller { uid: 1, gid: 2, pid: None };
+        audit.begin(*b"0123456789abcdef", caller, Operation::DetokenizeBatch)
+    }
+
+    /// The token's last digit and the code of each record that is written.
+    fn records(directory: &Path) -> Vec<(Option<String>, String)> {
+        let mut files: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|it| it.unwrap().path()).collect();
+        files.sort();
+        let text: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        let member = |line: &str, name: &str| {
+            let rest = line.split_once(&format!("\"{name}\":\""))?.1;
+            rest.split('"').next().map(str::to_owned)
+        };
+        let lines = text.lines().filter(|line| line.contains("\"op\""));
+        lines.map(|line| (member(line, "token"), member(line, "code").unwrap())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_and_not_come_to_has_a_record_of_how_its_request_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, audit) = audit(directory.path());
+        let namespace = Namespace::default();
+        let tokens = [1u8, 2, 3].map(|at| Token::from_random([at; 16]));
+        let ids =
+            tokens.each_ref().map(|it| Some(lunasec_core::audit::hex(&audit_id(&namespace, it))));
+        let asked = || [Some(&tokens[0]), None, Some(&tokens[1]), Some(&tokens[2])];
+        // A deadline behind the second item.
+        let late = walk(&audit);
+        late.trail().asked(&namespace, asked());
+        late.trail().note(&namespace, Some(&tokens[0]), None, None);
+        late.trail().note(&namespace, None, Some(Code::InvalidToken), None);
+        let failure = Failure::new(Code::DeadlineExceeded, "late");
+        assert!(late.settle(Err::<(), _>(failure)).await.is_err());
+        // A client that goes before the first; then a write that runs to its end all the same.
+        let gone = walk(&audit);
+        let trail = gone.trail().clone();
+        trail.asked(&namespace, [Some(&tokens[2])]);
+        drop(gone);
+        trail.note(&namespace, Some(&tokens[2]), None, None);
+        // One that names no token.
+        let bare = walk(&audit);
+        assert!(bare.settle(Ok(())).await.is_ok());
+        tokio::task::spawn_blocking(move || spool.end()).await.unwrap();
+        let [one, two, three] = ids;
+        let expected = [
+            (one, "ok"),
+            (None, "invalid_token"),
+            (two, "deadline_exceeded"),
+            (three.clone(), "deadline_exceeded"),
+            (three.clone(), "cancelled"),
+            (three, "ok"),
+            (None, "ok"),
+        ];
+        assert_eq!(records(directory.path()), expected.map(|(id, code)| (id, code.to_owned())));
+    }
+}

@@ -131,7 +131,7 @@ impl Report {
                 storage: describe(&self.of.telemetry.storage),
                 keys,
                 state: self.of.state.as_deref().map(describe),
-                audit: self.of.audit.as_deref().map(describe),
+                audit: self.of.audit.as_deref().map(describe_spool),
             },
             issuers: self.issuers.load().iter().map(|issuer| describe_issuer(issuer)).collect(),
             caches: api::Caches {
@@ -181,6 +181,15 @@ fn describe_issuer(issuer: &Issuer) -> api::Issuer {
         keys: keys as u64,
         health,
     }
+}
+
+/// Nothing but writing is asked of it.
+fn describe_spool(spool: &Dependency) -> api::Dependency {
+    let mut health = describe(spool);
+    if health.state == api::DependencyState::Degraded {
+        health.state = api::DependencyState::Down;
+    }
+    health
 }
 
 fn describe(dependency: &Dependency) -> api::Dependency {

@@ -3,7 +3,7 @@
 //! output may have the last ones twice, which `lunasec audit verify` knows.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -61,6 +61,8 @@ struct Sink {
     told: Seldom,
     /// Since when more was taken on than is known to be safe.
     unstored: Option<Duration>,
+    /// Whether standard output may end in the middle of a line.
+    torn: bool,
 }
 
 enum Out {
@@ -77,7 +79,7 @@ pub fn start(
     let (spool, clock) = (Arc::clone(spool), Arc::clone(clock));
     let number = spool.join();
     let mut sink = Sink {
-        cursor: Cursor { segment: spool.first(), offset: 0 },
+        cursor: Cursor { segment: 0, offset: 0 },
         told: Seldom::new(Arc::clone(&clock)),
         spool,
         clock,
@@ -85,10 +87,10 @@ pub fn start(
         target,
         out: None,
         unstored: None,
+        torn: false,
     };
-    if let Some(cursor) = sink.stored() {
-        sink.cursor = cursor;
-    }
+    sink.cursor = sink.stored().unwrap_or_else(|| sink.beginning());
+    sink.torn = sink.spool.has_left(sink.cursor.segment, sink.cursor.offset);
     let name = format!("audit-{}", sink.target.name());
     std::thread::Builder::new().name(name).spawn(move || sink.run())
 }
@@ -114,7 +116,10 @@ impl Sink {
                         let sink = self.target.name();
                         tracing::error!(sink, %error, "the audit trail's sink takes nothing; what waits is in the spool");
                     }
+                    // How much of what it took is safe nobody knows: it goes on behind what is.
                     self.out = None;
+                    self.torn = true;
+                    self.cursor = self.stored().unwrap_or_else(|| self.beginning());
                     if tail.ended {
                         break;
                     }
@@ -187,6 +192,11 @@ impl Sink {
     /// Opens what is not open, or was put aside by somebody else.
     fn open(&mut self) -> io::Result<()> {
         let Target::File { path, .. } = &self.target else {
+            if self.out.is_none() && self.torn {
+                // What comes again begins a line.
+                io::stdout().write_all(b"\n")?;
+            }
+            self.torn = false;
             self.out.get_or_insert(Out::Stdout);
             return Ok(());
         };
@@ -207,12 +217,15 @@ impl Sink {
     /// Where the spool goes on behind the last whole line of a file; half a line is cut off.
     fn found(&self, file: &mut File) -> io::Result<Option<Cursor>> {
         let Some(last) = last_line(file)? else { return Ok(None) };
-        let Some(last) = Line::parse(&last) else { return Ok(None) };
+        let Some(last) = Line::parse(&last) else { return Err(not_a_trail()) };
         // Somebody may have taken lines away that it had.
-        let mut cursor = Cursor { segment: self.spool.first(), offset: 0 };
-        loop {
+        let (mut cursor, end) = (self.beginning(), self.spool.tail().segment);
+        while cursor.segment <= end {
             let segment = match File::open(self.spool.path(cursor.segment)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    cursor.segment += 1;
+                    continue;
+                }
                 segment => segment?,
             };
             let mut lines = BufReader::new(segment);
@@ -227,6 +240,7 @@ impl Sink {
             }
             cursor = Cursor { segment: cursor.segment + 1, offset: 0 };
         }
+        Ok(None)
     }
 
     /// Puts a file aside that has become long. Only between segments, so that each file begins with a line that says what is
@@ -254,6 +268,10 @@ impl Sink {
 
     fn place(&self) -> PathBuf {
         self.spool.directory().join(format!("{}.cursor", self.target.name()))
+    }
+
+    fn beginning(&self) -> Cursor {
+        Cursor { segment: self.spool.first(), offset: 0 }
     }
 
     fn stored(&self) -> Option<Cursor> {
@@ -286,8 +304,16 @@ impl Sink {
     }
 }
 
+/// Of one process at a time: two would write chains into each other.
 fn to_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    match file.try_lock() {
+        // Not every file system has locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::other("another process writes it; give each sidecar a file of its own"))
+        }
+    }
 }
 
 /// The last segment that a sink has come to, of those that keep that in a directory.
@@ -302,6 +328,10 @@ fn read_cursor(path: &Path) -> Option<Cursor> {
     Some(Cursor { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
 }
 
+fn not_a_trail() -> io::Error {
+    io::Error::other("it holds something else than an audit trail; give that a file of its own")
+}
+
 /// Up to the end of the last whole line: what follows it was being written as a process was killed.
 fn whole_lines(segment: &File) -> io::Result<u64> {
     let length = segment.metadata()?.len();
@@ -312,10 +342,17 @@ fn whole_lines(segment: &File) -> io::Result<u64> {
     Ok(from + whole as u64)
 }
 
-/// The last whole line of a file, which ends with it from then on.
+/// The last whole line of a file, which ends with it from then on. What was never a trail's is not touched.
 fn last_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
-    let whole = whole_lines(file)?;
-    file.set_len(whole)?;
+    let (whole, length) = (whole_lines(file)?, file.metadata()?.len());
+    if length > whole {
+        let mut piece = vec![0; usize::try_from(length - whole).unwrap_or(CHUNK).min(CHUNK)];
+        file.read_exact_at(&mut piece, whole)?;
+        if !Line::is_begun(&piece) {
+            return Err(not_a_trail());
+        }
+        file.set_len(whole)?;
+    }
     let from = whole.saturating_sub(CHUNK as u64);
     file.seek(SeekFrom::Start(from))?;
     let mut end = Vec::new();

@@ -304,6 +304,14 @@ impl Spool {
         }
     }
 
+    /// Whether the process before has left anything behind that place.
+    pub(super) fn has_left(&self, segment: u64, offset: u64) -> bool {
+        let held = lock(&self.held);
+        let own = held.tail().segment;
+        let left: u64 = held.segments.range(segment..own).map(|(_, bytes)| bytes).sum();
+        left > offset
+    }
+
     /// How far it is written.
     pub(super) fn tail(&self) -> Tail {
         lock(&self.held).tail()
@@ -410,6 +418,13 @@ impl Writer {
             if ended {
                 break;
             }
+        }
+        let lost: usize = self.kept.iter().map(|piece| piece.items).sum();
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "records of the audit trail are lost, for the spool could not be written until the end"
+            );
         }
         self.spool.syncs.end();
         let _ = syncs.join();

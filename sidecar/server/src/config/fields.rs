@@ -108,8 +108,10 @@ pub(super) enum Kind {
         /// The one in the draft.
         get: fn(&Draft) -> Option<&'static str>,
     },
-    /// A number of bytes, in words; at least one.
+    /// A number of bytes, in words.
     Size {
+        /// The least; one, where that is all that counts.
+        least: usize,
         /// The most.
         most: usize,
         /// Where it goes.

@@ -89,7 +89,7 @@ impl Kind {
             Self::Word { words, put, .. } => {
                 put(draft, text).map_or_else(|| Err(one_of(text, words)), Ok)?;
             }
-            Self::Size { most, at } => *at(draft) = size(text, *most)?,
+            Self::Size { least, most, at } => *at(draft) = size(text, *least..=*most)?,
             Self::Count { most, at } => *at(draft) = count(text, *most)?,
             Self::Entries { most, at } => *at(draft) = count(text, *most)?,
             Self::Time { least, most, at } => *at(draft) = time(text, *least..=*most)?,
@@ -225,12 +225,15 @@ pub(super) fn one_of(text: &str, words: &[&str]) -> Refusal {
     Refusal { why, value: meant.map(Into::into), note: "" }
 }
 
-fn size(text: &str, most: usize) -> Result<usize, Refusal> {
+fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, Refusal> {
     match words::size(text).map(usize::try_from) {
         None => noted("is not a size", ": a whole number and one of B, KiB, MiB, GiB"),
-        Some(Ok(0)) => noted("is nothing at all", " or less, but not 0 B"),
-        Some(Ok(bytes)) if bytes <= most => Ok(bytes),
-        Some(_) => bound("is more than the maximum,", &show_size(most), " or less"),
+        Some(Ok(0)) if *range.start() == 1 => noted("is nothing at all", " or less, but not 0 B"),
+        Some(Ok(bytes)) if bytes < *range.start() => {
+            bound("is less than the minimum,", &show_size(*range.start()), " or more")
+        }
+        Some(Ok(bytes)) if range.contains(&bytes) => Ok(bytes),
+        Some(_) => bound("is more than the maximum,", &show_size(*range.end()), " or less"),
     }
 }
 

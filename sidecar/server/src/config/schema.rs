@@ -191,7 +191,10 @@ fn some(item: &Value) -> Vec<(&'static str, Value)> {
 /// What a field means, with the bounds that its text cannot show.
 fn meaning(field: &Field) -> String {
     let bounds = match &field.kind {
-        Kind::Size { most, .. } => format!(" At most {}.", show_size(*most)),
+        Kind::Size { least: 1, most, .. } => format!(" At most {}.", show_size(*most)),
+        Kind::Size { least, most, .. } => {
+            format!(" From {} to {}.", show_size(*least), show_size(*most))
+        }
         Kind::Count { most, .. } => format!(" At most {most}."),
         Kind::Entries { most, .. } => format!(" At most {most}."),
         Kind::Time { most, .. }

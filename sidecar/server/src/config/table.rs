@@ -238,7 +238,11 @@ const FIELDS: &[Field] = &[
         "degrade",
         "disk_cache_bytes",
         Need::Default,
-        Kind::Size { most: limits::DISK_CACHE_BYTES_MOST, at: |d| &mut d.degrade.disk_cache_bytes },
+        Kind::Size {
+            least: 1,
+            most: limits::DISK_CACHE_BYTES_MOST,
+            at: |d| &mut d.degrade.disk_cache_bytes,
+        },
         "Bytes of that. The oldest goes first.",
     ),
     field(
@@ -256,7 +260,11 @@ const FIELDS: &[Field] = &[
         "degrade",
         "journal_bytes",
         Need::Default,
-        Kind::Size { most: limits::JOURNAL_BYTES_MOST, at: |d| &mut d.degrade.journal_bytes },
+        Kind::Size {
+            least: 1,
+            most: limits::JOURNAL_BYTES_MOST,
+            at: |d| &mut d.degrade.journal_bytes,
+        },
         "Bytes that may wait in the journal. More writes are answered `journal_full`.",
     ),
     field(
@@ -399,14 +407,18 @@ const FIELDS: &[Field] = &[
         "audit",
         "rotate_bytes",
         Need::Default,
-        Kind::Size { most: limits::AUDIT_FILE_MOST, at: |d| &mut d.audit.rotate_bytes },
+        Kind::Size { least: 1, most: limits::AUDIT_FILE_MOST, at: |d| &mut d.audit.rotate_bytes },
         "Bytes of that file, about. Then it is put aside, with the time behind its name, and begun anew. It may as well be moved away by others.",
     ),
     field(
         "audit",
         "spool_bytes",
         Need::Default,
-        Kind::Size { most: limits::AUDIT_SPOOL_MOST, at: |d| &mut d.audit.spool_bytes },
+        Kind::Size {
+            least: limits::AUDIT_SPOOL_LEAST,
+            most: limits::AUDIT_SPOOL_MOST,
+            at: |d| &mut d.audit.spool_bytes,
+        },
         "Bytes that may wait in `degrade.state_dir` for a sink that takes nothing. Then what is not `best_effort` is refused.",
     ),
     assurance(
@@ -645,7 +657,7 @@ pub(super) const fn field(
 }
 
 const fn memory(section: &'static str, at: fn(&mut Draft) -> &mut usize) -> Field {
-    let kind = Kind::Size { most: limits::CACHE_BYTES_MOST, at };
+    let kind = Kind::Size { least: 1, most: limits::CACHE_BYTES_MOST, at };
     field(
         section,
         "max",
@@ -684,7 +696,7 @@ const fn size(
     at: fn(&mut Draft) -> &mut usize,
     about: &'static str,
 ) -> Field {
-    field("limits", name, Need::Default, Kind::Size { most, at }, about)
+    field("limits", name, Need::Default, Kind::Size { least: 1, most, at }, about)
 }
 
 const fn count(

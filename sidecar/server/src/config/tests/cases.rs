@@ -90,7 +90,7 @@ expect = deny
         wrong(text),
         [
             "f:2:1: cases.gid is missing / write gid = 10001",
-            "f:5:13: cases.operation is \"detokenise\", which is not one of \"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\", \"status\", \"sweep\" / write operation = \"detokenize\"",
+            "f:5:13: cases.operation is \"detokenise\", which is not one of \"tokenize\", \"detokenize\", \"metadata\", \"grants\", \"delete\", \"status\", \"sweep\", \"canaries\" / write operation = \"detokenize\"",
             "f:6:10: cases.expect is \"yes\", which is not one of \"allow\", \"deny\" / write expect = \"allow\"",
             "f:7:13: cases.namespace is \"A\", which is no namespace / write namespace = \"default\": 1 to 63 characters of a-z, 0-9 and -, the first a letter or digit",
             "f:8:11: cases.session is a whole number, which should be true or false / write session = false",

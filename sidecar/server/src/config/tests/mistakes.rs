@@ -196,6 +196,9 @@ fn records_that_have_nowhere_to_go_or_to_wait() {
     let go = "audit.path is missing, and this sink needs it / write path = \"/var/log/lunasec/audit.jsonl\"";
     let none = "audit.path has no effect with this sink / remove it, or write sink = \"file\"";
     let dir = "[degrade]\nstate_dir = \"d\"\n[audit]\n";
+    let little = "audit.spool_bytes is \"1 MiB\", which is less than the minimum, 4 MiB / write spool_bytes = \"4 MiB\" or more";
+    let small = format!("{dir}sink = \"stdout\"\nspool_bytes = \"1 MiB\"\n");
+    assert_eq!(more(&small), [format!("f:7:15: {little}")]);
     assert_eq!(more("[audit]\nsink = \"stdout\"\n"), [format!("f:4:8: {wait}")]);
     for sink in ["file", "both"] {
         assert_eq!(more(&format!("{dir}sink = \"{sink}\"\n")), [format!("f:6:8: {go}")]);

@@ -1,0 +1,236 @@
+//! Where records go, and disks that take none of them for a while.
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Output, Stdio},
+    thread,
+};
+
+use lunasec_tests::{
+    Raw, Sidecar,
+    namespace::{in_mount_namespace, mount_tmpfs, remount},
+    sidecar::{eventually, lunasec},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+const BATCH: usize = 1_000;
+
+fn to_file(directory: &Path, extra: &str) -> String {
+    format!("[audit]\nsink = \"file\"\npath = \"{}/audit.jsonl\"\n{extra}", directory.display())
+}
+
+/// The trail's files, in the order of their names.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.filter(|path| path.display().to_string().contains("/audit.jsonl")).collect();
+    files.sort();
+    files
+}
+
+fn text(directory: &Path) -> String {
+    files(directory).iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
+}
+
+fn verify(directory: &Path, files: &[PathBuf]) -> Output {
+    let mut command = lunasec();
+    command.args(["audit", "verify", "--complete", "--config"]).arg(directory.join("lunasec.toml"));
+    command.args(files).output().unwrap()
+}
+
+fn proven(directory: &Path, files: &[PathBuf]) -> String {
+    let output = verify(directory, files);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A batch that reveals one value so many times.
+fn reveals(sidecar: &Sidecar, token: &str) -> u16 {
+    let tokens = vec![token; BATCH];
+    sidecar.post("/v1/detokenize:batch", &json!({ "tokens": tokens })).status
+}
+
+fn audit_state(sidecar: &Sidecar) -> String {
+    let status = lunasec().args(["status", "--json", "--socket"]).arg(sidecar.socket()).output();
+    let status: Value = serde_json::from_slice(&status.unwrap().stdout).unwrap();
+    status["dependencies"]["audit"]["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_file_that_has_become_long_is_put_aside_and_all_of_them_are_one_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let mut sidecar = Sidecar::serve_in(here, &to_file(here, "rotate_bytes = \"1 MiB\"\n"));
+    let token = sidecar.tokenize("value");
+    for _ in 0..50 {
+        assert_eq!(reveals(&sidecar, &token), 200);
+    }
+    sidecar.stop();
+    let mut files = files(here);
+    assert!(files.len() > 3, "{files:?}");
+    assert_eq!(text(here).matches("\"op\":\"detokenize_batch\"").count(), 50 * BATCH);
+    let said = proven(here, &files);
+    assert!(said.contains(": lines 0 to "), "{said}");
+    files.reverse();
+    assert_eq!(proven(here, &files), said, "in any order");
+    // Each proves itself alone, and says that there was something before it.
+    let alone = lunasec().args(["audit", "verify"]).arg(&files[0]).output().unwrap();
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+    let missing = verify(here, &files[1..]);
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+/// What must be recorded is refused while the spool's disk is full, and goes on by itself once there is room.
+#[test]
+fn a_full_disk_of_the_spool_is_over_once_there_is_room() {
+    in_mount_namespace("sinks::a_full_disk_of_the_spool_is_over_once_there_is_room", || {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        let spool = here.join("state/audit");
+        fs::create_dir_all(&spool).unwrap();
+        mount_tmpfs(&spool, "1m");
+        let mut sidecar = Sidecar::serve_in(here, &to_file(here, ""));
+        let token = sidecar.tokenize("value");
+        assert_eq!(audit_state(&sidecar), "up");
+        let mut answered = 0;
+        while reveals(&sidecar, &token) == 200 {
+            answered += 1;
+            assert!(answered < 10, "the disk is not full");
+        }
+        assert_eq!(sidecar.detokenize(&token).code(), "storage_unavailable");
+        assert_eq!(audit_state(&sidecar), "down");
+        remount(&spool, "size=64m");
+        eventually("reveals go on", || sidecar.detokenize(&token).status == 200);
+        assert_eq!(audit_state(&sidecar), "up");
+        sidecar.stop();
+        let revealed = text(here).matches("\"op\":\"detokenize_batch\"").count();
+        assert!(revealed >= answered * BATCH, "{revealed} of {answered} batches");
+        proven(here, &files(here));
+    });
+}
+
+/// What nobody waits for is kept in memory up to a bound, and what was dropped beyond it is counted in the chain.
+#[test]
+fn what_is_dropped_is_counted_in_the_chain() {
+    in_mount_namespace("sinks::what_is_dropped_is_counted_in_the_chain", || {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        let spool = here.join("state/audit");
+        fs::create_dir_all(&spool).unwrap();
+        mount_tmpfs(&spool, "1m");
+        let mut sidecar = Sidecar::serve_in(here, &to_file(here, "reveal = \"best_effort\"\n"));
+        let token = sidecar.tokenize("value");
+        let batches = 80;
+        for _ in 0..batches {
+            assert_eq!(reveals(&sidecar, &token), 200);
+        }
+        remount(&spool, "size=64m");
+        eventually("what was dropped is said", || text(here).contains("\"event\":\"dropped\""));
+        sidecar.stop();
+        let text = text(here);
+        let recorded = text.matches("\"op\":\"detokenize_batch\"").count();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let dropped: u64 = lines.filter_map(|line| line["count"].as_u64()).sum();
+        assert!(dropped > 0 && recorded > 60_000, "{recorded}, {dropped}");
+        assert_eq!(recorded + usize::try_from(dropped).unwrap(), batches * BATCH);
+        proven(here, &files(here));
+    });
+}
+
+#[test]
+fn a_file_of_something_else_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    for text in ["somebody's log\nand more", "somebody's log\n", "no line at all"] {
+        fs::write(here.join("audit.jsonl"), text).unwrap();
+        let mut sidecar = Sidecar::serve_in(here, &to_file(here, ""));
+        sidecar.tokenize("value");
+        let said = |line: &str| line.contains("holds something else than an audit trail");
+        assert!(sidecar.wait_for_line(said).is_some(), "{}", sidecar.log());
+        sidecar.stop();
+        assert_eq!(fs::read_to_string(here.join("audit.jsonl")).unwrap(), text);
+    }
+    // What waited for it is there once it has one of its own.
+    fs::remove_file(here.join("audit.jsonl")).unwrap();
+    let mut sidecar = Sidecar::serve_in(here, &to_file(here, ""));
+    sidecar.stop();
+    assert_eq!(text(here).matches("\"op\":\"tokenize\"").count(), 3);
+}
+
+#[test]
+fn two_sidecars_do_not_write_one_file() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let audit = to_file(one.path(), "");
+    let mut first = Sidecar::serve_in(one.path(), &audit);
+    first.tokenize("value");
+    eventually("the first has it", || text(one.path()).contains("\"op\":\"tokenize\""));
+    let mut second = Sidecar::serve_in(other.path(), &audit);
+    second.tokenize("value");
+    let said = |line: &str| line.contains("another process writes it");
+    assert!(second.wait_for_line(said).is_some(), "{}", second.log());
+    first.stop();
+    proven(one.path(), &files(one.path()));
+    // From then on it is the second's.
+    eventually("the second has it", || {
+        text(one.path()).matches("\"op\":\"tokenize\"").count() == 2
+    });
+    second.stop();
+}
+
+/// A sidecar whose standard output is read by nobody else.
+fn to_stdout(here: &Path) -> (Child, ChildStdout) {
+    let mut command = lunasec();
+    command.args(["serve", "--config"]).arg(here.join("lunasec.toml"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let socket = here.join("lunasec.sock");
+    eventually("it serves", || UnixStream::connect(&socket).is_ok());
+    let output = child.stdout.take().unwrap();
+    (child, output)
+}
+
+/// After a kill, standard output goes on with a line of its own, whatever the last one was.
+#[test]
+fn standard_output_goes_on_behind_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    Sidecar::configure(here, "[audit]\nsink = \"stdout\"\n");
+    let (socket, mut trail, mut torn) = (here.join("lunasec.sock"), Vec::new(), 0);
+    for round in 0..8 {
+        let (mut child, mut output) = to_stdout(here);
+        let given = Raw::connect(&socket).post("/v1/tokenize", &json!({ "value": "value" }));
+        let body = json!({ "tokens": vec![given.json()["token"].clone(); BATCH] }).to_string();
+        let asks = thread::spawn({
+            let mut connection = Raw::connect(&socket);
+            move || {
+                let mut ask =
+                    || connection.try_post_with("/v1/detokenize:batch", &[], body.as_bytes());
+                // Until it is killed.
+                while ask().is_ok_and(|answer| answer.status == 200) {}
+            }
+        });
+        // A pipe that is read a little at a time is full in the middle of a line.
+        let mut read = vec![0; 300_000 + 12_345 * round];
+        output.read_exact(&mut read).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        output.read_to_end(&mut read).unwrap();
+        asks.join().unwrap();
+        torn += usize::from(!read.ends_with(b"\n"));
+        trail.extend(read);
+    }
+    assert!(torn > 0, "no kill has cut a line");
+    let (child, mut output) = to_stdout(here);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    output.read_to_end(&mut trail).unwrap();
+    let path = here.join("read.jsonl");
+    fs::write(&path, trail).unwrap();
+    let output = lunasec().args(["audit", "verify"]).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.matches("are whole").count(), 9, "{said}");
+}
