@@ -100,7 +100,7 @@ fn denied_and_unknown_are_told_apart_by_time() {
     decide("grant-before-value", &end, "which tokens exist", "they are alike");
 }
 
-/// What is not defended, in the words of SECURITY.md.
+/// What is not defended, in the words of docs/threat-model.md.
 mod stated {
     use super::*;
 
