@@ -1,0 +1,206 @@
+"""dev/proofs: a name that is none is found, whatever its form, and one that is there is not."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+from proven import page, rust, sources
+from proven.page import Page, Rules
+from world import DEV
+
+FILES = {
+    "tests/end_to_end/main.rs": "mod audit;\nmod shelf { mod lost; }\n",
+    "tests/end_to_end/audit.rs": """
+        mod inner { #[test] fn deep() {} }
+        #[test]
+        #[cfg(unix)]
+        fn a_line_is_whole() { let text = "#[test] fn in_a_text() {}"; }
+        #[tokio::test(start_paused = true)]
+        pub async fn a_line_is_synced() {}
+        // #[test] fn in_a_comment() {}
+        fn helper() {}
+        #[test]
+        #[ignore = "slow"]
+        fn left_out() {}
+        macro_rules! rows { ($($name:ident: $what:expr,)+) => { $(#[test] fn $name() { $what })+ } }
+        rows! { first: f(a, b: c), second: { third: 1 }, }
+        """,
+    "tests/end_to_end/orphan.rs": "#[test] fn nobody_compiles_me() {}",
+    "tests/conformance.rs": "#[test] fn memory() { all() }",
+    "tests/src/conformance.rs": "pub fn all() { store::reads() }",
+    "tests/src/conformance/store.rs": "pub fn reads() {}\npub fn never_called() {}",
+    "tests/fuzz/run": "",
+    "tests/fuzz/targets/frames.rs": "",
+    "sidecar/core/src/lib.rs": "mod keys;",
+    "sidecar/core/src/keys.rs": "mod ring;",
+    "sidecar/core/src/keys/ring.rs": "#[cfg(test)] mod tests { #[test] fn one_key() {} #[test] fn two_keys() {} }",
+    "sidecar/core/tests/properties.rs": "proptest! { #[test] fn it_opens(a in any()) {} }",
+    "client-sdks/node/test/retry.test.ts": """
+        test('what isn\\'t sent twice', f);
+        for (const v of all) {
+          test(`${v}, real: a restart`, f);
+          assert.ok('no title');
+        }
+        """,
+    "client-sdks/node/test/grpc/walk.test.ts": "everywhere('in a walk', f);",
+    "dev/tests/test_some.py": """
+        class Some(TestCase):
+            def test_it(self): ...
+        class Other:
+            x = 1
+        def helper(): ...
+        """,
+    "dev/some": 'add("--check")',
+}
+
+
+class Names(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        temporary = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(temporary.cleanup)
+        root = pathlib.Path(temporary.name)
+        for path, text in FILES.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(textwrap.dedent(text))
+        cls.sources = sources.Sources(root)
+
+    def complaints(self, cell, rules=Rules()):
+        return Page(self.sources, rules).complaints(f"| promise | proof |\n| --- | --- |\n| some | {cell} |\n")
+
+    def good(self, cell, rules=Rules()):
+        self.assertEqual(self.complaints(cell, rules), [])
+
+    def bad(self, cell, name=None, rules=Rules()):
+        """Of a cell the last name is wrong, unless another is said."""
+        name = name or page.CODE.findall(cell)[-1]
+        self.assertEqual(self.complaints(cell, rules), [f"3: `{name}` is no test"], cell)
+
+    def test_a_test_of_the_whole(self):
+        self.good("`end_to_end::audit::a_line_is_whole`, `end_to_end::audit`, `end_to_end audit::a_line_is_synced`")
+        self.bad("`end_to_end::audit::a_line_is_gone`")
+        self.bad("`end_to_end::a_line_is_whole`")
+        self.bad("`end_to_end::audit::a_line_is_whole::more`")
+
+    def test_what_is_not_run_is_none(self):
+        for name in ("helper", "in_a_text", "in_a_comment", "left_out", "name"):
+            self.bad(f"`end_to_end::audit::{name}`")
+        self.bad("`end_to_end::orphan::nobody_compiles_me`")
+
+    def test_what_a_macro_makes(self):
+        self.good("`end_to_end::audit::first`, `::second`")
+        self.bad("`end_to_end::audit::third`")
+        self.bad("`end_to_end::audit::b`")
+
+    def test_a_test_of_a_crate_from_any_of_its_modules(self):
+        self.good("`core keys::ring::tests::one_key`, `core ring::tests`, `core ring::one_key`")
+        self.good("`core properties::it_opens`")
+        self.bad("`core keys::one_key`")
+        self.bad("`core properties::it_shuts`")
+
+    def test_a_name_goes_on_from_the_one_before(self):
+        self.good("`core ring::tests::one_key`, `::two_keys`")
+        self.good("`core keys::ring::tests::one_key`, `::ring::tests::two_keys`")
+        self.bad("`end_to_end::audit::inner::deep`, `::a_line_is_whole`")
+        self.bad("`core ring::tests::one_key`, `::three_keys`")
+        self.bad("`::two_keys`")
+        self.good("`end_to_end::audit` (`a_line_is_whole`, `a_line_is_…`)")
+        self.good("`end_to_end::audit::a_line_is_whole`, `…_synced`")
+        self.bad("`end_to_end::audit` (`a_line_is_gone_…`)")
+
+    def test_no_row_goes_on_from_another_one(self):
+        table = "| a | test |\n| - | - |\n| b | `core ring::tests::one_key` |\n| c | `::two_keys` |\n"
+        self.assertEqual(Page(self.sources, Rules()).complaints(table), ["4: `::two_keys` is no test"])
+
+    def test_what_is_left_out_is_there(self):
+        self.good("`end_to_end::audit::a_line_is_…`")
+        self.bad("`end_to_end::audit::a_word_is_…`")
+        self.bad("`end_to_end::audit::a_line_is_whole…`")  # nothing is left out
+        strict = Rules(whole=True)
+        told = ["3: `core ring::tests::one_…` is not written out"]
+        self.assertEqual(self.complaints("`core ring::tests::one_…`", strict), told)
+
+    def test_letters_and_short_names(self):
+        rules = Rules(letters={"p": "properties"}, family="core")
+        self.good("`p::it_opens`, `ring::one_key`", rules)
+        self.bad("`p::it_shuts`", rules=rules)
+        self.bad("`ring::three_keys`", rules=rules)
+        self.bad("`ring::one_key`")
+
+    def test_files_and_what_is_in_them(self):
+        self.good("`tests/conformance.rs` (`reads`, `memory`)")
+        self.bad("`tests/conformance.rs` (`never_called`)")
+        self.bad("`tests/gone.rs`")
+        self.good("`tests/fuzz`, target `frames`")
+        self.bad("`tests/fuzz`, target `letters`")
+        self.good("`dev/some --check`")
+        self.bad("`dev/some --write`")
+
+    def test_python(self):
+        self.good("`dev/tests/test_some.py`, `Some`; `test_some`: `test_it`")
+        for name in ("Other", "helper", "test_that"):
+            self.bad(f"`test_some`: `{name}`")
+        self.bad("`test_none`")
+
+    def test_titles(self):
+        self.good("`node retry`, `node retry::what isn’t sent twice`, `::what isn't…`, `::a restart`")
+        self.good("`node retry`, `grpc/walk`")
+        self.good("`node grpc/walk::in a walk`")
+        self.bad("`node retry::sent twice`")
+        self.bad("`node retry::no title`")
+        self.bad("`node again`")
+        self.bad("`node retry`, `grpc/run`")
+
+    def test_a_row_has_a_test_or_says_that_it_has_none(self):
+        self.assertEqual(self.complaints("somebody looked"), ["3: a row without a test"])
+        self.assertEqual(self.complaints(""), ["3: a row without a test"])
+        self.good("no test: the operator's")
+        self.good("the same")
+
+    def test_names_in_prose(self):
+        text = "Proven by `core ring::tests::three_keys`, in `core`, `sidecar/core` and `core/ring.rs`.\n"
+        told = ["1: `core ring::tests::three_keys` is no test"]
+        self.assertEqual(Page(self.sources, Rules()).complaints(text), told)
+
+    def test_another_column_is_not_asked_for_tests(self):
+        table = "| a | b |\n| --- | --- |\n| `x` | `y` |\n\n| a | test |\n| --- | --- |\n| `x` | `y` |\n"
+        self.assertEqual(Page(self.sources, Rules()).complaints(table), ["7: `y` is no test"])
+
+
+class TheDocuments(unittest.TestCase):
+    def test_every_name_is_one(self):
+        self.assertEqual(page.complaints(sources.ROOT), [])
+
+    def test_each_of_their_names_is_looked_up(self):
+        """One after the other is misspelt."""
+        for path, rules in page.PAGES.items():
+            checker = Page(sources.Sources(), rules)
+            for line in (sources.ROOT / path).read_text().splitlines():
+                for name in page.CODE.findall(line):
+                    if page.NAMED.fullmatch(name):
+                        misspelt = line.replace(f"`{name}`", f"`{name}_x`")
+                        self.assertTrue(checker.of_prose([misspelt]), f"{path}: {name}")
+
+    def test_a_document_that_is_gone_is_found(self):
+        with tempfile.TemporaryDirectory() as empty:
+            self.assertEqual(len(page.complaints(pathlib.Path(empty))), len(page.PAGES))
+
+    def test_every_test_of_the_core_is_found(self):
+        """By a way of its own: attributes, as they stand in the files."""
+        for family in ("core", "end_to_end"):
+            base = DEV.parent / (sources.CRATES.get(family) or f"tests/{family}")
+            text = "\n".join(file.read_text() for file in base.rglob("*.rs"))
+            found = re.findall(r"^ *#\[(?:tokio::)?test\b", text, re.MULTILINE)
+            self.assertEqual(len(sources.Sources().rust(family)), len(found), family)
+
+    def test_the_command_says_so(self):
+        done = subprocess.run([sys.executable, DEV / "proofs"], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
