@@ -234,7 +234,7 @@ impl S3Store {
     /// does not. Of an object that is not there, servers may say either.
     async fn deletes_conditionally(&self) -> Result<bool, StoreError> {
         let ask = || async {
-            let probe = Name::from_text("conditional-delete-probe");
+            let probe = Name::from_text("check/conditional-delete");
             match self.put_new(&probe, Bytes::from_static(b"to be deleted")).await {
                 // Perhaps another sidecar asks at this moment, or did not come to its end.
                 Ok(_) | Err(StoreError::Precondition) => {}
