@@ -189,8 +189,11 @@ impl Verify {
         if count == 0 {
             return Err(Stop::new(FAILED, "these files hold no line of an audit trail"));
         }
-        if self.config.is_some() {
-            self.compare(&verifier)?;
+        match self.config {
+            Some(_) => self.compare(&verifier)?,
+            None => tell(
+                "without --config, lines that were cut off at an end are not found, nor is what was written anew whole\n",
+            ),
         }
         let (said, files) = (self.describe(&verifier), files.len());
         print(&format!("{said}{count} lines in {files} files prove themselves\n"))?;
@@ -241,12 +244,9 @@ impl Verify {
                 said += &format!("chain {chain}: the lines before {first} are in no file\n");
             }
         }
-        match (self.config.is_some(), verifier.absent().len()) {
-            (false, _) => tell(
-                "without --config, lines that were cut off at an end are not found, nor is what was written anew whole\n",
-            ),
-            (true, 0) => {}
-            (true, absent) => {
+        match verifier.absent().len() {
+            0 => {}
+            absent => {
                 said += &format!(
                     "of {absent} more chains that storage has anchors of, no file has a line\n"
                 );
@@ -267,17 +267,16 @@ fn read_all(files: &[PathBuf], verifier: &mut Verifier) -> Result<u64, Stop> {
                 read => {
                     count += 1;
                     // What is no line and did not come again is the first that is broken.
-                    read.map_err(|broken| torn.first(not_whole(path, number, broken)))?;
+                    read.map_err(|broken| {
+                        torn.first().unwrap_or_else(|| not_whole(path, number, broken))
+                    })?;
                 }
             }
             Ok(())
         })?;
         torn.end(path)?;
     }
-    match torn.pieces.is_empty() {
-        true => Ok(count),
-        false => Err(torn.first(Stop::new(FAILED, ""))),
-    }
+    torn.first().map_or(Ok(count), Err)
 }
 
 /// Pieces of lines that a process left that was killed as it wrote: the end of a file, or a line that comes again whole, for a
@@ -310,11 +309,9 @@ impl Torn {
         Ok(())
     }
 
-    fn first(&self, otherwise: Stop) -> Stop {
-        match self.pieces.first() {
-            Some((path, number, _)) => not_whole(path, *number, Broken::Form),
-            None => otherwise,
-        }
+    fn first(&self) -> Option<Stop> {
+        let (path, number, _) = self.pieces.first()?;
+        Some(not_whole(path, *number, Broken::Form))
     }
 }
 
