@@ -201,7 +201,27 @@ impl Vault {
 
     /// Reads a token's value, which must be alive. A canary has none.
     async fn read_value(&self, call: &Call, token: &Token) -> Result<Found, Failure> {
-        let mut found = self.read(&Self::subject(call, token, Kind::Value)).await?;
+        let found = self.read(&Self::subject(call, token, Kind::Value)).await?;
+        self.value(call, token, found).await
+    }
+
+    /// Whether there is a value, for a refusal. Storage is asked as it is for a token that does not exist, also where the
+    /// value is remembered, so that the time does not tell the two apart; where it does not answer, what is remembered counts.
+    async fn expect_value(&self, call: &Call, token: &Token) -> Result<(), Failure> {
+        let subject = Self::subject(call, token, Kind::Value);
+        let found = match self.store.get_now(&name_of(&subject)).await {
+            Ok(object) => self.open(&subject, object).await?,
+            Err(_) => self.read(&subject).await?,
+        };
+        self.value(call, token, found).await.map(drop)
+    }
+
+    async fn value(
+        &self,
+        call: &Call,
+        token: &Token,
+        mut found: Option<Found>,
+    ) -> Result<Found, Failure> {
         if found.as_ref().is_some_and(|found| self.touched(call, token, &found.opened)) {
             found = self.as_unknown(call).await?;
         }

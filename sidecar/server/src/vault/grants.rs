@@ -152,7 +152,7 @@ impl Vault {
         if let Verdict::Valid(_) = verdict {
             return Ok(age);
         }
-        self.read_value(call, token).await?;
+        self.expect_value(call, token).await?;
         Err(match verdict {
             Verdict::Expired => {
                 Failure::new(Code::GrantExpired, "the session's grant for this token has expired")
