@@ -2,7 +2,7 @@
 //! policy. Lacks: the answer.
 //!
 //! Tries: to send it again, to be told the token; also in another namespace, and with another body. Stopped by: what is
-//! remembered of a tokenize belongs to the user that made it, its namespace, and its body.
+//! remembered of a tokenize belongs to the user and client that made it, its namespace, and its body.
 
 use std::{
     fs::{self, Permissions},
@@ -26,9 +26,13 @@ const KEY: &str = "order-7";
 
 /// Two clients with the same rights.
 fn two_clients() -> Pod {
-    let client = |name: &str, uid: u32| {
+    clients_by("uid")
+}
+
+fn clients_by(id: &str) -> Pod {
+    let client = |name: &str, number: u32| {
         format!(
-            "[[clients]]\nname = \"{name}\"\nuid = {uid}\nnamespaces = [\"default\", \"others\"]\n\
+            "[[clients]]\nname = \"{name}\"\n{id} = {number}\nnamespaces = [\"default\", \"others\"]\n\
              operations = [\"tokenize\", \"detokenize\"]\n"
         )
     };
@@ -39,8 +43,12 @@ fn two_clients() -> Pod {
 }
 
 fn tokenize(pod: &Pod, uid: u32, namespace: &str, body: &Value) -> Answer {
+    tokenize_as(pod, (uid, uid), namespace, body)
+}
+
+fn tokenize_as(pod: &Pod, (uid, gid): (u32, u32), namespace: &str, body: &Value) -> Answer {
     let headers = [("idempotency-key", KEY), ("lunasec-namespace", namespace)];
-    let mut raw = Raw::over(stream_as(pod.socket(), uid, uid, &[]));
+    let mut raw = Raw::over(stream_as(pod.socket(), uid, gid, &[]));
     raw.post_with("/v1/tokenize", &headers, body.to_string().as_bytes())
 }
 
@@ -70,6 +78,17 @@ fn by_another_client() {
     let victims = victims(&pod, &body);
     let end = end(&tokenize(&pod, OTHER, "default", &body), &victims);
     decide("caller-of-an-attempt", &end, &victims, "another token");
+}
+
+/// The policy tells them apart by their groups alone.
+#[test]
+fn by_another_client_of_the_same_user() {
+    let (pod, body) = (clients_by("gid"), json!({ "value": SECRET }));
+    let given = || token(&tokenize_as(&pod, (SHOP, SHOP), "default", &body));
+    let victims = given();
+    assert_eq!(given(), victims);
+    let end = end(&tokenize_as(&pod, (SHOP, OTHER), "default", &body), &victims);
+    decide("client-of-an-attempt", &end, &victims, "another token");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! never stored in the clear.
 //!
 //! For each request, or item of a batch, an entry is kept under a name and a key that both derive
-//! from a local secret, the caller, the namespace, the idempotency key and the item's index:
+//! from a local secret, the caller's user and client, the namespace, the idempotency key and the item's index:
 //! without the idempotency key, an entry can be neither found nor read. It is written before the
 //! value is, so that a crash between the two is healed by the retry.
 //!
@@ -82,6 +82,8 @@ impl fmt::Debug for IdempotencyKey {
 pub struct Attempt<'a> {
     /// Who asks.
     pub caller: &'a Caller,
+    /// Which client of the policy that is: one user's processes may be several.
+    pub client: &'a str,
     /// Where.
     pub namespace: &'a Namespace,
     /// With which key.
@@ -133,6 +135,7 @@ impl Idempotency {
         let index = attempt.index.map(u32::to_be_bytes);
         let info = length_prefixed(&[
             &uid,
+            attempt.client.as_bytes(),
             attempt.namespace.as_str().as_bytes(),
             attempt.key.0.as_bytes(),
             index.as_ref().map_or(b"single", |index| &index[..]),

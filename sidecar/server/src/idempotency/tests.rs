@@ -133,16 +133,16 @@ fn entry(at: Millis) -> Remembered {
 }
 
 #[test]
-fn names_differ_by_caller_namespace_key_and_index() {
+fn names_differ_by_caller_client_namespace_key_and_index() {
     let idempotency = idempotency(Arc::new(MemoryEntries::new(CAPACITY)));
     let (one, other) = (caller(1), caller(2));
     let (shop, shopk) = (Namespace::parse("shop").unwrap(), Namespace::parse("shopk").unwrap());
     let (k, ek) = (IdempotencyKey::parse("key").unwrap(), IdempotencyKey::parse("ey").unwrap());
     let mut names = std::collections::HashSet::new();
-    for caller in [&one, &other] {
+    for (caller, client) in [(&one, "a"), (&other, "a"), (&one, "as"), (&one, "")] {
         for (namespace, key) in [(&shop, &k), (&shopk, &ek), (&shop, &ek), (&shopk, &k)] {
             for index in [None, Some(0), Some(1), Some(u32::from_be_bytes(*b"sing"))] {
-                let keys = idempotency.keys(&Attempt { caller, namespace, key, index });
+                let keys = idempotency.keys(&Attempt { caller, client, namespace, key, index });
                 assert!(names.insert(keys.name));
             }
         }
@@ -165,7 +165,8 @@ async fn an_entry_past_the_window_is_absent_though_it_lies_there() {
     let idempotency = idempotency(Arc::new(MemoryEntries::new(CAPACITY)));
     let (caller, namespace) = (caller(1), Namespace::default());
     let key = IdempotencyKey::parse("key").unwrap();
-    let attempt = Attempt { caller: &caller, namespace: &namespace, key: &key, index: None };
+    let (caller, namespace) = (&caller, &namespace);
+    let attempt = Attempt { caller, client: "", namespace, key: &key, index: None };
     let keys = idempotency.keys(&attempt);
     idempotency.remember(&[(&keys, entry(NOW))], NOW).await.unwrap();
     let keys = [keys];
@@ -188,7 +189,8 @@ async fn a_damaged_or_swapped_entry_is_corrupted_and_not_absent() {
     let parsed = |text| IdempotencyKey::parse(text).unwrap();
     let (one, other) = (parsed("one"), parsed("other"));
     let keys = |key| {
-        idempotency.keys(&Attempt { caller: &caller, namespace: &namespace, key, index: None })
+        let (caller, namespace) = (&caller, &namespace);
+        idempotency.keys(&Attempt { caller, client: "", namespace, key, index: None })
     };
     let (one, other) = ([keys(&one)], [keys(&other)]);
     idempotency.remember(&[(&one[0], entry(NOW))], NOW).await.unwrap();

@@ -127,9 +127,11 @@ impl Vault {
         count: usize,
     ) -> Vec<Keys> {
         let (caller, namespace) = (&call.caller, &call.namespace);
+        let client = &*call.guest.client.name;
         (0u32..)
             .take(count)
-            .map(|index| Attempt { caller, namespace, key, index: batch.then_some(index) })
+            .map(|index| batch.then_some(index))
+            .map(|index| Attempt { caller, client, namespace, key, index })
             .map(|attempt| self.idempotency.keys(&attempt))
             .collect()
     }
