@@ -145,7 +145,9 @@ fn every_operation_and_item_leaves_a_record_that_holds_neither_token_nor_value_n
     assert_eq!(lines.lines().count(), 9, "{lines}");
     assert!(!audit(&["find"], &unknown_token(), &[&file(here)]).status.success());
     sidecar.stop();
-    assert!(verify(here, true, &[&file(here)]).unwrap().contains("1 anchors met"));
+    // As it stopped, and before that as it began, if that came first.
+    let proven = verify(here, true, &[&file(here)]).unwrap();
+    assert!(proven.contains(" 1 anchors met") || proven.contains(" 2 anchors met"), "{proven}");
 }
 
 /// A purpose is written down, so it must not hold what may not be.
