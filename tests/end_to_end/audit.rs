@@ -241,7 +241,7 @@ fn a_changed_line_a_missing_one_and_a_cut_off_end_are_named() {
     let (path, copy) = (file(here), here.join("copy.jsonl"));
     let whole = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 7);
     let says = |lines: &[&str], anchors: bool| {
         fs::write(&copy, lines.join("\n") + "\n").unwrap();
         verify(here, anchors, &[&copy])
@@ -262,7 +262,7 @@ fn a_changed_line_a_missing_one_and_a_cut_off_end_are_named() {
     assert!(says(&lines[..5], false).is_ok());
     let refused = says(&lines[..5], true).unwrap_err();
     assert!(
-        refused.contains("ends with line 4, and storage holds an anchor of its line 5"),
+        refused.contains("ends with line 4, and storage holds an anchor of its line 6"),
         "{refused}"
     );
 }
@@ -365,7 +365,7 @@ fn a_file_that_is_moved_away_is_begun_anew() {
     sidecar.tokenize("three");
     sidecar.stop();
     let both = records(&aside).len() + records(&file(here)).len();
-    assert_eq!(both, 4, "its beginning, and three");
+    assert_eq!(both, 5, "its beginning, its end, and three");
     assert!(verify(here, true, &[&file(here), &aside]).is_ok());
 }
 

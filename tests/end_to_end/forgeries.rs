@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use lunasec_core::audit::{Chain, ChainId, RESUME, hex, push_hex};
+use lunasec_core::audit::{Chain, ChainId, Line, RESUME, hex, push_hex};
 use lunasec_tests::{Sidecar, sidecar::lunasec};
 use tempfile::TempDir;
 
@@ -188,17 +188,75 @@ fn what_was_written_anew_under_a_name_of_its_own_is_found_by_its_lack_of_anchors
     };
     let said = says(&trail.text, &["--complete"]).unwrap();
     assert_eq!(said.matches("are whole").count(), 2, "{said}");
-    let forged = written_anew(&lines[..5], |at| at != 2);
+    let forged = written_anew(&lines[..6], |at| at != 2);
     assert!(verify(&[trail.files.write("forged.jsonl", &forged)]).is_ok(), "it is well made");
-    let rest = lines[5..].join("\n") + "\n";
+    let rest = lines[6..].join("\n") + "\n";
     // All of it, its beginning, and lines that never were beside those that are.
     for text in [&forged, &format!("{forged}{rest}"), &format!("{}{forged}", trail.text)] {
         let said = says(text, &[]).unwrap_err();
-        assert!(said.contains("storage knows nothing of chain eeee"), "{said}");
+        assert!(said.contains("storage vouches for no line of chain eeee"), "{said}");
         assert!(says(text, &["--allow-unanchored"]).is_ok());
     }
     let said = says("", &[]).unwrap_err();
     assert!(said.contains("hold no line"), "{said}");
+}
+
+/// A line behind one that is there, under the name of its chain.
+fn invented(last: &str, resumes: bool) -> String {
+    let mut chain = Chain::behind(&Line::parse(last.as_bytes()).unwrap());
+    let (mut text, head) = (Vec::new(), *chain.head());
+    chain.add(&mut text, |line| {
+        if resumes {
+            line.extend_from_slice(RESUME.as_bytes());
+            push_hex(line, &head);
+            line.push(b'"');
+        }
+        line.extend_from_slice(b",\"op\":\"detokenize\",\"code\":\"ok\",\"client\":\"mallory\"");
+    });
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn nothing_is_added_to_a_chain_that_has_ended_nor_invented_under_its_name() {
+    let trail = Trail::new();
+    let (here, lines) = (trail.here(), trail.text.lines().collect::<Vec<_>>());
+    let says = |text: &str| compare(here, &[], &[trail.files.write("copy.jsonl", text)]);
+    assert!(says(&trail.text).is_ok());
+    for last in [lines[5], lines[11]] {
+        let said = says(&format!("{}{}", trail.text, invented(last, false))).unwrap_err();
+        assert!(said.contains("line 13: its chain had ended"), "{said}");
+    }
+    // Alone, as if it came behind files that are elsewhere.
+    let said = says(&invented(lines[11], true)).unwrap_err();
+    assert!(said.contains("storage vouches for no line of chain"), "{said}");
+    // A process that was killed is ended by the next one.
+    let path = here.join("audit.jsonl");
+    let extra = format!("[audit]\nsink = \"file\"\npath = \"{}\"\n", path.display());
+    let mut sidecar = Sidecar::serve_in(here, &extra);
+    sidecar.tokenize("value");
+    sidecar.kill();
+    Sidecar::serve_in(here, &extra).stop();
+    let text = fs::read_to_string(path).unwrap();
+    let ends: Vec<_> = text.lines().filter(|line| line.contains("\"event\":\"end\"")).collect();
+    assert_eq!(ends.len(), 4, "{text}");
+    assert!(says(&text).is_ok());
+    let said = says(&format!("{text}{}", invented(ends[2], false))).unwrap_err();
+    assert!(said.contains("its chain had ended"), "{said}");
+}
+
+/// What a reader of files has to bear, whoever wrote them.
+#[test]
+fn pieces_without_end_are_read_in_a_moment_and_named() {
+    let files = Files::new();
+    let whole = chain(1, 3, &[], noon).concat();
+    let blank = format!("{}{whole}", "\n".repeat(200_000));
+    assert!(verify(&[files.write("blank.jsonl", &blank)]).is_ok());
+    let same = format!("{}{whole}", "{\n".repeat(200_000));
+    assert!(verify(&[files.write("same.jsonl", &same)]).is_ok());
+    let pieces: String =
+        (0..200_000).map(|at| format!("{{\"v\":1,\"chain\":\"{at:032}\n")).collect();
+    let said = verify(&[files.write("pieces.jsonl", &(pieces + &whole))]).unwrap_err();
+    assert!(said.contains("pieces.jsonl, line 1: it is no line of an audit trail"), "{said}");
 }
 
 #[test]
@@ -206,7 +264,7 @@ fn what_is_missing_is_said_and_refused_where_all_is_demanded() {
     let trail = Trail::new();
     let (here, [first, _]) = (trail.here(), trail.chains());
     let lines: Vec<_> = trail.text.lines().collect();
-    let second = lines[5..].join("\n") + "\n";
+    let second = lines[6..].join("\n") + "\n";
     let path = trail.files.write("copy.jsonl", &second);
     let said = compare(here, &[], std::slice::from_ref(&path)).unwrap();
     assert!(said.contains("of 1 more chains that storage has anchors of"), "{said}");

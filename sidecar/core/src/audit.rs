@@ -7,7 +7,8 @@
 //! hash = SHA-256(hash of the line before, 32 bytes ‖ this line up to `,"hash"`)
 //! ```
 //!
-//! A process begins a chain of its own: its first line, number 0, is an event `begin`, whose line before is 32 zeros. Files
+//! A process begins a chain of its own: its first line, number 0, is an event `begin`, whose line before is 32 zeros. Its last
+//! one is an event `end`, which the next process writes for one that was killed: nothing may follow it. Files
 //! are cut between lines; the first line of each file but a chain's first is an event `resume`, which says with `previous`
 //! the hash of the line before. So a file proves itself alone, and with the one before it also that nothing between them is
 //! missing.
@@ -63,6 +64,19 @@ impl Chain {
         Self { id, next: 0, head: [0; 32] }
     }
 
+    /// Of which that line was the last so far.
+    pub fn behind(line: &Line<'_>) -> Self {
+        Self { id: line.chain, next: line.seq + 1, head: line.hash }
+    }
+
+    /// Adds its last line.
+    pub fn end(&mut self, lines: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
+        self.add(lines, |line| {
+            line.extend_from_slice(END.as_bytes());
+            members(line);
+        });
+    }
+
     /// Its name.
     pub fn id(&self) -> ChainId {
         self.id
@@ -97,6 +111,8 @@ impl Chain {
 const BEGIN: &[u8] = b"{\"v\":1,\"chain\":\"";
 const SEQ: &[u8] = b"\",\"seq\":";
 const HASH: &[u8] = b",\"hash\":\"";
+/// Of the last line of a chain, behind its number.
+pub const END: &str = ",\"event\":\"end\"";
 /// Of a line that resumes a chain in another file, behind its number.
 pub const RESUME: &str = ",\"event\":\"resume\",\"previous\":\"";
 /// From `,"hash":"` to the end.
@@ -117,6 +133,8 @@ pub struct Line<'a> {
     pub hash: Head,
     /// What a line that resumes a chain says of the one before.
     previous: Option<Head>,
+    /// Whether its chain ends with it.
+    pub ends: bool,
     hashed: &'a [u8],
 }
 
@@ -140,7 +158,9 @@ impl<'a> Line<'a> {
             Some(previous) => Some(unhex(previous.get(..64)?)?),
             None => None,
         };
-        Some(Self { chain: ChainId(unhex(chain)?), seq, hash: unhex(hash)?, previous, hashed })
+        let ends = members.starts_with(END.as_bytes());
+        let (chain, hash) = (ChainId(unhex(chain)?), unhex(hash)?);
+        Some(Self { chain, seq, hash, previous, ends, hashed })
     }
 }
 
@@ -174,6 +194,9 @@ pub enum Broken {
         /// What a sink would have written behind it.
         next: u64,
     },
+    /// Its chain had ended.
+    #[error("its chain had ended with the line before it")]
+    Ended,
     /// Nothing proves it: it neither begins nor resumes its chain, nor does it follow a line that is there.
     #[error("it neither begins nor resumes its chain, and the file before this one is not there")]
     Unproven,
@@ -205,12 +228,18 @@ pub struct Read {
     /// How many of its anchors were met.
     pub anchored: u64,
     /// How far lines that came twice have come; none where what comes is new.
-    again: Option<u64>,
+    pub again: Option<u64>,
+    ended: bool,
     /// The hashes of the last lines, and of the one before them.
     heads: VecDeque<Head>,
 }
 
 impl Read {
+    fn begin(seq: u64, before: Head) -> Self {
+        let heads = [before].into();
+        Self { first: seq, last: seq, anchored: 0, again: None, ended: false, heads }
+    }
+
     /// Of its last line.
     fn head(&self) -> &Head {
         // There is one before the first.
@@ -259,6 +288,7 @@ impl Verifier {
             Some(read) if line.seq > read.last + 1 => {
                 return Err(Broken::Missing { from: read.last + 1, to: line.seq - 1 });
             }
+            Some(read) if read.ended => return Err(Broken::Ended),
             Some(read) => (*read.head(), None),
             None => {
                 let before = match line.previous {
@@ -266,11 +296,7 @@ impl Verifier {
                     None if line.seq == 0 => [0; 32],
                     None => return Err(Broken::Unproven),
                 };
-                let (first, last) = (line.seq, line.seq);
-                (
-                    before,
-                    Some(Read { first, last, anchored: 0, again: None, heads: [before].into() }),
-                )
+                (before, Some(Read::begin(line.seq, before)))
             }
         };
         if hash(&before, line.hashed) != line.hash || line.previous.is_some_and(|it| it != before) {
@@ -288,6 +314,7 @@ impl Verifier {
         }
         if let Some(read) = self.chains.get_mut(&line.chain) {
             read.last = line.seq;
+            read.ended = line.ends;
             read.anchored += anchored;
             if read.heads.len() > REMEMBERED {
                 read.heads.pop_front();
@@ -317,10 +344,10 @@ impl Verifier {
         cut
     }
 
-    /// The chains that were read and of which storage holds no anchor.
+    /// The chains that were read and of which no line is one that storage holds an anchor of.
     pub fn unanchored(&self) -> Vec<ChainId> {
         let mut chains: Vec<_> =
-            self.chains.keys().filter(|id| !self.anchors.contains_key(id)).copied().collect();
+            self.chains.iter().filter(|(_, it)| it.anchored == 0).map(|(id, _)| *id).collect();
         chains.sort_unstable();
         chains
     }
@@ -502,6 +529,23 @@ mod tests {
         let mut form = whole;
         form[2] = b"{}".to_vec();
         assert_eq!(read(&mut Verifier::default(), &form), Err((2, Broken::Form)));
+    }
+
+    #[test]
+    fn nothing_follows_the_end_of_a_chain() {
+        let (mut whole, mut chain) = lines(3, &[]);
+        for _ in 0..2 {
+            let mut line = Vec::new();
+            chain.end(&mut line, |line| line.extend_from_slice(b",\"time\":\"now\""));
+            line.pop();
+            whole.push(line);
+        }
+        let mut verifier = Verifier::default();
+        assert_eq!(read(&mut verifier, &whole[..4]), Ok(()));
+        assert_eq!(verifier.read(&whole[4]), Err(Broken::Ended));
+        assert_eq!(verifier.read(&whole[2]), Ok(()), "what a sink wrote twice");
+        let behind = Chain::behind(&Line::parse(&whole[2]).unwrap());
+        assert_eq!((behind.id(), behind.next()), (ID, 3));
     }
 
     #[test]

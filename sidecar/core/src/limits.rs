@@ -371,6 +371,8 @@ pub const AUDIT_FILE: usize = 64 * MIB;
 pub const AUDIT_FILE_MOST: usize = 64 * 1_024 * MIB;
 /// A sink looks so often whether its file was put aside, and waits so long before it tries again.
 pub const AUDIT_SINK_PAUSE: Duration = Duration::from_secs(1);
+/// It keeps how far it has come each time that it has taken so much more.
+pub const AUDIT_SINK_BYTES: u64 = 8 * MIB as u64;
 /// After it has taken what there was, so that more has come meanwhile.
 pub const AUDIT_SINK_REST: Duration = Duration::from_millis(50);
 /// Between two anchors of a chain that grows.

@@ -307,7 +307,12 @@ impl Noting {
         if noted.items.is_empty() && left.is_empty() {
             left.push_back(None);
         }
-        noted.items.extend(left.into_iter().map(|token| Item { token, code, degraded: None }));
+        let canaries = mem::take(&mut noted.canaries);
+        noted.items.extend(left.into_iter().map(|token| {
+            let is_canary = token.is_some_and(|token| canaries.contains(&token));
+            Item { token, code: if is_canary { CANARY } else { code }, degraded: None }
+        }));
+        noted.canaries = canaries;
         Some(self.take(&mut noted))
     }
 }
@@ -434,18 +439,24 @@ mod tests {
         trail.asked(&namespace, [Some(&tokens[2])]);
         drop(gone);
         trail.note(&namespace, Some(&tokens[2]), None, None);
+        // A canary is one, whoever takes his question back.
+        let thief = walk(&audit);
+        thief.trail().asked(&namespace, [Some(&tokens[0])]);
+        thief.trail().canary(&namespace, &tokens[0]);
+        drop(thief);
         // One that names no token.
         let bare = walk(&audit);
         assert!(bare.settle(Ok(())).await.is_ok());
         tokio::task::spawn_blocking(move || spool.end()).await.unwrap();
         let [one, two, three] = ids;
         let expected = [
-            (one, "ok"),
+            (one.clone(), "ok"),
             (None, "invalid_token"),
             (two, "deadline_exceeded"),
             (three.clone(), "deadline_exceeded"),
             (three.clone(), "cancelled"),
             (three, "ok"),
+            (one, "canary"),
             (None, "ok"),
         ];
         assert_eq!(records(directory.path()), expected.map(|(id, code)| (id, code.to_owned())));

@@ -223,7 +223,7 @@ impl Vault {
         mut found: Option<Found>,
     ) -> Result<Found, Failure> {
         if found.as_ref().is_some_and(|found| self.touched(call, token, &found.opened)) {
-            found = self.as_unknown(call).await?;
+            found = self.as_unknown(call, token).await?;
         }
         let found = found.ok_or_else(Failure::not_found)?;
         self.live(found.header())?;

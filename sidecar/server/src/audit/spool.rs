@@ -134,12 +134,11 @@ impl Spool {
         let Settings { directory, bytes, instance } = settings;
         let failed = |error| SpoolError(directory.display().to_string(), error);
         files::create_private_directory(&directory).map_err(failed)?;
+        let left = close_left(&directory, &rfc3339(clock.now())).map_err(failed)?;
         let segments = segments(&directory).map_err(failed)?;
         // Behind what the sinks have passed, also where somebody has removed it.
         let passed = super::sink::passed(&directory);
         let number = segments.last_key_value().map_or(0, |(last, _)| *last).max(passed) + 1;
-        let ends = segments.keys().rev().map(|at| directory.join(file_name(*at)));
-        let left = ends.into_iter().find_map(|path| last_line(&path));
         let spool = Arc::new(Self {
             directory: directory.clone(),
             bytes,
@@ -348,11 +347,30 @@ fn file_name(segment: u64) -> String {
     format!("{segment:016}.jsonl")
 }
 
-/// The last whole line of a segment.
-fn last_line(path: &Path) -> Option<Synced> {
-    let end = end_of(path).ok()?;
-    let line = end.split(|byte| *byte == b'\n').rev().find_map(Line::parse)?;
-    Some(Synced { chain: line.chain, seq: line.seq, head: line.hash })
+/// Ends the chain of a process that was killed, so that nobody can add to it; gives the end of the last chain that is there.
+fn close_left(directory: &Path, now: &str) -> io::Result<Option<Synced>> {
+    for segment in segments(directory)?.keys().rev() {
+        let path = directory.join(file_name(*segment));
+        let end = end_of(&path)?;
+        let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let Some(line) = end[..whole].split(|byte| *byte == b'\n').rev().find_map(Line::parse)
+        else {
+            continue;
+        };
+        let (seq, mut chain, mut last) = (line.seq, Chain::behind(&line), Vec::new());
+        if line.ends {
+            return Ok(Some(Synced { chain: line.chain, seq, head: line.hash }));
+        }
+        chain.end(&mut last, |line| line::text(line, "time", now));
+        let file = OpenOptions::new().append(true).open(&path)?;
+        let length = file.metadata()?.len();
+        // Half a line is what the kill has cut off.
+        file.set_len(length - (end.len() - whole) as u64)?;
+        (&file).write_all(&last)?;
+        file.sync_data()?;
+        return Ok(Some(Synced { chain: chain.id(), seq: chain.next() - 1, head: *chain.head() }));
+    }
+    Ok(None)
 }
 
 /// The numbers and lengths of the segments in a directory.
@@ -419,6 +437,7 @@ impl Writer {
                 break;
             }
         }
+        self.close();
         let lost: usize = self.kept.iter().map(|piece| piece.items).sum();
         if lost > 0 {
             tracing::error!(
@@ -430,6 +449,19 @@ impl Writer {
         let _ = syncs.join();
         lock(&self.spool.held).ended = true;
         self.spool.grown.notify_all();
+    }
+
+    /// Writes the chain's last line.
+    fn close(&mut self) {
+        let now = rfc3339(self.spool.clock.now());
+        let (before, mut last) = (self.chain, Vec::new());
+        self.chain.end(&mut last, |line| line::text(line, "time", &now));
+        if self.put(&last).is_err() {
+            // The next process does it.
+            self.chain = before;
+            self.cut();
+        }
+        self.sync();
     }
 
     /// Waits for records, for the time of a sync, or for that to try again.

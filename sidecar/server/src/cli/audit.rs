@@ -210,7 +210,7 @@ impl Verify {
         }
         if let Some(chain) = verifier.unanchored().first().filter(|_| !self.allow_unanchored) {
             return stop(format!(
-                "storage knows nothing of chain {chain}: lines were written anew under its name, or its sidecar had no storage from its first record on, which --allow-unanchored takes"
+                "storage vouches for no line of chain {chain}: it was written anew, or its sidecar had no storage from its first record on, or the files with its other lines were not given; --allow-unanchored takes it"
             ));
         }
         if !self.complete {
@@ -240,6 +240,11 @@ impl Verify {
             };
             let (first, last) = (read.first, read.last);
             said += &format!("chain {chain}: lines {first} to {last} are whole{anchored}\n");
+            if let Some(again) = read.again {
+                said += &format!(
+                    "chain {chain}: lines came again up to {again} of {last} and end there: a kill, or somebody put them in\n"
+                );
+            }
             if first > 0 {
                 said += &format!("chain {chain}: the lines before {first} are in no file\n");
             }
@@ -261,9 +266,13 @@ fn read_all(files: &[PathBuf], verifier: &mut Verifier) -> Result<u64, Stop> {
     let (mut torn, mut count) = (Torn::default(), 0);
     for path in files {
         lines(path, |number, line| {
+            // A sink begins a line of its own after a kill.
+            if line.is_empty() {
+                return Ok(());
+            }
             torn.goes_on_with(line);
             match verifier.read(line) {
-                Err(Broken::Form) if Line::is_begun(line) => torn.keep(path, number, line),
+                Err(Broken::Form) if torn.takes(line) => torn.keep(path, number, line),
                 read => {
                     count += 1;
                     // What is no line and did not come again is the first that is broken.
@@ -287,8 +296,16 @@ struct Torn {
 }
 
 impl Torn {
+    /// Each kill leaves one.
+    fn takes(&self, line: &[u8]) -> bool {
+        const KILLS: usize = 1_000;
+        Line::is_begun(line) && self.pieces.len() < KILLS
+    }
+
     fn keep(&mut self, path: &Path, number: u64, line: &[u8]) {
-        self.pieces.push((path.to_owned(), number, line.to_vec()));
+        if !self.pieces.iter().any(|(_, _, piece)| piece == line) {
+            self.pieces.push((path.to_owned(), number, line.to_vec()));
+        }
     }
 
     fn goes_on_with(&mut self, line: &[u8]) {
@@ -342,7 +359,9 @@ impl Find {
         let mut found = Vec::new();
         for path in &self.files {
             lines(path, |_, line| {
-                if line.windows(wanted.len()).any(|window| window == wanted.as_bytes()) {
+                let is_about = |window: &[u8]| window == wanted.as_bytes();
+                // Half of one proves nothing.
+                if line.windows(wanted.len()).any(is_about) && Line::parse(line).is_some() {
                     found.push((time(line).to_vec(), String::from_utf8_lossy(line).into_owned()));
                 }
                 Ok(())

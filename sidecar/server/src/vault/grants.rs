@@ -238,7 +238,7 @@ impl Vault {
         let found = self.open(&subject, Some(object)).await?.ok_or_else(Failure::not_found)?;
         if self.touched(call, token, &found.opened) {
             // Nothing is learnt of it, so that each use of it is seen.
-            let nothing = self.as_unknown(call).await?.ok_or_else(Failure::not_found)?;
+            let nothing = self.as_unknown(call, token).await?.ok_or_else(Failure::not_found)?;
             return self.live(nothing.header()).map(|()| nothing.age);
         }
         if let Some(proof) = proof {

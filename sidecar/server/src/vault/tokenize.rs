@@ -61,15 +61,6 @@ impl Vault {
     /// Tokenizes one value.
     pub async fn tokenize(&self, call: &Call, value: NewValue) -> Result<Given, Failure> {
         self.authorize(call, Operation::Tokenize)?;
-        self.tokenize_one(call, value).await
-    }
-
-    /// The same for whoever was let in already.
-    pub(super) async fn tokenize_one(
-        &self,
-        call: &Call,
-        value: NewValue,
-    ) -> Result<Given, Failure> {
         let mut given = self.tokenize_noted(call, false, vec![Ok(value)]).await?;
         given.pop().unwrap_or_else(|| Err(Failure::internal("nothing came of one value")))
     }
@@ -98,7 +89,7 @@ impl Vault {
         Ok(given)
     }
 
-    async fn tokenize_all(
+    pub(super) async fn tokenize_all(
         &self,
         call: &Call,
         batch: bool,
