@@ -14,6 +14,7 @@ COLUMNS = ("proof", "test")
 NAMED = re.compile(rf"(?:{'|'.join(RUST)})(?:::| [a-z_]+(?:::|$)).*|[pvw]::.+")
 FILE = re.compile(r"[\w./-]*[\w-]/[\w./-]+|[\w-]+\.(?:rs|py|md|json)")
 NO_TEST = "no test: "
+SAME = "the same"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +22,24 @@ class Rules:
     """What a document owes."""
 
     whole: bool = False  # names are written out
+    bare: frozenset[str] | None = None  # headings of tables that claim nothing; without it, any table may have no proofs
     letters: dict[str, str] = dataclasses.field(default_factory=dict)  # that stand for test files
     family: str = ""  # of names that say none
 
 
-STRICT = Rules(whole=True)
+def strict(*bare: str) -> Rules:
+    return Rules(whole=True, bare=frozenset(bare))
+
+
 PAGES = {
-    "SECURITY.md": STRICT,
+    "SECURITY.md": strict("when | what you get", "document | what it answers"),
     "PROOFS.md": Rules(),
-    "docs/threat-model.md": STRICT,
-    "docs/cryptography.md": STRICT,
-    "docs/compliance.md": STRICT,
+    "docs/threat-model.md": strict("asset | where it is | what would be lost", "of | that | where it is not so"),
+    # Below each of these is one of statements.
+    "docs/cryptography.md": strict(
+        "key | bits | made by | lives | held by", "what | from | for", "what | how | what it does not do"
+    ),
+    "docs/compliance.md": strict("part | what it has | so"),
     "sidecar/core/CRYPTOGRAPHY.md": Rules(
         letters={"p": "properties", "v": "vectors", "w": "wycheproof"}, family="core"
     ),
@@ -46,6 +54,7 @@ class Place:
     names: Path = ()
     module: Path = ()
     file: str = ""
+    proves: bool = True  # else a file need not hold tests: it is where something was measured, say
 
 
 class Page:
@@ -56,18 +65,23 @@ class Page:
     def complaints(self, text: str) -> list[str]:
         found = []
         column = None
+        above = ""  # the proofs of the row above
         for number, line in enumerate(text.splitlines(), 1):
             cells = row(line)
             if not cells:
                 column = None
             elif column is None:
                 column = next((place for place, cell in enumerate(cells) if cell.lower() in COLUMNS), -1)
+                above = ""
+                if column < 0 and self.rules.bare is not None and " | ".join(cells) not in self.rules.bare:
+                    found.append(f"{number}: a table without a column of tests")
                 continue
             proof = cells[column] if column is not None and 0 <= column < len(cells) else None
             prose = [line] if proof is None else cells[:column] + cells[column + 1 :]
             found += [f"{number}: {why}" for why in self.of_prose(prose)]
             if proof is not None and not re.fullmatch(":?-+:?", proof):
-                found += [f"{number}: {why}" for why in self.of_cell(proof)]
+                found += [f"{number}: {why}" for why in self.of_cell(proof, above)]
+                above = proof
         return found
 
     def of_prose(self, texts: list[str]) -> list[str]:
@@ -75,11 +89,13 @@ class Page:
         names = [name for text in texts for name in CODE.findall(text) if NAMED.fullmatch(name)]
         return [why for name in names for why in self.of(name, place)]
 
-    def of_cell(self, cell: str) -> list[str]:
+    def of_cell(self, cell: str, above: str) -> list[str]:
         names = CODE.findall(cell)
-        if not names and "the same" not in cell and not cell.startswith(NO_TEST):
+        if cell.startswith(SAME) and (above.startswith(NO_TEST) or not (CODE.search(above) or above.startswith(SAME))):
+            return ["nothing is named above that could be the same"]
+        if not names and not cell.startswith((SAME, NO_TEST)):
             return ["a row without a test"]
-        place = Place()
+        place = Place(proves=not cell.startswith(NO_TEST))
         return [why for name in names for why in self.of(name, place)]
 
     def of(self, name: str, place: Place) -> list[str]:
@@ -128,9 +144,9 @@ class Page:
         return bool(place.names) and self.by_path(place.family, (*place.names[: -len(names)], *names), place)
 
     def by_file(self, name: str, place: Place) -> bool:
-        """A file or a directory; behind a script, options that it knows."""
+        """A file of tests or a directory of them; a script, and options behind it that it knows."""
         path, *options = name.split()
-        if not self.sources.is_file(path):
+        if not (self.sources.holds_tests(path) if place.proves else self.sources.is_file(path)):
             return False
         place.family, place.names, place.file = "", (), path
         text = (self.sources.root / path).read_text() if options else ""

@@ -23,6 +23,7 @@ SDK = {
 }
 RUST = (*WHOLE, *CRATES)
 TITLED = (*SDK, "contract")
+CASES = pathlib.Path("tests", "contract")
 # A test, or what makes some of one title: those are called at the beginning of a line.
 TITLE = re.compile(
     r"""(?:^\w+|\b(?:test|it|describe)(?:\.\w+)?)\(\s*"""
@@ -97,6 +98,19 @@ class Sources:
 
     def is_file(self, path: str) -> bool:
         return (self.root / path).exists()
+
+    def holds_tests(self, path: str) -> bool:
+        """That a file is there proves nothing: it holds tests or cases, or is a script that can be run and fail."""
+        place = self.root / path
+        if place.is_dir():
+            return self.holds_tests(f"{path}/run")
+        if not place.is_file() or place.suffix == ".md":
+            return False
+        if place.suffix == ".rs":
+            return bool(self.functions_of(path))
+        if place.suffix == ".json":
+            return self.root / CASES in place.parents
+        return place.read_text().startswith("#!") or place.suffix == ".py" and bool(self.python(path))
 
 
 def test(node: ast.AST) -> bool:

@@ -33,7 +33,13 @@ FILES = {
     "tests/conformance.rs": "#[test] fn memory() { all() }",
     "tests/src/conformance.rs": "pub fn all() { store::reads() }",
     "tests/src/conformance/store.rs": "pub fn reads() {}\npub fn never_called() {}",
-    "tests/fuzz/run": "",
+    "tests/fuzz/run": "#!/bin/sh",
+    "tests/empty/README.md": "#!/bin/sh",
+    "tests/empty/helper.rs": "pub fn helper() {}",
+    "tests/vault/cached.rs": "#[test] fn it_is_seen() {}",
+    "tests/contract/grants.json": "[]",
+    "README.md": "",
+    "deny.json": "{}",
     "tests/fuzz/targets/frames.rs": "",
     "sidecar/core/src/lib.rs": "mod keys;",
     "sidecar/core/src/keys.rs": "mod ring;",
@@ -54,11 +60,13 @@ FILES = {
             x = 1
         def helper(): ...
         """,
-    "dev/some": 'add("--check")',
+    "dev/tests/world.py": "def helper(): ...",
+    "dev/some": '#!/usr/bin/env python3\nadd("--check")',
+    "dev/list": "a list",
 }
 
 
-class Names(unittest.TestCase):
+class InACheckout(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         temporary = tempfile.TemporaryDirectory()
@@ -69,6 +77,8 @@ class Names(unittest.TestCase):
             (root / path).write_text(textwrap.dedent(text))
         cls.sources = sources.Sources(root)
 
+
+class Names(InACheckout):
     def complaints(self, cell, rules=Rules()):
         return Page(self.sources, rules).complaints(f"| promise | proof |\n| --- | --- |\n| some | {cell} |\n")
 
@@ -140,6 +150,19 @@ class Names(unittest.TestCase):
         self.good("`dev/some --check`")
         self.bad("`dev/some --write`")
 
+    def test_a_file_that_holds_no_tests_is_none(self):
+        self.good("`tests/vault/cached.rs`, `tests/fuzz`, `tests/fuzz/run`, `dev/some`, `tests/contract/grants.json`")
+        for path in (
+            *("README.md", "tests/empty/README.md", "tests/empty", "tests/empty/helper.rs", "tests/end_to_end"),
+            *("deny.json", "dev/list", "dev/tests/world.py"),
+        ):
+            self.assertTrue((self.sources.root / path).exists(), path)
+            self.bad(f"`{path}`")
+        # What was measured where there is no test.
+        self.good("no test: measured, by `tests/empty/helper.rs`")
+        self.bad("no test: measured, by `tests/empty/gone.rs`")
+        self.bad("no test: of all; of a part, `core ring::tests::three_keys`")
+
     def test_python(self):
         self.good("`dev/tests/test_some.py`, `Some`; `test_some`: `test_it`")
         for name in ("Other", "helper", "test_that"):
@@ -158,8 +181,8 @@ class Names(unittest.TestCase):
     def test_a_row_has_a_test_or_says_that_it_has_none(self):
         self.assertEqual(self.complaints("somebody looked"), ["3: a row without a test"])
         self.assertEqual(self.complaints(""), ["3: a row without a test"])
+        self.assertEqual(self.complaints("no test:"), ["3: a row without a test"])
         self.good("no test: the operator's")
-        self.good("the same")
 
     def test_names_in_prose(self):
         text = "Proven by `core ring::tests::three_keys`, in `core`, `sidecar/core` and `core/ring.rs`.\n"
@@ -169,6 +192,32 @@ class Names(unittest.TestCase):
     def test_another_column_is_not_asked_for_tests(self):
         table = "| a | b |\n| --- | --- |\n| `x` | `y` |\n\n| a | test |\n| --- | --- |\n| `x` | `y` |\n"
         self.assertEqual(Page(self.sources, Rules()).complaints(table), ["7: `y` is no test"])
+
+
+class Tables(InACheckout):
+    def rows(self, *cells, heading="promise | proof", rules=Rules()):
+        lines = [f"| {heading} |", "| --- | --- |", *(f"| some | {cell} |" for cell in cells)]
+        return Page(self.sources, rules).complaints("\n".join(lines))
+
+    def test_the_same_is_what_is_named_above(self):
+        named, same = "`end_to_end::audit`", "the same"
+        self.assertEqual(self.rows(named, same, same, "the same, `core ring::tests::one_key`"), [])
+        for wrong in (["the same"], ["no test: the operator's, `end_to_end::audit`", same], ["", same]):
+            told = f"{2 + len(wrong)}: nothing is named above that could be the same"
+            self.assertIn(told, self.rows(*wrong), wrong)
+        self.assertEqual(self.rows("much the same"), ["3: a row without a test"])
+        # Nor is it what another table ends with.
+        table = f"| a | test |\n| - | - |\n| b | {named} |\n\n| a | test |\n| - | - |\n| b | {same} |\n"
+        told = ["7: nothing is named above that could be the same"]
+        self.assertEqual(Page(self.sources, Rules()).complaints(table), told)
+
+    def test_in_a_strict_page_a_table_has_the_column_or_is_known_to_claim_nothing(self):
+        rules = Rules(whole=True, bare=frozenset({"key | bits"}))
+        self.assertEqual(self.rows("`end_to_end::audit`", rules=rules), [])
+        self.assertEqual(self.rows("`end_to_end::audit`", heading="key | bits", rules=rules), [])
+        told = ["1: a table without a column of tests"]
+        self.assertEqual(self.rows("nothing", heading="promise | proven by", rules=rules), told)
+        self.assertEqual(self.rows("nothing", heading="promise | proven by"), [])
 
 
 class TheDocuments(unittest.TestCase):
@@ -184,6 +233,16 @@ class TheDocuments(unittest.TestCase):
                     if page.NAMED.fullmatch(name):
                         misspelt = line.replace(f"`{name}`", f"`{name}_x`")
                         self.assertTrue(checker.of_prose([misspelt]), f"{path}: {name}")
+
+    def test_a_column_that_is_headed_otherwise_is_found(self):
+        checkout = sources.Sources()
+        for path, rules in page.PAGES.items():
+            text = (sources.ROOT / path).read_text()
+            for heading in re.findall(r"^\|.* (?:test|proof) \|$", text, re.MULTILINE):
+                renamed = text.replace(heading, heading.replace(" test |", " shown |"))
+                missing = rules.bare is not None
+                said = [why for why in Page(checkout, rules).complaints(renamed) if "a column of tests" in why]
+                self.assertEqual(bool(said), missing, f"{path}: {heading}")
 
     def test_a_document_that_is_gone_is_found(self):
         with tempfile.TemporaryDirectory() as empty:
