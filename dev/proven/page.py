@@ -22,7 +22,7 @@ class Rules:
     """What a document owes."""
 
     whole: bool = False  # names are written out
-    bare: frozenset[str] | None = None  # headings of tables that claim nothing; without it, any table may have no proofs
+    bare: frozenset[str] | None = None  # headings of tables that claim nothing; without it any may
     letters: dict[str, str] = dataclasses.field(default_factory=dict)  # that stand for test files
     family: str = ""  # of names that say none
 

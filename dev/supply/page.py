@@ -18,7 +18,7 @@ VALUES = {
     "aes-gcm", "base64", "bytes", "getrandom", "hkdf", "http-body-util", "hyper", "hyper-util", "prost", "serde",
     "serde_json", "sha2", "subtle", "tokio", "tonic", "zeroize",
 }  # fmt: skip
-KEYS = {"aws-config", "aws-sdk-kms", "aws-smithy-http-client", "hmac"}
+KEYS = {"aws-config", "aws-sdk-kms", "aws-sdk-s3", "aws-smithy-http-client", "hmac"}
 
 
 class Review:
