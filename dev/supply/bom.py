@@ -19,6 +19,7 @@ from .crates import Crate, Graph, Id
 FORMAT = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1}
 SCHEMA = "http://cyclonedx.org/schema/bom-1.5.schema.json"
 SPACE = uuid.UUID("6f0cbd0a-7d8c-5c51-9a3c-6b0f6d1d7f3e")
+SUPPLIER = {"name": "LunaSec contributors"}
 NODE = crates.ROOT / "client-sdks" / "node"
 NPM = ["npm", "sbom", "--sbom-format", "cyclonedx", "--package-lock-only"]
 NPM += [word for kind in ("dev", "optional", "peer") for word in ("--omit", kind)]
@@ -51,6 +52,7 @@ def of_binary(target: str) -> dict:
                     "purl": f"pkg:generic/lunasec@{binary.version}",
                 },
                 "properties": [
+                    *commit(),
                     {"name": "lunasec:target", "value": target},
                     {"name": "lunasec:rust", "value": crates.toolchain()},
                 ],
@@ -104,7 +106,10 @@ def of_node() -> dict:
     said = json.loads(done.stdout)
     return finished(
         {
-            "metadata": {"component": {**said["metadata"]["component"], "name": "@lunasec/node"}},
+            "metadata": {
+                "component": {**said["metadata"]["component"], "name": "@lunasec/node"},
+                "properties": commit(),
+            },
             "components": said["components"],
             "dependencies": said["dependencies"],
         }
@@ -113,7 +118,9 @@ def of_node() -> dict:
 
 def finished(content: dict) -> dict:
     """The time is the commit's, and the serial number the content's: the same commit gives the same bytes."""
-    content["metadata"] = {"timestamp": stamp(), **content["metadata"]}
+    tool = {"type": "application", "name": "dev/sbom", "version": content["metadata"]["component"]["version"]}
+    about = {"timestamp": stamp(), "tools": {"components": [tool]}, "supplier": SUPPLIER}
+    content["metadata"] = {**about, **content["metadata"]}
     serial = uuid.uuid5(SPACE, json.dumps(content, sort_keys=True))
     return {"$schema": SCHEMA, **FORMAT, "serialNumber": f"urn:uuid:{serial}", **content}
 
@@ -121,12 +128,27 @@ def finished(content: dict) -> dict:
 def stamp() -> str:
     seconds = os.environ.get("SOURCE_DATE_EPOCH")
     if seconds is None:
-        command = ["git", "log", "-1", "--format=%ct"]
-        done = subprocess.run(command, cwd=crates.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        seconds = done.stdout.strip()
+        seconds = git("log", "-1", "--format=%ct")
     if not seconds.isdecimal():
         raise Trouble("there is no commit to take the time from; set SOURCE_DATE_EPOCH to seconds since 1970")
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
+
+
+def commit() -> list[dict]:
+    """Which one it was made of, with `-dirty` where something was changed since; nothing outside of a checkout."""
+    name = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return [{"name": "lunasec:commit", "value": name}] if name else []
+
+
+def git(*arguments: str) -> str:
+    """Nothing where there is no commit, or no git."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=crates.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def text(bom: dict) -> str:
@@ -152,6 +174,14 @@ def faults(bom: dict) -> list[str]:
         found.append("the serial number is no UUID")
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", bom["metadata"].get("timestamp", "")):
         found.append("the timestamp is none")
+    if not bom["metadata"].get("supplier", {}).get("name"):
+        found.append("nobody is named as the supplier")
+    tools = bom["metadata"].get("tools", {}).get("components", [])
+    if not tools or any(not each.get("name") or not each.get("version") for each in tools):
+        found.append("no tool is named with its version")
+    for each in bom["metadata"].get("properties", []):
+        if each["name"] == "lunasec:commit" and not re.fullmatch(r"[0-9a-f]{40}(-dirty)?", each["value"]):
+            found.append("the commit is none")
     every = [bom["metadata"]["component"], *bom["components"]]
     for each in every:
         found += faults_of_component(each)

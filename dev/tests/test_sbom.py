@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
+from emulators.trouble import Trouble
 from supply import bom, crates
 from world import DEV, World
 
@@ -105,6 +107,29 @@ class TheNodeSdk(unittest.TestCase):
         self.assertEqual(found["metadata"]["component"]["purl"].split("@")[0], "pkg:npm/%40lunasec/node")
 
 
+class OfEach(unittest.TestCase):
+    def test_it_says_who_supplies_it_what_made_it_and_of_which_commit(self):
+        command = ["git", "rev-parse", "HEAD"]
+        head = subprocess.run(command, cwd=crates.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        changed = ["git", "diff", "--quiet", "HEAD"]
+        dirty = "-dirty" if subprocess.run(changed, cwd=crates.ROOT).returncode else ""
+        for name, each in WRITTEN.items():
+            about = each["metadata"]
+            self.assertEqual(about["supplier"], {"name": "LunaSec contributors"}, name)
+            [tool] = about["tools"]["components"]
+            self.assertEqual((tool["name"], tool["version"]), ("dev/sbom", about["component"]["version"]), name)
+            properties = {one["name"]: one["value"] for one in about["properties"]}
+            self.assertEqual(properties["lunasec:commit"], head + dirty, name)
+
+    def test_outside_of_a_checkout_there_is_no_commit_and_no_time(self):
+        elsewhere = World(self).directory
+        outside = {"GIT_CEILING_DIRECTORIES": str(elsewhere.parent), "GIT_DIR": str(elsewhere / "none")}
+        with mock.patch.dict(os.environ, outside):
+            self.assertEqual(bom.commit(), [])
+            with self.assertRaisesRegex(Trouble, "no commit to take the time from"):
+                bom.stamp()
+
+
 class Faults(unittest.TestCase):
     """Each way to break one is found."""
 
@@ -123,6 +148,14 @@ class Faults(unittest.TestCase):
         self.bom.update(specVersion="1.2", serialNumber="urn:uuid:1")
         self.bom["metadata"]["timestamp"] = "yesterday"
         for words in ("specVersion is not", "serial number", "timestamp"):
+            self.found(words)
+
+    def test_who_and_what_made_it(self):
+        [commit] = [one for one in self.bom["metadata"]["properties"] if one["name"] == "lunasec:commit"]
+        commit["value"] = "main"
+        del self.bom["metadata"]["supplier"]
+        del self.bom["metadata"]["tools"]["components"][0]["version"]
+        for words in ("the commit is none", "nobody is named as the supplier", "no tool is named with its version"):
             self.found(words)
 
     def test_a_component_is_gone_or_there_twice(self):
