@@ -151,6 +151,7 @@ fn a_file_of_something_else_is_not_touched() {
         sidecar.tokenize("value");
         let said = |line: &str| line.contains("holds something else than an audit trail");
         assert!(sidecar.wait_for_line(said).is_some(), "{}", sidecar.log());
+        assert_eq!(audit_state(&sidecar), "degraded");
         sidecar.stop();
         assert_eq!(fs::read_to_string(here.join("audit.jsonl")).unwrap(), text);
     }
@@ -172,12 +173,14 @@ fn two_sidecars_do_not_write_one_file() {
     second.tokenize("value");
     let said = |line: &str| line.contains("another process writes it");
     assert!(second.wait_for_line(said).is_some(), "{}", second.log());
+    assert_eq!((audit_state(&first).as_str(), audit_state(&second).as_str()), ("up", "degraded"));
     first.stop();
     proven(one.path(), &files(one.path()));
     // From then on it is the second's.
     eventually("the second has it", || {
         text(one.path()).matches("\"op\":\"tokenize\"").count() == 2
     });
+    eventually("its sink is well", || audit_state(&second) == "up");
     second.stop();
 }
 

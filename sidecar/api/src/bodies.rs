@@ -430,7 +430,7 @@ pub struct Dependencies {
     /// The state directory, where there is one: idempotency keys lie in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<Dependency>,
-    /// The audit trail's spool, where there is one: what must be recorded is refused while it is down.
+    /// The audit trail, where there is one: while it is down, what must be recorded is refused; while it is degraded, a sink takes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Dependency>,
 }

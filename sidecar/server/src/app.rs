@@ -215,7 +215,7 @@ impl App {
             telemetry: Arc::clone(&telemetry),
             clock: Arc::clone(&clock),
             state,
-            audit: trail.as_ref().map(Recorder::spool),
+            audit: trail.as_ref().map(Recorder::dependencies).unwrap_or_default(),
             journal: journal.clone(),
             protection,
         }));

@@ -34,8 +34,8 @@ pub struct Observed {
     pub clock: Arc<dyn Clock>,
     /// The state directory, where there is one.
     pub state: Option<Arc<Dependency>>,
-    /// The audit trail's spool, where there is one.
-    pub audit: Option<Arc<Dependency>>,
+    /// The audit trail's spool and behind it its sinks, where there is one.
+    pub audit: Vec<Arc<Dependency>>,
     /// Where writes wait for storage, if they do.
     pub journal: Option<Arc<Journal>>,
     /// What protects the process.
@@ -131,7 +131,7 @@ impl Report {
                 storage: describe(&self.of.telemetry.storage),
                 keys,
                 state: self.of.state.as_deref().map(describe),
-                audit: self.of.audit.as_deref().map(describe_spool),
+                audit: describe_trail(&self.of.audit),
             },
             issuers: self.issuers.load().iter().map(|issuer| describe_issuer(issuer)).collect(),
             caches: api::Caches {
@@ -183,13 +183,18 @@ fn describe_issuer(issuer: &Issuer) -> api::Issuer {
     }
 }
 
-/// Nothing but writing is asked of it.
-fn describe_spool(spool: &Dependency) -> api::Dependency {
-    let mut health = describe(spool);
-    if health.state == api::DependencyState::Degraded {
-        health.state = api::DependencyState::Down;
+/// While its spool is down, what must be recorded is refused; while a sink is, it waits.
+fn describe_trail(trail: &[Arc<Dependency>]) -> Option<api::Dependency> {
+    use api::DependencyState::{Degraded, Down, Up};
+    let mut states = trail.iter().map(|it| describe(it));
+    let mut spool = states.next()?;
+    if spool.state != Up {
+        // Nothing but writing is asked of it.
+        spool.state = Down;
+        return Some(spool);
     }
-    health
+    let troubled = states.find(|sink| sink.state != Up);
+    Some(troubled.map_or(spool, |sink| api::Dependency { state: Degraded, ..sink }))
 }
 
 fn describe(dependency: &Dependency) -> api::Dependency {

@@ -21,8 +21,8 @@ use crate::{
 /// The spool, its sinks and its anchors.
 pub(super) struct Recorder {
     spool: Arc<Spool>,
-    /// How that is.
-    dependency: Arc<Dependency>,
+    /// How that is, and how its sinks are.
+    dependencies: Vec<Arc<Dependency>>,
     sinks: Vec<JoinHandle<()>>,
     /// Tells who anchors the chain to come to an end.
     stop: oneshot::Sender<()>,
@@ -53,20 +53,25 @@ impl Recorder {
             audit.path.clone().map(|path| Target::File { path, rotate: audit.rotate_bytes as u64 });
         let stdout = audit.sink.to_stdout().then_some(Target::Stdout);
         let targets = file.into_iter().chain(stdout);
-        let sinks = targets.map(|target| sink::start(&spool, target, clock));
-        let sinks = sinks.collect::<Result<_, _>>().map_err(failed)?;
+        let (mut sinks, mut dependencies) = (Vec::new(), vec![dependency]);
+        for target in targets {
+            let dependency = telemetry.dependency(target.dependency());
+            let sink = sink::start(&spool, target, clock, Arc::clone(&dependency));
+            sinks.push(sink.map_err(failed)?);
+            dependencies.push(dependency);
+        }
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             let _ = stopped.await;
         };
         let (anchored, store) = (Arc::clone(&spool), Arc::clone(store));
         let anchors = tokio::spawn(anchor::run(anchored, store, Arc::clone(clock), stopped));
-        Ok(Some(Self { spool, dependency, sinks, stop, anchors }))
+        Ok(Some(Self { spool, dependencies, sinks, stop, anchors }))
     }
 
-    /// How its spool is.
-    pub(super) fn spool(&self) -> Arc<Dependency> {
-        Arc::clone(&self.dependency)
+    /// How its spool is, and behind that how its sinks are.
+    pub(super) fn dependencies(&self) -> Vec<Arc<Dependency>> {
+        self.dependencies.clone()
     }
 
     /// What requests are audited with.

@@ -15,7 +15,13 @@ use std::{
 use lunasec_core::{audit::Line, limits};
 
 use super::spool::Spool;
-use crate::{env::Clock, files, http::rfc3339, seldom::Seldom};
+use crate::{
+    env::Clock,
+    files,
+    http::rfc3339,
+    seldom::Seldom,
+    telemetry::{Dependency, Request, UNAVAILABLE},
+};
 
 /// Bytes that are taken on at once.
 const CHUNK: usize = 256 * 1024;
@@ -35,6 +41,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// As a dependency.
+    pub fn dependency(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "audit_file",
+            Self::Stdout => "audit_stdout",
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::File { .. } => "file",
@@ -59,6 +73,9 @@ struct Sink {
     cursor: Cursor,
     out: Option<Out>,
     told: Seldom,
+    dependency: Arc<Dependency>,
+    /// Whether the last attempt failed.
+    troubled: bool,
     /// Since when more was taken on than is known to be safe.
     unstored: Option<Duration>,
     /// How many bytes.
@@ -77,12 +94,15 @@ pub fn start(
     spool: &Arc<Spool>,
     target: Target,
     clock: &Arc<dyn Clock>,
+    dependency: Arc<Dependency>,
 ) -> io::Result<JoinHandle<()>> {
     let (spool, clock) = (Arc::clone(spool), Arc::clone(clock));
     let number = spool.join();
     let mut sink = Sink {
         cursor: Cursor { segment: 0, offset: 0 },
         told: Seldom::new(Arc::clone(&clock)),
+        dependency,
+        troubled: false,
         spool,
         clock,
         number,
@@ -108,6 +128,7 @@ impl Sink {
                 self.store_if_due(tail.ended && !more)?;
                 Ok(more)
             });
+            self.tell(&taken);
             match taken {
                 // Much at once costs little more than little.
                 Ok(true) if is_last && !tail.ended => std::thread::sleep(limits::AUDIT_SINK_REST),
@@ -130,6 +151,17 @@ impl Sink {
                 }
             }
         }
+    }
+
+    /// Says how it is where that has changed, or goes on to be wrong.
+    fn tell(&mut self, taken: &io::Result<bool>) {
+        let asked = || self.dependency.begin(Request::write("sink"));
+        match taken {
+            Err(error) => asked().failed(UNAVAILABLE, &error.to_string()),
+            Ok(_) if self.troubled => asked().answered("ok"),
+            Ok(_) => {}
+        }
+        self.troubled = taken.is_err();
     }
 
     /// Takes on what there is of one segment, up to `end` where it is still written: whether there may be more.
