@@ -28,8 +28,8 @@ impl End {
         }
     }
 
-    /// Of several attempts: the first that worked, else what stopped them.
-    pub(crate) fn of_all(ends: impl IntoIterator<Item = Self>) -> Self {
+    /// Of several guesses at what would do: the first that worked, else what stopped them.
+    pub(crate) fn of_any(ends: impl IntoIterator<Item = Self>) -> Self {
         let mut codes = BTreeSet::new();
         for end in ends {
             match end {
@@ -40,6 +40,24 @@ impl End {
         Self::Stopped(codes.into_iter().collect::<Vec<_>>().join(", "))
     }
 
+    /// Of what must all work: with everything, or else with what stopped a part of it. One that works among others
+    /// that do not is neither.
+    pub(crate) fn of_each(ends: impl IntoIterator<Item = Self>) -> Self {
+        let (mut taken, mut stopped) = (BTreeSet::new(), BTreeSet::new());
+        for end in ends {
+            match end {
+                Self::Took(prize) => taken.insert(prize),
+                Self::Stopped(code) => stopped.insert(code),
+            };
+        }
+        let listed = |all: BTreeSet<String>| all.into_iter().collect::<Vec<_>>().join(", ");
+        match (taken.is_empty(), stopped.is_empty()) {
+            (_, true) => Self::Took(listed(taken)),
+            (true, _) => Self::Stopped(listed(stopped)),
+            _ => Self::Stopped(format!("{}, beside {}", listed(stopped), listed(taken))),
+        }
+    }
+
     /// Of a search.
     pub(crate) fn found(found: Option<String>, nothing: &str) -> Self {
         found.map_or_else(|| Self::Stopped(nothing.into()), Self::Took)
@@ -47,10 +65,11 @@ impl End {
 }
 
 /// Whether an attack ended as it must: with the product, for the expected reason; and with the prize against a build that
-/// `run` made without `defence`.
+/// `run` made without `defence`. What it prints is how `run` knows that this was looked at.
 pub(crate) fn decide(defence: &str, end: &End, prize: &str, because: &str) {
     let Ok(without) = std::env::var("LUNASEC_WITHOUT") else {
         assert_eq!(*end, End::Stopped(because.into()), "what should have stopped it: {defence}");
+        println!("decided: stopped by {defence}");
         return;
     };
     assert!(std::env::var_os("LUNASEC_BIN").is_some(), "LUNASEC_WITHOUT goes with LUNASEC_BIN");
@@ -60,6 +79,7 @@ pub(crate) fn decide(defence: &str, end: &End, prize: &str, because: &str) {
         End::Took(prize.into()),
         "it fails without {defence} as well: it proves nothing"
     );
+    println!("decided: works without {defence}");
 }
 
 /// Reveals for a session.

@@ -2,11 +2,14 @@
 //! log. Lacks: a grant, and the issuer's key.
 //!
 //! Tries: to reveal the victim's token in her session, also with a grant to read its metadata; to name the victim's
-//! session beside her own JWT, in a header and in a body; to edit a claim, and to have a JWT taken without a
-//! signature. Stopped by: grants that are of one session and action; a name that counts for nothing beside a JWT that
-//! proves another; the signature.
+//! session beside her own JWT, in a header and in a body; to edit a claim; to have a JWT taken without a signature, or
+//! with one that anybody can make. Stopped by: grants that are of one session and action; a name that counts for nothing
+//! beside a JWT that proves another; the signature, by an algorithm that belongs to its key.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64URL},
+};
 use lunasec_tests::{
     Answer,
     apart::strict,
@@ -149,21 +152,51 @@ fn the_victims_old_jwt_with_a_later_end() {
     assert_eq!(refused, End::Stopped("unauthenticated".into()));
 }
 
-/// Without a signature, and with one that anybody can make, by what the issuer publishes.
-#[test]
-fn an_algorithm_of_her_choice() {
-    let shop = Shop::open();
-    let claims = Shop::claims("alice");
-    let public = shop.signer.jwk();
-    let header = base64url(json!({ "alg": "none", "kid": "key" }).to_string());
-    let body = base64url(claims.to_string());
-    let jwts = [
-        shop.signer.confused(public.to_string().as_bytes(), &claims),
-        shop.signer.confused(public["x"].as_str().unwrap().as_bytes(), &claims),
-        format!("{header}.{body}."),
-        format!("{header}.{body}.{}", base64url([0; 64])),
-    ];
-    let ends = jwts.map(|jwt| shop.reveal(&[("authorization", &format!("Bearer {jwt}"))]));
-    let end = End::of_all(ends);
-    decide("algorithm-of-a-jwt", &end, SECRET, "unauthenticated");
+mod an_algorithm_of_her_choice {
+    use super::*;
+
+    fn reveal(shop: &Shop, jwt: &str) -> End {
+        shop.reveal(&[("authorization", &format!("Bearer {jwt}"))])
+    }
+
+    /// However it is written that there is none.
+    #[test]
+    fn none() {
+        let shop = Shop::open();
+        let claims = base64url(Shop::claims("alice").to_string());
+        let ends = ["none", "None", "nOnE", "", "ES256"].map(|algorithm| {
+            let header = base64url(json!({ "alg": algorithm, "kid": "key" }).to_string());
+            reveal(&shop, &format!("{header}.{claims}."))
+        });
+        decide("unsigned-jwt", &End::of_each(ends), SECRET, "unauthenticated");
+    }
+
+    /// HS256, with whatever a library may take of what the issuer publishes as the secret.
+    #[test]
+    fn with_a_public_key_for_a_secret() {
+        let shop = Shop::open();
+        let jwk = shop.signer.jwk();
+        let text = |name: &str| jwk[name].as_str().unwrap().to_owned();
+        let [x, y] = ["x", "y"].map(|name| BASE64URL.decode(text(name)).unwrap());
+        let point = [&[4][..], &x, &y].concat();
+        // What comes before a point of P-256 in a SubjectPublicKeyInfo.
+        let head = BASE64URL.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE").unwrap();
+        let der = [&head[..], &x, &y].concat();
+        let lines = STANDARD.encode(&der);
+        let (first, rest) = lines.split_at(64);
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{first}\n{rest}\n-----END PUBLIC KEY-----\n");
+        let published = [
+            jwk.to_string().into_bytes(),
+            jwks(&[&shop.signer]).into_bytes(),
+            text("x").into_bytes(),
+            pem.trim_end().as_bytes().to_vec(),
+            pem.into_bytes(),
+            der,
+            x,
+            point,
+        ];
+        let claims = Shop::claims("alice");
+        let ends = published.map(|it| reveal(&shop, &shop.signer.confused(&it, &claims)));
+        decide("algorithm-of-a-jwt", &End::of_any(ends), SECRET, "unauthenticated");
+    }
 }
