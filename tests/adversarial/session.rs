@@ -184,7 +184,8 @@ mod an_algorithm_of_her_choice {
         let der = [&head[..], &x, &y].concat();
         let lines = STANDARD.encode(&der);
         let (first, rest) = lines.split_at(64);
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{first}\n{rest}\n-----END PUBLIC KEY-----\n");
+        let pem =
+            format!("-----BEGIN PUBLIC KEY-----\n{first}\n{rest}\n-----END PUBLIC KEY-----\n");
         let published = [
             jwk.to_string().into_bytes(),
             jwks(&[&shop.signer]).into_bytes(),
