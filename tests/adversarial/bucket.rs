@@ -1,8 +1,9 @@
 //! Holds: the bucket, to read; tokens, out of the application's database. Lacks: KMS, and a sidecar that would answer.
 //!
 //! Tries: to find values and tokens in what lies there; to open records with the tokens and whatever could be a data key:
-//! every 32 bytes in a row of every object; to guess sessions by the names of their objects. Stopped by: data keys and
-//! index keys that lie there wrapped by KMS alone, and names that do not lead back to tokens.
+//! every 32 bytes in a row of every object; to guess sessions by the names of their objects, also with each of those for
+//! the index key. Stopped by: data keys and index keys that lie there wrapped by KMS alone, and names that do not lead back
+//! to tokens.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +12,9 @@ use lunasec_tests::{apart::grant, aws::Cloud};
 
 use crate::{
     attack::{End, OWN, SECRET, decide},
-    storage::{Pod, bytes_of, cloud, get, guessed_session, objects, open, pod, value_of},
+    storage::{
+        Pod, bytes_of, cloud, get, guessed_session, guessed_under, objects, open, pod, value_of,
+    },
 };
 
 /// With the victim's token, and some of others.
@@ -62,16 +65,32 @@ fn values_and_tokens_are_searched_for() {
     decide("sealed-values", &end, &value_of(&token), "none is there");
 }
 
-/// By the names of their objects, which are their tags.
-#[test]
-fn sessions_are_guessed() {
-    const SESSION: &str = "alice@example.com";
+const SESSION: &str = "alice@example.com";
+
+/// What lies there once a session was granted something, and its tag, which is the name of its object.
+fn with_a_session() -> (BTreeMap<String, Vec<u8>>, Vec<Vec<u8>>) {
     let (cloud, pod, token) = used();
     grant(&pod, SESSION, &[&token]);
-    let names = objects(&cloud).into_keys();
-    let tags = names.filter_map(|name| Locator::parse(name.strip_prefix("s/default/")?));
+    let objects = objects(&cloud);
+    let tags = objects.keys().filter_map(|name| Locator::parse(name.strip_prefix("s/default/")?));
     let tags: Vec<_> = tags.map(|tag| tag.0.to_vec()).collect();
     assert_eq!(tags.len(), 1);
+    (objects, tags)
+}
+
+#[test]
+fn sessions_are_guessed() {
+    let (_objects, tags) = with_a_session();
     let end = End::found(guessed_session(&tags, SESSION), "no guess fits");
     decide("index-key-in-the-tag", &end, SESSION, "no guess fits");
+}
+
+#[test]
+fn every_window_of_every_object_is_tried_as_an_index_key() {
+    let (objects, tags) = with_a_session();
+    assert!(objects.contains_key("k/default/index"), "there is no index key");
+    let windows: HashSet<&[u8]> = objects.values().flat_map(|bytes| bytes.windows(32)).collect();
+    assert!(windows.len() > 300, "{} is too few", windows.len());
+    let end = End::found(guessed_under(&tags, SESSION, windows), "no window fits");
+    decide("wrapped-data-keys", &end, SESSION, "no window fits");
 }

@@ -80,8 +80,13 @@ pub(crate) fn put(cloud: &Cloud, name: &str, bytes: &[u8]) {
 
 /// Where a token's record lies. It takes the token and nothing else.
 pub(crate) fn name_of(token: &str, kind: Kind, extra: &[u8]) -> String {
-    let (token, namespace) = (Token::parse(token).unwrap(), Namespace::default());
-    format!("r/{}/{}", namespace.as_str(), derive::locator(&token, &namespace, kind, extra))
+    name_in(&Namespace::default(), token, kind, extra)
+}
+
+/// Where it would lie in a namespace.
+pub(crate) fn name_in(namespace: &Namespace, token: &str, kind: Kind, extra: &[u8]) -> String {
+    let token = Token::parse(token).unwrap();
+    format!("r/{}/{}", namespace.as_str(), derive::locator(&token, namespace, kind, extra))
 }
 
 /// Where its value lies.
@@ -142,19 +147,39 @@ pub(crate) fn unwrap(cloud: &Cloud, name: &str, wrapped: &[u8]) -> Option<[u8; 3
     })
 }
 
-/// The first of some likely names of sessions whose tag, made without the index key, is one of these.
+/// Some likely names of sessions.
+fn guesses(likely: &str) -> [&str; 5] {
+    ["bob", "alice", "alice@example.org", likely, "carol@example.com"]
+}
+
+/// The first of them whose tag, made without the index key, is one of these.
 pub(crate) fn guessed_session(tags: &[Vec<u8>], likely: &str) -> Option<String> {
-    let names = ["bob", "alice", "alice@example.org", likely, "carol@example.com"];
     let fits = |name: &&str| {
         let message = length_prefixed(&[b"default", name.as_bytes()]);
         let plain = [name.as_bytes(), &message];
         let hashes = plain.map(|it| digest::digest(&digest::SHA256, it).as_ref().to_vec());
-        let keys: [&[u8]; 3] = [&[], &[0; 32], b"default"];
-        let macs = keys.map(|key| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-            plain.map(|it| hmac::sign(&key, it).as_ref().to_vec())
-        });
-        hashes.iter().chain(macs.as_flattened()).any(|it| tags.contains(it))
+        hashes.iter().any(|it| tags.contains(it))
     };
-    names.into_iter().find(fits).map(Into::into)
+    let hashed = guesses(likely).into_iter().find(fits).map(Into::into);
+    hashed.or_else(|| guessed_under(tags, likely, [&[][..], &[0; 32], b"default"]))
+}
+
+/// The first of them whose tag under one of these keys is one of these.
+pub(crate) fn guessed_under<'a>(
+    tags: &[Vec<u8>],
+    likely: &str,
+    keys: impl IntoIterator<Item = &'a [u8]>,
+) -> Option<String> {
+    let messages = guesses(likely).map(|name| {
+        (name, [name.as_bytes().to_vec(), length_prefixed(&[b"default", name.as_bytes()])])
+    });
+    keys.into_iter().find_map(|key| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let fits = |message: &Vec<u8>| {
+            let made = hmac::sign(&key, message);
+            tags.iter().any(|tag| *tag == made.as_ref())
+        };
+        let found = messages.iter().find(|(_, messages)| messages.iter().any(fits));
+        found.map(|(name, _)| (*name).to_owned())
+    })
 }

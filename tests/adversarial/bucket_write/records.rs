@@ -1,6 +1,7 @@
-//! Tries: to move a victim's record to the name of his own token, or to swap the two, and to reveal his own; to edit an
-//! expiry; to put an old record back; to forge one. Stopped by: keys and associated data that bind a record to its token,
-//! name and header; the expiry, which is looked at whenever it opens; the tag; the wrapping of data keys.
+//! Tries: to move a victim's record to the name of his own token, or to swap the two, and to reveal his own; to move it
+//! into a namespace of his own; to edit an expiry; to put an old record back; to forge one. Stopped by: keys and associated
+//! data that bind a record to its token, name, namespace and header; the expiry, which is looked at whenever it opens; the
+//! tag; the wrapping of data keys.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,12 +12,15 @@ use lunasec_core::{
     secret::DataKey,
     token::Token,
 };
-use lunasec_tests::sidecar::eventually;
+use lunasec_tests::{
+    apart::{grant, strict},
+    sidecar::eventually,
+};
 use serde_json::json;
 
 use crate::{
-    attack::{End, OWN, SECRET, decide, tokenize},
-    storage::{cloud, get, joined, objects, only, pod, put, unjoined, value_of},
+    attack::{End, OWN, SECRET, decide, reveal_as, tokenize},
+    storage::{cloud, get, joined, name_in, objects, only, pod, put, unjoined, value_of},
 };
 
 #[test]
@@ -35,12 +39,40 @@ fn moved_to_the_attackers_own_name() {
 fn swapped_with_the_attackers_own() {
     let cloud = cloud();
     let first = pod(&cloud, "");
-    let (alices, mallorys) = (value_of(&first.tokenize(SECRET)), first.tokenize(OWN));
-    let (one, other) = (get(&cloud, &alices), get(&cloud, &value_of(&mallorys)));
-    put(&cloud, &alices, &other);
+    let (alices, mallorys) = (first.tokenize(SECRET), first.tokenize(OWN));
+    let [one, other] = [&alices, &mallorys].map(|token| get(&cloud, &value_of(token)));
+    put(&cloud, &value_of(&alices), &other);
     put(&cloud, &value_of(&mallorys), &one);
-    let end = End::of(&pod(&cloud, "").detokenize(&mallorys));
-    decide("bound-to-its-name", &end, SECRET, "corrupted");
+    let second = pod(&cloud, "");
+    // Alice's token must not give what is his either: that may be the account that is paid.
+    let ends = [&alices, &mallorys].map(|token| End::of(&second.detokenize(token)));
+    decide("bound-to-its-name", &End::of_each(ends), &format!("{SECRET}, {OWN}"), "corrupted");
+}
+
+/// A namespace in which he may reveal without a grant. The victim's records lie in one where he may not.
+#[test]
+fn moved_into_a_namespace_of_his_own() {
+    let cloud = cloud();
+    let first = pod(&cloud, &strict());
+    let alices = first.tokenize(SECRET);
+    assert_eq!(reveal_as(&first, "mallory", &alices).code(), "grant_denied");
+    let own = Namespace::parse("mallory").unwrap();
+    for (name, bytes) in objects(&cloud) {
+        if let Some(key) = name.strip_prefix("k/default/") {
+            put(&cloud, &format!("k/mallory/{key}"), &bytes);
+        }
+    }
+    put(&cloud, &name_in(&own, &alices, Kind::Value, &[]), &get(&cloud, &value_of(&alices)));
+    let policy = strict().replace("default", "mallory").replace("require_grant = true", "");
+    let second = pod(&cloud, &policy);
+    let reveal = |namespace: &str| {
+        let (headers, body) = ([("lunasec-namespace", namespace)], json!({ "token": alices }));
+        second.connect().post_with("/v1/detokenize", &headers, body.to_string().as_bytes())
+    };
+    assert_eq!(reveal("default").code(), "forbidden");
+    decide("bound-to-its-namespace", &End::of(&reveal("mallory")), SECRET, "corrupted");
+    grant(&first, "alice", &[&alices]);
+    assert_eq!(reveal_as(&first, "alice", &alices).json()["value"], SECRET);
 }
 
 /// Waits until the expiry that stands in a record is over.
