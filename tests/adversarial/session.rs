@@ -159,16 +159,25 @@ mod an_algorithm_of_her_choice {
         shop.reveal(&[("authorization", &format!("Bearer {jwt}"))])
     }
 
+    fn unsigned(algorithm: &str) -> String {
+        let header = base64url(json!({ "alg": algorithm, "kid": "key" }).to_string());
+        format!("{header}.{}.", base64url(Shop::claims("alice").to_string()))
+    }
+
     /// However it is written that there is none.
     #[test]
     fn none() {
         let shop = Shop::open();
-        let claims = base64url(Shop::claims("alice").to_string());
-        let ends = ["none", "None", "nOnE", "", "ES256"].map(|algorithm| {
-            let header = base64url(json!({ "alg": algorithm, "kid": "key" }).to_string());
-            reveal(&shop, &format!("{header}.{claims}."))
-        });
-        decide("unsigned-jwt", &End::of_each(ends), SECRET, "unauthenticated");
+        let ends = ["none", "None", "nOnE", ""].map(|it| reveal(&shop, &unsigned(it)));
+        decide("algorithm-none", &End::of_each(ends), SECRET, "unauthenticated");
+    }
+
+    /// The issuer's own, and nothing where the signature belongs.
+    #[test]
+    fn with_an_empty_signature() {
+        let shop = Shop::open();
+        let end = reveal(&shop, &unsigned("ES256"));
+        decide("empty-signature-of-a-jwt", &end, SECRET, "unauthenticated");
     }
 
     /// HS256, with whatever a library may take of what the issuer publishes as the secret.
