@@ -66,6 +66,7 @@ impl End {
 
 /// Whether an attack ended as it must: with the product, for the expected reason; and with the prize against a build that
 /// `run` made without `defence`. What it prints is how `run` knows that this was looked at.
+#[expect(clippy::print_stdout, reason = "the test harness keeps it, and shows it to `run`")]
 pub(crate) fn decide(defence: &str, end: &End, prize: &str, because: &str) {
     let Ok(without) = std::env::var("LUNASEC_WITHOUT") else {
         assert_eq!(*end, End::Stopped(because.into()), "what should have stopped it: {defence}");
