@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Read,
+    net::TcpListener,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Output, Stdio},
@@ -139,6 +140,21 @@ fn what_is_dropped_is_counted_in_the_chain() {
         assert_eq!(recorded + usize::try_from(dropped).unwrap(), batches * BATCH);
         proven(here, &files(here));
     });
+}
+
+/// A start that fails would leave a chain that no later one knows.
+#[test]
+fn a_start_that_fails_begins_no_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    Sidecar::configure(here, &to_file(here, ""));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = lunasec();
+    command.args(["serve", "--config"]).arg(here.join("lunasec.toml"));
+    command.env("LUNASEC_LISTEN__ADMIN", taken.local_addr().unwrap().to_string());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!here.join("state/audit").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use lunasec_api::{Code, Encoding};
-use lunasec_core::{record::Header, token::Token};
+use lunasec_core::{limits, record::Header, token::Token};
 use lunasec_sidecar::{
     store::{Name, Store},
     vault::{Form, NewValue},
@@ -57,6 +57,8 @@ async fn in_an_outage_it_is_answered_as_a_token_that_was_never_seen() {
     let (here, there) = (World::guarded(&backend), World::on(&backend));
     let (token, unseen) = (canary(&there, None).await, there.tokenize("unseen").await);
     assert_eq!(refused(&here, &token).await.0, Code::NotFound);
+    // That there is none is remembered for a moment, as it is of a token that there is not.
+    here.clock.pass(2 * limits::CACHED_NOTHING_AGE);
     here.store.hangs.store(true, Ordering::SeqCst);
     for asked in 2..6 {
         // At first somebody waits for storage, and later it is known to be away.

@@ -207,6 +207,10 @@ impl App {
             let (keyring, entropy) = (Arc::clone(&keyring), Arc::clone(&entropy));
             tokio::spawn(Replayer { store, journal, keyring, entropy }.run());
         }
+        // Behind these a start does not fail any more, which would leave a chain that nobody asked for.
+        let admin = bind_admin(config.listen.admin).await?;
+        let listen = &config.listen;
+        let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
         let trail = Recorder::open(&config, &telemetry, &clock, &*entropy, &below)?;
         let report = Arc::new(Report::new(Observed {
             keyring: Arc::clone(&keyring),
@@ -246,9 +250,6 @@ impl App {
         let audit = trail.as_ref().map(|trail| trail.audit(config.audit.assurances, &clock));
         let stack = Stack::new(http, telemetry, audit.unwrap_or_default(), &clock, first_id);
         let stack = Arc::new(stack);
-        let admin = bind_admin(config.listen.admin).await?;
-        let listen = &config.listen;
-        let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;
         let _state = locked.flatten();
         Ok(Self { socket, admin, stack, report, journal, trail, config, _state })
     }

@@ -40,8 +40,8 @@ pub enum AnchorError {
 }
 
 /// Anchors the chain of a spool: as it begins, each time that some time has passed in which it grew, and at the end, when `stop`
-/// resolves. So a chain of which storage knows nothing is of no sidecar that had storage. The chain that a process has left
-/// there that was killed is anchored before.
+/// resolves. So a chain of which storage knows nothing is of no sidecar that had storage. The chains that
+/// processes have left there that were killed are anchored before.
 pub async fn run(
     spool: Arc<Spool>,
     store: Arc<dyn Store>,
@@ -51,13 +51,17 @@ pub async fn run(
     let mut begun = spool.head();
     let head = begun.clone();
     let anchors = Anchoring { store, clock };
-    let (mut left, mut anchored) = (spool.left(), None);
+    let (mut left, mut anchored) = (spool.left().to_vec(), None);
     let rounds = async {
         let mut last = None;
         loop {
             let other = |now: &Option<Synced>| now.is_some_and(|now| Some(now.chain) != last);
-            if left.is_some() && anchors.put(left).await {
-                left = None;
+            // In their order, as far as storage takes them.
+            while let Some(first) = left.first().copied() {
+                if !anchors.put(Some(first)).await {
+                    break;
+                }
+                left.remove(0);
             }
             // At once of a chain that begins. Where the spool has ended, `stop` resolves.
             let begins = async { begun.wait_for(other).await.is_err() };

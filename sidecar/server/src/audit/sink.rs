@@ -3,6 +3,7 @@
 //! output may have the last ones twice, which `lunasec audit verify` knows.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -123,8 +124,14 @@ impl Sink {
         loop {
             let Cursor { segment, offset } = self.cursor;
             let tail = self.spool.wait(segment, offset, limits::AUDIT_SINK_PAUSE);
-            let is_last = segment == tail.segment;
-            let taken = self.take_on(is_last.then_some(tail.length)).and_then(|more| {
+            let end = match segment.cmp(&tail.segment) {
+                Ordering::Less => None,
+                Ordering::Equal => Some(tail.length),
+                // Nothing of it is synced.
+                Ordering::Greater => Some(0),
+            };
+            let is_last = end.is_some();
+            let taken = self.take_on(end).and_then(|more| {
                 self.store_if_due(tail.ended && !more)?;
                 Ok(more)
             });
@@ -319,7 +326,7 @@ impl Sink {
     fn store_if_due(&mut self, ended: bool) -> io::Result<()> {
         let now = self.clock.monotonic();
         // What comes twice after a kill is few enough for `audit verify` to know it again.
-        let many = self.unstored_bytes >= limits::AUDIT_SINK_BYTES;
+        let many = self.unstored_bytes >= limits::AUDIT_SINK_BYTES || self.spool.is_half_full();
         let due = |since: Duration| ended || many || now >= since + limits::AUDIT_SINK_PAUSE;
         if self.unstored.is_some_and(due) {
             self.store()?;

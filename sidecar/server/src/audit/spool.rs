@@ -70,8 +70,8 @@ pub struct Spool {
     held: Mutex<Held>,
     grown: Condvar,
     head: watch::Sender<Option<Synced>>,
-    /// The end of the chain that the process before has left.
-    left: Option<Synced>,
+    /// The ends of the chains that the processes before have left.
+    left: Vec<Synced>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,6 +91,8 @@ pub struct Synced {
 struct Held {
     /// Bytes of each segment.
     segments: BTreeMap<u64, u64>,
+    /// A segment, and how far it is synced: what a loss of power could take back is no sink's yet.
+    synced: (u64, u64),
     /// A segment and a place in it.
     sinks: Vec<(u64, u64)>,
     /// Whether nothing follows.
@@ -108,13 +110,12 @@ impl Held {
     }
 
     fn tail(&self) -> Tail {
-        let (segment, length) =
-            self.segments.last_key_value().map_or((0, 0), |(&at, &it)| (at, it));
+        let (segment, length) = self.synced;
         Tail { segment, length, ended: self.ended }
     }
 }
 
-/// How far the spool is written.
+/// How far the spool is synced.
 #[derive(Clone, Copy)]
 pub(super) struct Tail {
     pub(super) segment: u64,
@@ -134,8 +135,10 @@ impl Spool {
         let Settings { directory, bytes, instance } = settings;
         let failed = |error| SpoolError(directory.display().to_string(), error);
         files::create_private_directory(&directory).map_err(failed)?;
-        let left = close_left(&directory, &rfc3339(clock.now())).map_err(failed)?;
+        close_left(&directory, &rfc3339(clock.now())).map_err(failed)?;
         let segments = segments(&directory).map_err(failed)?;
+        let left = ends(segments.keys().map(|at| directory.join(file_name(*at))));
+        let synced = segments.last_key_value().map_or((0, 0), |(&at, &length)| (at, length));
         // Behind what the sinks have passed, also where somebody has removed it.
         let passed = super::sink::passed(&directory);
         let number = segments.last_key_value().map_or(0, |(last, _)| *last).max(passed) + 1;
@@ -148,7 +151,7 @@ impl Spool {
             wake: Condvar::new(),
             syncs: Syncs::default(),
             troubled: AtomicBool::new(false),
-            held: Mutex::new(Held { segments, ..Held::default() }),
+            held: Mutex::new(Held { segments, synced, ..Held::default() }),
             grown: Condvar::new(),
             head: watch::Sender::new(None),
             left,
@@ -167,6 +170,7 @@ impl Spool {
             number,
             lines: Vec::new(),
             unsynced: None,
+            unsynced_bytes: 0,
             wait_for_sync: Vec::new(),
             kept: Vec::new(),
         };
@@ -234,6 +238,15 @@ impl Spool {
         self.head.send_replace(Some(end));
     }
 
+    /// A segment is as safe as it gets up to there: the sinks may have it.
+    pub(super) fn settled(&self, segment: u64, length: u64) {
+        let mut held = lock(&self.held);
+        held.synced = held.synced.max((segment, length));
+        if mem::take(&mut held.waited_for) {
+            self.grown.notify_all();
+        }
+    }
+
     /// It could not be written, or synced.
     pub(super) fn troubled(&self, error: &io::Error) -> Arc<str> {
         let why: Arc<str> = error.to_string().into();
@@ -260,9 +273,9 @@ impl Spool {
         lock(&self.queue).trouble.clone()
     }
 
-    /// The end of the chain that the process before has left.
-    pub fn left(&self) -> Option<Synced> {
-        self.left
+    /// The ends of the chains that the processes before have left.
+    pub fn left(&self) -> &[Synced] {
+        &self.left
     }
 
     /// The end of the chain, each time that it is synced.
@@ -306,12 +319,12 @@ impl Spool {
     /// Whether the process before has left anything behind that place.
     pub(super) fn has_left(&self, segment: u64, offset: u64) -> bool {
         let held = lock(&self.held);
-        let own = held.tail().segment;
+        let own = held.segments.last_key_value().map_or(0, |(at, _)| *at);
         let left: u64 = held.segments.range(segment..own).map(|(_, bytes)| bytes).sum();
         left > offset
     }
 
-    /// How far it is written.
+    /// How far it is synced.
     pub(super) fn tail(&self) -> Tail {
         lock(&self.held).tail()
     }
@@ -347,8 +360,8 @@ fn file_name(segment: u64) -> String {
     format!("{segment:016}.jsonl")
 }
 
-/// Ends the chain of a process that was killed, so that nobody can add to it; gives the end of the last chain that is there.
-fn close_left(directory: &Path, now: &str) -> io::Result<Option<Synced>> {
+/// Ends the chain of a process that was killed, so that nobody can add to it.
+fn close_left(directory: &Path, now: &str) -> io::Result<()> {
     for segment in segments(directory)?.keys().rev() {
         let path = directory.join(file_name(*segment));
         let end = end_of(&path)?;
@@ -357,20 +370,33 @@ fn close_left(directory: &Path, now: &str) -> io::Result<Option<Synced>> {
         else {
             continue;
         };
-        let (seq, mut chain, mut last) = (line.seq, Chain::behind(&line), Vec::new());
         if line.ends {
-            return Ok(Some(Synced { chain: line.chain, seq, head: line.hash }));
+            break;
         }
+        let (mut chain, mut last) = (Chain::behind(&line), Vec::new());
         chain.end(&mut last, |line| line::text(line, "time", now));
         let file = OpenOptions::new().append(true).open(&path)?;
         let length = file.metadata()?.len();
         // Half a line is what the kill has cut off.
         file.set_len(length - (end.len() - whole) as u64)?;
         (&file).write_all(&last)?;
-        file.sync_data()?;
-        return Ok(Some(Synced { chain: chain.id(), seq: chain.next() - 1, head: *chain.head() }));
+        return file.sync_data();
     }
-    Ok(None)
+    Ok(())
+}
+
+/// The last line of each chain that ends in one of some segments, in their order.
+fn ends(segments: impl Iterator<Item = PathBuf>) -> Vec<Synced> {
+    let mut ends: Vec<Synced> = Vec::new();
+    for end in segments.filter_map(|path| end_of(&path).ok()) {
+        let Some(line) = end.split(|byte| *byte == b'\n').rev().find_map(Line::parse) else {
+            continue;
+        };
+        let Line { chain, seq, hash: head, .. } = line;
+        ends.pop_if(|last| last.chain == chain);
+        ends.push(Synced { chain, seq, head });
+    }
+    ends
 }
 
 /// The numbers and lengths of the segments in a directory.
@@ -414,6 +440,7 @@ struct Writer {
     lines: Vec<u8>,
     /// Since when something is written and not synced.
     unsynced: Option<Duration>,
+    unsynced_bytes: u64,
     wait_for_sync: Vec<Arc<Fate>>,
     told: mpsc::UnboundedSender<Told>,
     times: Times,
@@ -429,7 +456,9 @@ impl Writer {
                 self.write(pieces, dropped);
             }
             let now = self.spool.clock.monotonic();
-            let due = self.unsynced.is_some_and(|since| now >= since + limits::AUDIT_SYNC);
+            // A small spool would be full before its sinks may have anything.
+            let due = self.unsynced.is_some_and(|since| now >= since + limits::AUDIT_SYNC)
+                || self.unsynced_bytes > self.spool.bytes / 8;
             if due || ended || !self.wait_for_sync.is_empty() {
                 self.sync();
             }
@@ -453,6 +482,10 @@ impl Writer {
 
     /// Writes the chain's last line.
     fn close(&mut self) {
+        // The last record may have filled its segment.
+        if self.segment.is_none() && self.open_segment().is_err() {
+            return;
+        }
         let now = rfc3339(self.spool.clock.now());
         let (before, mut last) = (self.chain, Vec::new());
         self.chain.end(&mut last, |line| line::text(line, "time", &now));
@@ -579,12 +612,8 @@ impl Writer {
         (&*segment.file).write_all(lines)?;
         segment.length += lines.len() as u64;
         let length = segment.length;
-        let mut held = lock(&self.spool.held);
-        held.segments.insert(self.number, length);
-        if mem::take(&mut held.waited_for) {
-            self.spool.grown.notify_all();
-        }
-        drop(held);
+        lock(&self.spool.held).segments.insert(self.number, length);
+        self.unsynced_bytes += lines.len() as u64;
         self.unsynced.get_or_insert_with(|| self.spool.clock.monotonic());
         Ok(())
     }
@@ -660,8 +689,10 @@ impl Writer {
         };
         let Some(seq) = self.chain.next().checked_sub(1) else { return };
         let end = Synced { chain: self.chain.id(), seq, head: *self.chain.head() };
+        self.unsynced_bytes = 0;
         let sync = Sync {
             number: self.number,
+            length: segment.length,
             path: self.spool.path(self.number),
             file: Arc::clone(&segment.file),
             is_new: mem::take(&mut segment.is_new),
@@ -670,5 +701,23 @@ impl Writer {
             fates: mem::take(&mut self.wait_for_sync),
         };
         self.spool.syncs.ask(sync, self.spool.clock.monotonic());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the machine's power takes back from the spool must not be at a sink.
+    #[test]
+    fn sinks_are_given_what_is_synced_and_no_more() {
+        let held = Held {
+            segments: BTreeMap::from([(1, 100), (2, 50)]),
+            synced: (1, 80),
+            sinks: vec![(1, 60)],
+            ..Held::default()
+        };
+        let Tail { segment, length, .. } = held.tail();
+        assert_eq!((segment, length, held.waiting()), (1, 80, 90));
     }
 }

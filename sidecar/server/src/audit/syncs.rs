@@ -24,6 +24,8 @@ use crate::files;
 pub(super) struct Sync {
     /// Of which segment, its number and path.
     pub(super) number: u64,
+    /// How many bytes of it.
+    pub(super) length: u64,
     pub(super) path: PathBuf,
     pub(super) file: Arc<File>,
     /// Whether its name was not synced yet.
@@ -81,6 +83,8 @@ impl Syncs {
                     Told::Failed(sync.fates, spool.troubled(&error))
                 }
             };
+            // Also where it failed: the sinks are told of no other.
+            spool.settled(sync.number, sync.length);
             // Nobody waits any more where the runtime is gone.
             let _ = told.send(fates);
         }
@@ -143,6 +147,7 @@ mod tests {
         let end = Synced { chain: ChainId([7; 16]), seq, head: [0; 32] };
         Sync {
             number,
+            length: 0,
             path: PathBuf::new(),
             file: Arc::new(tempfile::tempfile().unwrap()),
             is_new: seq == 0,
