@@ -13,6 +13,7 @@ use lunasec_sidecar::{
     config::Limits,
     failure::Failure,
     grpc::{message, new_value, timeout},
+    vault::Form,
 };
 use prost::Message;
 
@@ -80,7 +81,7 @@ fn value(request: api::TokenizeRequest) {
         Ok(value) => {
             assert_eq!(value.value.expose(), sent);
             assert_eq!(value.metadata.as_deref(), metadata.as_deref());
-            assert!(value.encoding == Encoding::Base64 || str::from_utf8(&sent).is_ok());
+            assert!(value.form == Form::Value(Encoding::Base64) || str::from_utf8(&sent).is_ok());
             assert!(value.expires_in.is_none_or(|time| time > Duration::ZERO));
         }
         Err(failure) => {
