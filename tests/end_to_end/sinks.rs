@@ -24,6 +24,14 @@ fn to_file(directory: &Path, extra: &str) -> String {
     format!("[audit]\nsink = \"file\"\npath = \"{}/audit.jsonl\"\n{extra}", directory.display())
 }
 
+/// A disk of its own for the spool, with little room.
+fn small_spool(directory: &Path) -> PathBuf {
+    let spool = directory.join("state/audit");
+    fs::create_dir_all(&spool).unwrap();
+    mount_tmpfs(&spool, "1m");
+    spool
+}
+
 /// The trail's files, in the order of their names.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -91,9 +99,7 @@ fn a_full_disk_of_the_spool_is_over_once_there_is_room() {
     in_mount_namespace("sinks::a_full_disk_of_the_spool_is_over_once_there_is_room", || {
         let directory = tempfile::tempdir().unwrap();
         let here = directory.path();
-        let spool = here.join("state/audit");
-        fs::create_dir_all(&spool).unwrap();
-        mount_tmpfs(&spool, "1m");
+        let spool = small_spool(here);
         let mut sidecar = Sidecar::serve_in(here, &to_file(here, ""));
         let token = sidecar.tokenize("value");
         assert_eq!(audit_state(&sidecar), "up");
@@ -120,9 +126,7 @@ fn what_is_dropped_is_counted_in_the_chain() {
     in_mount_namespace("sinks::what_is_dropped_is_counted_in_the_chain", || {
         let directory = tempfile::tempdir().unwrap();
         let here = directory.path();
-        let spool = here.join("state/audit");
-        fs::create_dir_all(&spool).unwrap();
-        mount_tmpfs(&spool, "1m");
+        let spool = small_spool(here);
         let mut sidecar = Sidecar::serve_in(here, &to_file(here, "reveal = \"best_effort\"\n"));
         let token = sidecar.tokenize("value");
         let batches = 80;

@@ -144,6 +144,11 @@ impl<'a> Line<'a> {
         piece.starts_with(BEGIN) || BEGIN.starts_with(piece)
     }
 
+    /// The last line among some bytes, whatever is behind it.
+    pub fn last_of(bytes: &'a [u8]) -> Option<Self> {
+        bytes.split(|byte| *byte == b'\n').rev().find_map(Self::parse)
+    }
+
     /// Takes a line apart, without its end of line.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let (hashed, tail) = line.split_at(line.len().checked_sub(TAIL)?);

@@ -403,7 +403,7 @@ mod tests {
         audit.begin(*b"0123456789abcdef", caller, Operation::DetokenizeBatch)
     }
 
-    /// The token's last digit and the code of each record that is written.
+    /// The token and the code of each record that is written.
     fn records(directory: &Path) -> Vec<(Option<String>, String)> {
         let mut files: Vec<_> =
             fs::read_dir(directory).unwrap().map(|it| it.unwrap().path()).collect();

@@ -33,7 +33,7 @@ use crate::{
     report::Report,
     store::Name,
     telemetry::Operation,
-    vault::{Age, Call, Form, Graces, NewValue, Revealed, Vault},
+    vault::{Age, Call, Form, Given, Graces, NewValue, Revealed, Vault},
 };
 
 pub mod answer;
@@ -232,10 +232,7 @@ impl Http {
         let value = self.new_value(&request)?;
         drop(body);
         let given = self.vault.tokenize(call, value).await?;
-        answer::json(&api::Tokenized {
-            token: given.token.expose_text().into(),
-            durability: given.durability,
-        })
+        answer::json(&tokenized(&given))
     }
 
     async fn tokenize_batch(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -246,10 +243,7 @@ impl Http {
         drop(body);
         let given = self.vault.tokenize_batch(call, values).await?;
         let items = given.iter().map(|given| match given {
-            Ok(given) => api::Item::Done(api::Tokenized {
-                token: given.token.expose_text().into(),
-                durability: given.durability,
-            }),
+            Ok(given) => api::Item::Done(tokenized(given)),
             Err(failure) => answer::failed(failure, None),
         });
         answer::json(&api::Items { items: items.collect() })
@@ -342,10 +336,7 @@ impl Http {
         let expires_in = request.expires_in.as_deref().map(duration).transpose()?;
         let canary = checked(&self.limits, note, Encoding::Utf8, None, expires_in)?;
         let given = self.vault.canary_create(call, canary).await?;
-        answer::json(&api::Tokenized {
-            token: given.token.expose_text().into(),
-            durability: given.durability,
-        })
+        answer::json(&tokenized(&given))
     }
 
     async fn sweep(&self, call: &Call, body: Collected) -> Result<Answer> {
@@ -418,6 +409,10 @@ pub(crate) async fn complete<T: Send + 'static>(
 ) -> Result<T> {
     // What a panic says may hold a value; its place is in the log already.
     tokio::spawn(write).await.unwrap_or_else(|_| Err(Failure::internal("a write panicked")))
+}
+
+fn tokenized(given: &Given) -> api::Tokenized<'static> {
+    api::Tokenized { token: given.token.expose_text().into(), durability: given.durability }
 }
 
 fn detokenized<'a>(

@@ -212,10 +212,6 @@ impl Sink {
     fn next_segment(&mut self) -> io::Result<bool> {
         self.cursor = Cursor { segment: self.cursor.segment + 1, offset: 0 };
         self.unstored.get_or_insert_with(|| self.clock.monotonic());
-        // Else now and then is enough.
-        if self.spool.is_half_full() {
-            self.store()?;
-        }
         self.rotate()?;
         Ok(true)
     }

@@ -366,10 +366,7 @@ fn close_left(directory: &Path, now: &str) -> io::Result<()> {
         let path = directory.join(file_name(*segment));
         let end = end_of(&path)?;
         let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let Some(line) = end[..whole].split(|byte| *byte == b'\n').rev().find_map(Line::parse)
-        else {
-            continue;
-        };
+        let Some(line) = Line::last_of(&end[..whole]) else { continue };
         if line.ends {
             break;
         }
@@ -389,9 +386,7 @@ fn close_left(directory: &Path, now: &str) -> io::Result<()> {
 fn ends(segments: impl Iterator<Item = PathBuf>) -> Vec<Synced> {
     let mut ends: Vec<Synced> = Vec::new();
     for end in segments.filter_map(|path| end_of(&path).ok()) {
-        let Some(line) = end.split(|byte| *byte == b'\n').rev().find_map(Line::parse) else {
-            continue;
-        };
+        let Some(line) = Line::last_of(&end) else { continue };
         let Line { chain, seq, hash: head, .. } = line;
         ends.pop_if(|last| last.chain == chain);
         ends.push(Synced { chain, seq, head });

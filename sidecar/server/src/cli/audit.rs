@@ -119,11 +119,10 @@ impl Span {
     fn of(path: PathBuf) -> Result<Self, Stop> {
         let first = Lines::of(&path)?.next()?.unwrap_or_default().to_vec();
         let end = end_of(&path).map_err(|error| unreadable(&path, &error))?;
-        let mut last = end.split(|byte| *byte == b'\n').rev();
         Ok(Self {
             time: time(&first).to_vec(),
-            first: place(&first),
-            last: last.find_map(place),
+            first: Line::parse(&first).map(place),
+            last: Line::last_of(&end).map(place),
             path,
         })
     }
@@ -135,8 +134,8 @@ impl Span {
     }
 }
 
-fn place(line: &[u8]) -> Option<(ChainId, u64)> {
-    Line::parse(line).map(|line| (line.chain, line.seq))
+fn place(line: Line<'_>) -> (ChainId, u64) {
+    (line.chain, line.seq)
 }
 
 /// The chains of which files have lines.
@@ -145,7 +144,8 @@ fn chains_in(files: &[PathBuf]) -> Result<BTreeSet<ChainId>, Stop> {
     for path in files {
         lines(path, |_, line| {
             // Most lines are of the chain of the one before.
-            if let Some((chain, _)) = place(line).filter(|(chain, _)| last != Some(*chain)) {
+            let chain = Line::parse(line).map(|line| line.chain);
+            if let Some(chain) = chain.filter(|chain| last != Some(*chain)) {
                 chains.insert(chain);
                 last = Some(chain);
             }
