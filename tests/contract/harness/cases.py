@@ -42,6 +42,7 @@ LEAST = {
     "sdk/policies": 38,
     "sdk/requests": 21,
     "sdk/retries": 44,
+    "sdk/versions": 18,
     "status": 1,
     "tokenize": 11,
 }
