@@ -20,6 +20,9 @@ SDK = {
     "express": "client-sdks/node/test/express",
     "graphql": "client-sdks/node/test/graphql",
     "shop": "client-sdks/node/samples/shop/test",
+    "python": "client-sdks/python/test",
+    "go": "client-sdks/go",
+    "java": "client-sdks/java",
 }
 RUST = (*WHOLE, *CRATES)
 TITLED = (*SDK, "contract")
@@ -85,12 +88,12 @@ class Sources:
             places = [self.root / "tests" / "contract" / "sdk" / f"{name}.json"]
         else:
             base = self.root / SDK[family]
-            places = [base / f"{name}.test.ts", base / name / f"{name}.test.ts"]
+            places = PLACES.get(family, of_node)(base, name)
         return next((place for place in places if place.is_file()), None)
 
     def has_title(self, file: pathlib.Path, title: str) -> bool:
         """A title, or its beginning, its end or its middle: `…` stands for what is left out."""
-        wanted = plain(title)
+        wanted = plain(title.removeprefix("test_") if file.suffix == ".py" else title)
         inner = ".*".join(re.escape(part) for part in wanted.split("…"))
         # What several versions run has the version in front, which is no part of the name.
         pattern = re.compile(rf"(?:.*: )?{inner}")
@@ -113,12 +116,47 @@ class Sources:
         return place.read_text().startswith("#!") or place.suffix == ".py" and bool(self.python(path))
 
 
+def of_node(base: pathlib.Path, name: str) -> list[pathlib.Path]:
+    return [base / f"{name}.test.ts", base / name / f"{name}.test.ts"]
+
+
+def of_python(base: pathlib.Path, name: str) -> list[pathlib.Path]:
+    directory, _, last = name.rpartition("/")
+    return [base / directory / f"test_{last}.py"]
+
+
+def of_go(base: pathlib.Path, name: str) -> list[pathlib.Path]:
+    return [base / f"{name}_test.go"]
+
+
+def of_java(base: pathlib.Path, name: str) -> list[pathlib.Path]:
+    return [path for path in sorted(base.rglob(f"{name}.java")) if "test" in path.parts]
+
+
+PLACES = {"python": of_python, "go": of_go, "java": of_java}
+
+
 def test(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name.startswith("test")
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test")
+
+
+# `func TestX(`, and what is run within it by a name of its own.
+GO = re.compile(r'^func ((?:Test|Fuzz|Example)\w*)\(|\.Run\("([^"]+)"', re.MULTILINE)
+# A method behind one of these, and whatever else is said of it.
+JAVA = re.compile(
+    r"@(?:Test|ParameterizedTest|RepeatedTest|TestFactory)\b(?:\s*@\w+(?:\((?:[^()]|\([^()]*\))*\))?)*\s+(?:\w+\s+)*?void\s+(\w+)\s*\("
+)
 
 
 def titles(file: pathlib.Path) -> list[str]:
-    return [re.sub(r"\\(.)", r"\1", one or other or third) for one, other, third in TITLE.findall(file.read_text())]
+    text = file.read_text()
+    if file.suffix == ".py":
+        return [node.name.removeprefix("test_") for node in ast.walk(ast.parse(text)) if test(node)]
+    if file.suffix == ".go":
+        return [name or run for name, run in GO.findall(text) if name != "TestMain"]
+    if file.suffix == ".java":
+        return JAVA.findall(text)
+    return [re.sub(r"\\(.)", r"\1", one or other or third) for one, other, third in TITLE.findall(text)]
 
 
 def plain(title: str) -> str:

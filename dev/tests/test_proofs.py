@@ -53,6 +53,30 @@ FILES = {
         }
         """,
     "client-sdks/node/test/grpc/walk.test.ts": "everywhere('in a walk', f);",
+    "client-sdks/python/test/test_retry.py": """
+        def test_a_pause(): ...
+        class Many:
+            async def test_many_pauses(self): ...
+        def helper(): ...
+        """,
+    "client-sdks/go/http/retry_test.go": """
+        func TestMain(m *testing.M) {}
+        func TestAPause(t *testing.T) {
+            t.Run("of no time", f)
+        }
+        func helper() {}
+        """,
+    "client-sdks/java/client/src/test/java/RetryTest.java": """
+        class RetryTest {
+            @Test
+            @EnabledOnOs({OS.LINUX})
+            void aPause() throws Exception {}
+            void helper() {}
+            @ParameterizedTest @ValueSource(ints = {1, 2})
+            public void ofMany(int count) {}
+        }
+        """,
+    "client-sdks/java/client/src/main/java/Retry.java": "@Test void aPause() {}",
     "dev/tests/test_some.py": """
         class Some(TestCase):
             def test_it(self): ...
@@ -177,6 +201,17 @@ class Names(InACheckout):
         self.bad("`node retry::no title`")
         self.bad("`node again`")
         self.bad("`node retry`, `grpc/run`")
+
+    def test_other_languages(self):
+        self.good("`python retry::test_a_pause`, `::many_pauses`, `python retry`")
+        self.bad("`python retry::helper`")
+        self.good("`go http/retry::TestAPause`, `::of no time`")
+        for name in ("helper", "TestMain"):
+            self.bad(f"`go http/retry::{name}`")
+        self.bad("`go retry`")
+        self.good("`java RetryTest::aPause`, `::ofMany`")
+        self.bad("`java RetryTest::helper`")
+        self.bad("`java Retry::aPause`")
 
     def test_a_row_has_a_test_or_says_that_it_has_none(self):
         self.assertEqual(self.complaints("somebody looked"), ["3: a row without a test"])
