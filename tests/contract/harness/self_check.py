@@ -66,7 +66,7 @@ def verdict(case, flaw="pass"):
         adapter.write_text(TOY.replace("FLAW", flaw))
         adapter.chmod(0o755)
         with contextlib.redirect_stdout(io.StringIO()):
-            return grid.run({"toy": str(adapter)}, [cases.Case("check", "a case", "scripted", case, None)])
+            return grid.run({"toy": sdks.Sdk(str(adapter))}, [cases.Case("check", "a case", "scripted", case, None)])
 
 
 def changed(**parts):
