@@ -14,6 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness import cases, grid, sdks, words  # noqa: E402
+from harness.checks.test_grpc import *  # noqa: E402, F403
 from harness.pattern import Mismatch, match  # noqa: E402
 
 TOKEN = "lunasec-00112233-4455-4677-8899-aabbccddeeff"
