@@ -83,7 +83,7 @@ def request(operation, said):
         return name, value(said), answer
     given = dict(said)
     if "metadata" in given:
-        given["metadata"] = json.dumps(given["metadata"])
+        given["metadata"] = compact(given["metadata"])
     if "expires_in" in given:
         given["expires_in"] = duration(given["expires_in"])
     if "actions" in given:
@@ -95,13 +95,17 @@ def request(operation, said):
     return name, message(**given), answer
 
 
+def compact(said):
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
 def value(said):
     if said.get("encoding") == "base64":
         out = pb.TokenizeRequest(value=base64.b64decode(said["value"]), encoding=pb.ENCODING_BASE64)
     else:
         out = pb.TokenizeRequest(value=said["value"].encode(), encoding=pb.ENCODING_UTF8)
     if "metadata" in said:
-        out.metadata = json.dumps(said["metadata"])
+        out.metadata = compact(said["metadata"])
     if "expires_in" in said:
         out.expires_in.CopyFrom(duration(said["expires_in"]))
     return out

@@ -1,67 +1,29 @@
 """Whether the scripted server is right in gRPC: a right client passes, a flawed one is found, and the sidecar says the same."""
 
 import contextlib
-import functools
 import io
-import json
 import os
 import re
-import shutil
 import socket
-import subprocess
 import tempfile
 import unittest
-from pathlib import Path
 
 from .. import cases, grid, sdks, wires
 from ..scripted import Scripted
-from ..sidecar import ROOT, Sidecar
+from ..sidecar import ROOT
 from ..words import Variables
-from ..wires import needs
+from . import programs
 
-HERE = Path(__file__).resolve().parent
-# grpcio, as the server's own tests have it.
-REQUIREMENTS = ROOT / "tests/grpc/python/requirements.txt"
 # Of which a client without policies, budget and batches can do all. It tries again, and waits for what starts.
 FILES = ("sdk/requests", "sdk/degraded", "sdk/errors", "sdk/malformed", "sdk/connections", "sdk/batching")
 
 
-def setUpModule():
-    global scratch
-    scratch = tempfile.TemporaryDirectory(prefix="lunasec-grpc-")
-    command = [python(), "-m", "grpc_tools.protoc", "-I", ROOT / "sidecar/api/proto", f"--python_out={scratch.name}"]
-    subprocess.run([*command, "lunasec/v1/tokenizer.proto"], check=True)
-    for name in ("client.py", "spoken.py", "differential.py"):
-        shutil.copy(HERE / name, scratch.name)
-
-
-def tearDownModule():
-    scratch.cleanup()
-
-
-@functools.cache
-def python():
-    return needs.environment(REQUIREMENTS)
-
-
-def program(name):
-    """A program of the scratch directory as an executable, as adapters are."""
-    path = Path(scratch.name, f"run-{name}")
-    path.write_text(f"#!/bin/sh\nPYTHONDONTWRITEBYTECODE=1 exec '{python()}' '{scratch.name}/{name}' \"$@\"\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-def verdict(chosen, file="client.py", old=None, new=None):
+def verdict(chosen, changes=None):
     """What the grid finds wrong with the client, or with one of which a line is another."""
-    Path(scratch.name, "spoken.py").write_text((HERE / "spoken.py").read_text())
-    Path(scratch.name, "client.py").write_text((HERE / "client.py").read_text())
-    if old is not None:
-        text = (HERE / file).read_text()
-        assert text.count(old) == 1, f"{old} is there {text.count(old)} times"
-        Path(scratch.name, file).write_text(text.replace(old, new))
-    with contextlib.redirect_stdout(io.StringIO()):
-        return grid.run({"toy": sdks.Sdk(program("client.py"), "grpc")}, chosen)
+    with tempfile.TemporaryDirectory(prefix="lunasec-client-") as directory:
+        adapter = programs.made(directory, "client.py", changes)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return grid.run({"toy": sdks.Sdk(adapter, "grpc")}, chosen)
 
 
 def named(*titles):
@@ -98,7 +60,7 @@ class Clients(unittest.TestCase):
         ]  # fmt: skip
         for file, old, new, title, expected in flaws:
             with self.subTest(old):
-                found = verdict(named(title), file, old, new)
+                found = verdict(named(title), (file, old, new))
                 self.assertTrue(any(expected in words for words in found), f"{old}: {found}")
 
     def test_what_is_no_grpc_at_all_is_found(self):
@@ -106,7 +68,9 @@ class Clients(unittest.TestCase):
             (b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\n\r\n", "does not speak HTTP/2"),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x09\x01\x00\x00\x00\x01", "does not speak HTTP/2"),
         ]:
-            server = Scripted(os.path.join(scratch.name, "raw.sock"), [], Variables(), wires.of("grpc"))
+            directory = tempfile.TemporaryDirectory(prefix="lunasec-raw-")
+            self.addCleanup(directory.cleanup)
+            server = Scripted(os.path.join(directory.name, "s.sock"), [], Variables(), wires.of("grpc"))
             server.listen()
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(server.path)
