@@ -12,7 +12,7 @@ from ..wires import needs
 HERE = Path(__file__).resolve().parent
 # grpcio, as the server's own tests have it.
 REQUIREMENTS = ROOT / "tests/grpc/python/requirements.txt"
-ALL = ("client.py", "spoken.py", "differential.py")
+ALL = ("client.py", "around.py", "spoken.py", "differential.py")
 
 
 @functools.cache
