@@ -2,6 +2,7 @@
 
 import tempfile
 
+from . import wires
 from .adapter import Adapter
 from .replay import Replay
 from .sidecar import Sidecar
@@ -16,8 +17,8 @@ def run(sdks, cases):
     with tempfile.TemporaryDirectory(prefix="lunasec-contract-") as directory:
         sidecar = Sidecar(directory) if any(case.server == "binary" for case in cases) else None
         try:
-            for name, command in sdks.items():
-                results = column(command, cases, sidecar, directory)
+            for name, sdk in sdks.items():
+                results = column(sdk, cases, sidecar, directory)
                 for case, words in results:
                     cells[case.title, (name, case.server)] = not words
                     wrong += [f"{name}: {case.title}: {text}" for text in words]
@@ -28,15 +29,15 @@ def run(sdks, cases):
     return wrong if columns else ["there is no such SDK"]
 
 
-def column(command, cases, sidecar, directory):
-    adapter = Adapter([command])
+def column(sdk, cases, sidecar, directory):
+    adapter, wire = Adapter([sdk.command]), wires.of(sdk.speaks)
     results = []
     for case in cases:
-        words = Replay(case, adapter, sidecar if case.server == "binary" else None, directory).run()
+        words = Replay(case, adapter, sidecar if case.server == "binary" else None, directory, wire).run()
         results.append((case, words))
         if adapter.process.poll() is not None:
             adapter.close()
-            adapter = Adapter([command])
+            adapter = Adapter([sdk.command])
     adapter.close()
     return results
 

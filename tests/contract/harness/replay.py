@@ -22,8 +22,10 @@ NUMBER = re.compile(r"\d{4}(?: \d{4})*")
 
 
 class Replay:
-    def __init__(self, case, adapter, sidecar, directory):
-        self.case = case
+    def __init__(self, case, adapter, sidecar, directory, wire):
+        self.wire = wire
+        self.case = wire.counterpart(case.body)
+        self.scripted = case.server == "scripted"
         self.adapter = adapter
         self.sidecar = sidecar
         self.variables = words.Variables()
@@ -36,7 +38,7 @@ class Replay:
         wrong = []
         try:
             self.open()
-            for number, step in enumerate(self.case.body["steps"], 1):
+            for number, step in enumerate(self.case["steps"], 1):
                 try:
                     self.step(step)
                 except Mismatch as mismatch:
@@ -49,15 +51,15 @@ class Replay:
         return wrong
 
     def open(self):
-        if self.case.server == "scripted":
-            self.server = Scripted(self.socket, self.case.body.get("script", []), self.variables)
+        if self.scripted:
+            self.server = Scripted(self.socket, self.case.get("script", []), self.variables, self.wire)
             self.listen()
-        options = self.variables.expand(self.case.body.get("options", {}))
+        options = self.variables.expand(self.case.get("options", {}))
         self.adapter.ask({"open": {"socket": self.socket, "options": options}})
 
     def listen(self):
         """Now, later or never, as the case says."""
-        later = self.case.body.get("listens_after_ms", 0)
+        later = self.case.get("listens_after_ms", 0)
         if later == "never":
             return
         if later == 0:
@@ -126,7 +128,7 @@ class Replay:
         return {**message, "abortable": True} if call.get("given_up") else message
 
     def check(self, call, arguments, reply):
-        expect = self.variables.expand(call["expect"])
+        expect = self.wire.expected(self.variables.expand(call["expect"]))
         wanted, other = ("error", "ok") if "error" in expect else ("ok", "error")
         if wanted not in reply:
             raise Mismatch(f"{other} {shortened(reply.get(other))} instead of {wanted} {shortened(expect[wanted])}")
@@ -140,7 +142,8 @@ class Replay:
 
     def values_sent(self):
         """The values in what the server sends, of bodies that are JSON and of those that are not."""
-        for exchange in exchanges(self.case.body.get("script", [])):
+        for exchange in exchanges(self.case.get("script", [])):
+            exchange = self.wire.counterpart(exchange)
             answer = exchange.get("answer", {})
             yield from texts_at(self.variables.known_in(answer.get("body")), "value")
             for text in (answer.get("body_text", ""), exchange.get("bytes", "")):

@@ -1,12 +1,11 @@
-"""A server that answers as a case's script says, byte for byte, on a Unix socket."""
+"""A server that answers as a case's script says, on a Unix socket, over one of the wires."""
 
-import json
 import os
 import socket
 import threading
 import time
 
-from . import words
+from . import exchange as exchanges
 from .pattern import ABSENT, Mismatch, match
 
 # For a call to come to an end, where an answer waits for that.
@@ -18,8 +17,9 @@ RESTART_SECONDS = 0.05
 class Scripted:
     """Takes requests in the order of their arrival, over any number of connections."""
 
-    def __init__(self, path, script, variables):
+    def __init__(self, path, script, variables, wire):
         self.path = path
+        self.wire = wire
         self.left = [list(each.get("in_any_order", [each])) for each in script]
         self.variables = variables
         self.wrong = []
@@ -51,37 +51,37 @@ class Scripted:
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
+        self.carry(connection, lambda: self.wire.serve(self, connection))
+
+    def carry(self, connection, talk):
+        """Talks on a connection, which is over unless that says that it goes on."""
+        goes_on = False
         try:
-            stream = connection.makefile("rb")
-            while (request := read_request(stream)) is not None:
-                if not self.answer(connection, request):
-                    break
+            goes_on = talk()
         except OSError:
             pass
         except Exception as error:  # A script that is none must not look like a client that waits.
             self.wrong.append(f"the script cannot be played: {error!r}")
         finally:
-            self.drop(connection)
+            if not goes_on:
+                self.drop(connection)
 
-    def answer(self, connection, request):
-        """Whether the connection goes on."""
-        with self.lock:
-            exchange = self.take(request)
+    def play(self, exchange, reply):
+        """What the script says of a request that was taken; whether the connection goes on."""
         if exchange is None:
-            connection.sendall(http(500, {"content-type": "text/plain"}, b"not in the script"))
+            reply.stray()
             return True
+        exchange = self.wire.counterpart(exchange)
         self.came.set()
         if exchange.get("held"):
             self.ended.wait(HELD_SECONDS)
         fault = exchange.get("fault")
         if fault == "hang":
-            connection.recv(1)
-            return False
+            return reply.hang()
         if "bytes" in exchange:
-            connection.sendall(exchange["bytes"].encode("latin-1"))
+            reply.raw(exchange["bytes"].encode("latin-1"))
         elif fault != "close":
-            bytes_ = answer_bytes(self.variables, exchange["answer"])
-            connection.sendall(bytes_[: -exchange["cut"]] if "cut" in exchange else bytes_)
+            reply.answer(exchanges.answered(self.variables, exchange["answer"]), exchange.get("cut"))
         then = exchange.get("then")
         if then == "restart":
             self.restart()
@@ -93,7 +93,7 @@ class Scripted:
         before, self.last = self.last, now
         self.left = [group for group in self.left if group]
         if not self.left:
-            self.wrong.append(f"one request too many: {request['method']} {request['path']}")
+            self.wrong.append(f"one request too many: {request.method} {request.path}")
             return None
         group = self.left[0]
         several = group if len(group) > 1 else []
@@ -117,22 +117,22 @@ class Scripted:
         return True
 
     def compare(self, expected, request, captured):
+        if request.unread:
+            raise Mismatch(request.unread)
         for part in ("method", "path"):
-            if part in expected and expected[part] != request[part]:
-                raise Mismatch(f"{part}: {request[part]} instead of {expected[part]}")
+            found = getattr(request, part)
+            if part in expected and expected[part] != found:
+                raise Mismatch(f"{part}: {found} instead of {expected[part]}")
         for name, pattern in expected.get("headers", {}).items():
-            value = request["headers"].get(name, ABSENT)
+            value = request.headers.get(name, ABSENT)
             try:
                 match(self.variables.expand(pattern), value, captured=captured)
             except Mismatch as mismatch:
                 raise Mismatch(f"{name}: {mismatch}") from None
         if "body" in expected:
-            try:
-                body = json.loads(request["body"])
-            except ValueError:
-                raise Mismatch("its body is not JSON") from None
-            match(self.variables.expand(expected["body"]), body, exact=True, captured=captured)
-        if "body" not in expected and expected.get("method") == "GET" and request["body"]:
+            pattern = self.wire.body(self.variables.expand(expected["body"]))
+            match(pattern, request.said(), exact=True, captured=captured)
+        if "body" not in expected and expected.get("method") == "GET" and request.body:
             raise Mismatch("it has a body")
 
     def restart(self):
@@ -169,50 +169,3 @@ class Scripted:
         self.stop()
         missing = sum(not each.get("optional") for group in self.left for each in group)
         return self.wrong + ([f"{missing} requests of the script never came"] if missing else [])
-
-
-def read_request(stream):
-    """One request, or None at the end of the connection."""
-    line = stream.readline(65_536)
-    if not line.strip():
-        return None
-    method, path, _ = line.decode("latin-1").split(" ", 2)
-    headers = {}
-    while (line := stream.readline(65_536)) not in (b"\r\n", b"\n", b""):
-        name, value = line.split(b":", 1)
-        headers[name.decode("latin-1").lower()] = value.strip().decode("utf-8", "replace")
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        body = read_chunks(stream)
-    else:
-        body = stream.read(int(headers.get("content-length", "0")))
-    return {"method": method, "path": path, "headers": headers, "body": body}
-
-
-def read_chunks(stream):
-    body = b""
-    while size := int(stream.readline(1_024).split(b";")[0], 16):
-        body += stream.read(size)
-        stream.readline(2)
-    stream.readline(1_024)
-    return body
-
-
-def answer_bytes(variables, answer):
-    status = variables.expand(answer.get("status", 200))
-    kind = "application/json" if status < 400 else "application/problem+json"
-    headers = {"content-type": kind, "lunasec-request-id": "0123456789abcdef"}
-    for name, value in variables.expand(answer.get("headers", {})).items():
-        headers[name] = value
-    headers = {name: value for name, value in headers.items() if value is not None}
-    if "body_text" in answer:
-        body = variables.text(answer["body_text"]).encode()
-    else:
-        body = json.dumps(words.repeated(variables.expand(answer["body"])), ensure_ascii=False).encode()
-    return http(status, headers, body)
-
-
-def http(status, headers, body):
-    head = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
-    if not any(name in headers for name in ("content-length", "transfer-encoding")):
-        head.append(f"content-length: {len(body)}")
-    return "\r\n".join([*head, "", ""]).encode() + body

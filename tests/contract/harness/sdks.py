@@ -1,7 +1,9 @@
 """Which SDKs there are: `harness/sdks.json` names every directory of `client-sdks`."""
 
 import json
+from dataclasses import dataclass
 
+from . import wires
 from .cases import HERE
 
 ROOT = HERE.parent.parent
@@ -10,10 +12,18 @@ NO_SDKS = {"rust"}
 LIST = json.loads((HERE / "harness/sdks.json").read_text())
 
 
+@dataclass(frozen=True)
+class Sdk:
+    """Its adapter's command, and what it speaks to the sidecar: one of `wires.SPOKEN`."""
+
+    command: str
+    speaks: str = "http"
+
+
 def load(only=None):
-    """Name and command of each that has an adapter."""
+    """Each that has an adapter, by its name."""
     return {
-        name: str(ROOT / "client-sdks" / name / entry["adapter"])
+        name: Sdk(str(ROOT / "client-sdks" / name / entry["adapter"]), entry.get("speaks", "http"))
         for name, entry in LIST.items()
         if "adapter" in entry and only in (None, name)
     }
@@ -33,4 +43,9 @@ def gaps():
         for name, entry in LIST.items()
         if "needs_none" in entry and name not in NO_SDKS
     ]
-    return lacking + empty + out
+    speechless = [
+        f"client-sdks/{name}: sdks.json says that it speaks what no wire of the harness is"
+        for name, entry in LIST.items()
+        if entry.get("speaks", "http") not in wires.SPOKEN
+    ]
+    return lacking + empty + out + speechless

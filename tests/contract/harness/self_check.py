@@ -14,6 +14,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness import cases, grid, sdks, words  # noqa: E402
+from harness.checks.test_differential import Differential  # noqa: E402, F401
+from harness.checks.test_grpc import Clients, Tables  # noqa: E402, F401
 from harness.pattern import Mismatch, match  # noqa: E402
 
 TOKEN = "lunasec-00112233-4455-4677-8899-aabbccddeeff"
@@ -66,7 +68,7 @@ def verdict(case, flaw="pass"):
         adapter.write_text(TOY.replace("FLAW", flaw))
         adapter.chmod(0o755)
         with contextlib.redirect_stdout(io.StringIO()):
-            return grid.run({"toy": str(adapter)}, [cases.Case("check", "a case", "scripted", case, None)])
+            return grid.run({"toy": sdks.Sdk(str(adapter))}, [cases.Case("check", "a case", "scripted", case, None)])
 
 
 def changed(**parts):
