@@ -1,8 +1,9 @@
 //! Where records go, and disks that take none of them for a while.
 
 use std::{
-    fs,
-    io::Read,
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Read},
     net::TcpListener,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -161,6 +162,74 @@ fn a_start_that_fails_begins_no_chain() {
     assert!(!here.join("state/audit").exists());
 }
 
+/// A disk that keeps a file's name and not what was written last, or nothing but zeros of it.
+#[test]
+fn a_loss_of_power_in_the_first_line_of_a_segment_leaves_a_trail_that_is_whole() {
+    for (kept, zeros) in [(1, 0), (100, 0), (0, 217)] {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        let mut first = Sidecar::serve_in(here, &to_file(here, ""));
+        first.tokenize("value");
+        first.stop();
+        let synced = fs::metadata(here.join("audit.jsonl")).unwrap().len();
+        Sidecar::serve_in(here, &to_file(here, "")).kill();
+        let spool = fs::read_dir(here.join("state/audit")).unwrap();
+        let segments = spool.map(|entry| entry.unwrap().path());
+        let last = segments.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).max();
+        let last = OpenOptions::new().append(true).open(last.unwrap()).unwrap();
+        last.set_len(kept).unwrap();
+        last.set_len(kept + zeros).unwrap();
+        let sink = OpenOptions::new().append(true).open(here.join("audit.jsonl")).unwrap();
+        sink.set_len(synced).unwrap();
+        let mut next = Sidecar::serve_in(here, &to_file(here, ""));
+        next.tokenize("value");
+        next.stop();
+        let mut command = lunasec();
+        command.args(["audit", "verify", "--config"]).arg(here.join("lunasec.toml"));
+        let output = command.args(files(here)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(text(here).matches("\"op\":\"tokenize\"").count(), 2);
+    }
+}
+
+/// Where a sink cannot keep how far it has come, it goes on all the same.
+#[test]
+fn standard_output_has_each_line_once_while_the_spools_disk_is_full() {
+    let name = "sinks::standard_output_has_each_line_once_while_the_spools_disk_is_full";
+    in_mount_namespace(name, || {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        let spool = small_spool(here);
+        Sidecar::configure(here, "[audit]\nsink = \"stdout\"\n");
+        let (child, output) = to_stdout(here);
+        let reader = thread::spawn(move || {
+            let lines = BufReader::new(output).lines();
+            lines.map(|line| line.unwrap()).collect::<Vec<_>>()
+        });
+        let mut connection = Raw::connect(&here.join("lunasec.sock"));
+        let mut ask = |path: &str, body: &Value| connection.post(path, body);
+        let token = ask("/v1/tokenize", &json!({ "value": "value" })).json()["token"].clone();
+        let fill = fs::write(spool.join("fill"), vec![0; 2 << 20]);
+        assert!(fill.is_err(), "the disk is not full");
+        // Of the page that the segment has begun, there may be room for some.
+        let body = json!({ "token": token });
+        let mut revealed = 0;
+        while ask("/v1/detokenize", &body).status == 200 {
+            revealed += 1;
+        }
+        let told = |line: &str| fs::read_to_string(here.join("log")).unwrap().contains(line);
+        eventually("it says that it cannot", || told("cannot be kept"));
+        remount(&spool, "size=64m");
+        eventually("reveals go on", || ask("/v1/detokenize", &body).status == 200);
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let lines = reader.join().unwrap();
+        let once: HashSet<_> = lines.iter().collect();
+        assert_eq!(once.len(), lines.len(), "each once");
+        let of_reveals = lines.iter().filter(|line| line.contains("\"op\":\"detokenize\""));
+        assert!(of_reveals.count() > revealed);
+    });
+}
+
 #[test]
 fn a_file_of_something_else_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
@@ -208,7 +277,8 @@ fn two_sidecars_do_not_write_one_file() {
 fn to_stdout(here: &Path) -> (Child, ChildStdout) {
     let mut command = lunasec();
     command.args(["serve", "--config"]).arg(here.join("lunasec.toml"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let log = File::create(here.join("log")).unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().unwrap();
     let socket = here.join("lunasec.sock");
     eventually("it serves", || UnixStream::connect(&socket).is_ok());

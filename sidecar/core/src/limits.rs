@@ -375,5 +375,14 @@ pub const AUDIT_SINK_PAUSE: Duration = Duration::from_secs(1);
 pub const AUDIT_SINK_BYTES: u64 = 8 * MIB as u64;
 /// After it has taken what there was, so that more has come meanwhile.
 pub const AUDIT_SINK_REST: Duration = Duration::from_millis(50);
+/// Bytes of the trail that are read, or taken on, at once; a line is far shorter.
+pub const AUDIT_CHUNK: usize = 256 * 1_024;
+/// How long the spool's thread waits for its sinks where the spool is full. Longer than a sink rests.
+pub const AUDIT_ROOM: Duration = Duration::from_millis(250);
 /// Between two anchors of a chain that grows.
 pub const AUDIT_ANCHOR: Duration = Duration::from_secs(300);
+/// Until an anchor that storage has not taken is tried again, for the first time; then twice as long each time, up to
+/// [`AUDIT_ANCHOR`].
+pub const AUDIT_ANCHOR_RETRY: Duration = Duration::from_secs(2);
+/// Chains that processes have left and that are not anchored yet: of more, the first ones stay without.
+pub const AUDIT_LEFT: usize = 4_096;

@@ -207,7 +207,7 @@ impl App {
             let (keyring, entropy) = (Arc::clone(&keyring), Arc::clone(&entropy));
             tokio::spawn(Replayer { store, journal, keyring, entropy }.run());
         }
-        // Behind these a start does not fail any more, which would leave a chain that nobody asked for.
+        // Behind these a start does not fail any more, but for the kernel's last filter: a chain begins that the next one ends.
         let admin = bind_admin(config.listen.admin).await?;
         let listen = &config.listen;
         let socket = Bound::bind(&listen.socket, listen.mode, listen.group.as_deref())?;

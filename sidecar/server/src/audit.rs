@@ -20,6 +20,7 @@ use lunasec_api::Code;
 use lunasec_core::{
     derive::{SessionTag, locator},
     ids::{Millis, Namespace},
+    limits,
     policy::{Caller, Client},
     record::Kind,
     token::Token,
@@ -34,6 +35,7 @@ use crate::{
 };
 
 pub mod anchor;
+mod left;
 mod line;
 mod pieces;
 pub mod sink;
@@ -72,6 +74,16 @@ pub fn end_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut end = vec![0; usize::try_from(length - from).unwrap_or_default()];
     file.read_exact_at(&mut end, from)?;
     Ok(end)
+}
+
+/// Up to the end of the last whole line: what follows it was being written as a process was killed.
+fn whole_lines(file: &File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(limits::AUDIT_CHUNK as u64);
+    let mut end = vec![0; usize::try_from(length - from).unwrap_or_default()];
+    file.read_exact_at(&mut end, from)?;
+    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    Ok(from + whole as u64)
 }
 
 impl Audit {

@@ -86,11 +86,10 @@ impl Recorder {
         let ended = async {
             let _ = ending.await;
             let _ = stop.send(());
-            let _ = anchors.await;
-            let _ = tokio::task::spawn_blocking(|| {
+            let taken = tokio::task::spawn_blocking(|| {
                 sinks.into_iter().for_each(|sink| drop(sink.join()));
-            })
-            .await;
+            });
+            let _ = tokio::join!(anchors, taken);
         };
         if tokio::time::timeout(limits::AUDIT_TIME, ended).await.is_err() {
             tracing::warn!(

@@ -40,8 +40,8 @@ pub enum AnchorError {
 }
 
 /// Anchors the chain of a spool: as it begins, each time that some time has passed in which it grew, and at the end, when `stop`
-/// resolves. So a chain of which storage knows nothing is of no sidecar that had storage. The chains that
-/// processes have left there that were killed are anchored before.
+/// resolves. So a chain of which storage knows nothing is of no sidecar that had storage. The ends of chains that
+/// processes have left there are anchored before; what storage does not take is tried again, by the next process if need be.
 pub async fn run(
     spool: Arc<Spool>,
     store: Arc<dyn Store>,
@@ -51,28 +51,27 @@ pub async fn run(
     let mut begun = spool.head();
     let head = begun.clone();
     let anchors = Anchoring { store, clock };
-    let (mut left, mut anchored) = (spool.left().to_vec(), None);
+    let mut anchored = None;
     let rounds = async {
-        let mut last = None;
+        let (mut last, mut pause) = (None, limits::AUDIT_ANCHOR);
         loop {
             let other = |now: &Option<Synced>| now.is_some_and(|now| Some(now.chain) != last);
-            // In their order, as far as storage takes them.
-            while let Some(first) = left.first().copied() {
-                if !anchors.put(Some(first)).await {
-                    break;
-                }
-                left.remove(0);
-            }
             // At once of a chain that begins. Where the spool has ended, `stop` resolves.
             let begins = async { begun.wait_for(other).await.is_err() };
-            if within(limits::AUDIT_ANCHOR, begins).await == Some(true) {
+            if within(pause, begins).await == Some(true) {
                 pending::<()>().await;
             }
             let now = *head.borrow();
             last = now.map(|now| now.chain);
+            let left_are = anchors.put_left(&spool).await;
             if now != anchored && anchors.put(now).await {
                 anchored = now;
             }
+            pause = match left_are && now == anchored {
+                true => limits::AUDIT_ANCHOR,
+                false if pause == limits::AUDIT_ANCHOR => limits::AUDIT_ANCHOR_RETRY,
+                false => limits::AUDIT_ANCHOR.min(pause * 2),
+            };
         }
     };
     tokio::select! {
@@ -80,8 +79,8 @@ pub async fn run(
         () = stop => {}
     }
     let now = *head.borrow();
-    if now != anchored {
-        anchors.put(now).await;
+    if now == anchored || anchors.put(now).await {
+        anchors.put_left(&spool).await;
     }
 }
 
@@ -91,6 +90,22 @@ struct Anchoring {
 }
 
 impl Anchoring {
+    /// The ends of the chains that were left, in their order, as far as storage takes them: whether all lie there.
+    async fn put_left(&self, spool: &Arc<Spool>) -> bool {
+        while let Some(end) = spool.left() {
+            if !self.put(Some(end)).await {
+                return false;
+            }
+            let spool = Arc::clone(spool);
+            // A disk that hangs holds up nobody else.
+            let kept = tokio::task::spawn_blocking(move || spool.left_is_anchored(end)).await;
+            if kept.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Whether it lies there.
     async fn put(&self, synced: Option<Synced>) -> bool {
         let Some(Synced { chain, seq, head }) = synced else { return false };
@@ -158,3 +173,6 @@ fn parse(bytes: &[u8]) -> Option<(u64, Head)> {
     let anchor: Anchor = serde_json::from_slice(bytes).ok()?;
     Some((anchor.seq, parse_head(&anchor.hash)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use std::{
 
 use lunasec_core::{audit::Line, limits};
 
-use super::spool::Spool;
+use super::{spool::Spool, whole_lines};
 use crate::{
     env::Clock,
     files,
@@ -24,8 +24,7 @@ use crate::{
     telemetry::{Dependency, Request, UNAVAILABLE},
 };
 
-/// Bytes that are taken on at once.
-const CHUNK: usize = 256 * 1024;
+const CHUNK: usize = limits::AUDIT_CHUNK;
 
 /// A sink's kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -324,17 +323,35 @@ impl Sink {
         // What comes twice after a kill is few enough for `audit verify` to know it again.
         let many = self.unstored_bytes >= limits::AUDIT_SINK_BYTES || self.spool.is_half_full();
         let due = |since: Duration| ended || many || now >= since + limits::AUDIT_SINK_PAUSE;
-        if self.unstored.is_some_and(due) {
-            self.store()?;
+        if !self.unstored.is_some_and(due) {
+            return Ok(());
+        }
+        self.settle()?;
+        if let Err(error) = self.keep_place() {
+            // What it has taken it has: it goes on, and only a kill would make that come twice.
+            self.unstored = Some(now);
+            if self.told.admit().is_some() {
+                let sink = self.target.name();
+                tracing::error!(sink, %error, "how far the audit trail's sink has come cannot be kept; it is tried again");
+            }
         }
         Ok(())
     }
 
     /// Keeps how far it has come, once that is safe.
     fn store(&mut self) -> io::Result<()> {
-        if let Some(Out::File(file)) = &self.out {
-            file.sync_data()?;
+        self.settle()?;
+        self.keep_place()
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        match &self.out {
+            Some(Out::File(file)) => file.sync_data(),
+            _ => Ok(()),
         }
+    }
+
+    fn keep_place(&mut self) -> io::Result<()> {
         let (place, Cursor { segment, offset }) = (self.place(), self.cursor);
         let draft = files::with_suffix(&place, ".new");
         fs::write(&draft, format!("{segment} {offset}\n"))?;
@@ -347,7 +364,11 @@ impl Sink {
 
 /// Of one process at a time: two would write chains into each other.
 fn to_append(path: &Path) -> io::Result<File> {
+    let is_new = !path.exists();
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    if is_new {
+        files::sync_directory(path)?;
+    }
     match file.try_lock() {
         // Not every file system has locks.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
@@ -371,16 +392,6 @@ fn read_cursor(path: &Path) -> Option<Cursor> {
 
 fn not_a_trail() -> io::Error {
     io::Error::other("it holds something else than an audit trail; give that a file of its own")
-}
-
-/// Up to the end of the last whole line: what follows it was being written as a process was killed.
-fn whole_lines(segment: &File) -> io::Result<u64> {
-    let length = segment.metadata()?.len();
-    let from = length.saturating_sub(CHUNK as u64);
-    let mut end = vec![0; usize::try_from(length - from).unwrap_or(CHUNK)];
-    segment.read_exact_at(&mut end, from)?;
-    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    Ok(from + whole as u64)
 }
 
 /// The last whole line of a file, which ends with it from then on. What was never a trail's is not touched.

@@ -7,7 +7,6 @@
 //! no room for is dropped, and counted in the chain by an event `dropped`.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     mem,
@@ -22,13 +21,14 @@ use std::{
 };
 
 use lunasec_core::{
-    audit::{Chain, ChainId, Head, Line, RESUME, push_hex},
+    audit::{Chain, ChainId, Head, RESUME, push_hex},
     limits,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
-    Records, end_of,
+    Records,
+    left::{self, Ends, Segments, file_name},
     line::{self, Times, members},
     pieces::{Fate, Piece, Queue, Told, Waited, Written, clerk},
     syncs::{Sync, Syncs},
@@ -70,8 +70,9 @@ pub struct Spool {
     held: Mutex<Held>,
     grown: Condvar,
     head: watch::Sender<Option<Synced>>,
-    /// The ends of the chains that the processes before have left.
-    left: Vec<Synced>,
+    /// A sink has come further.
+    room: Condvar,
+    left: Mutex<Ends>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -89,8 +90,7 @@ pub struct Synced {
 /// What there is, and how far each sink has come.
 #[derive(Default)]
 struct Held {
-    /// Bytes of each segment.
-    segments: BTreeMap<u64, u64>,
+    segments: Segments,
     /// A segment, and how far it is synced: what a loss of power could take back is no sink's yet.
     synced: (u64, u64),
     /// A segment and a place in it.
@@ -135,9 +135,9 @@ impl Spool {
         let Settings { directory, bytes, instance } = settings;
         let failed = |error| SpoolError(directory.display().to_string(), error);
         files::create_private_directory(&directory).map_err(failed)?;
-        close_left(&directory, &rfc3339(clock.now())).map_err(failed)?;
-        let segments = segments(&directory).map_err(failed)?;
-        let left = ends(segments.keys().map(|at| directory.join(file_name(*at))));
+        files::sync_directory(&directory).map_err(failed)?;
+        let segments = left::settle(&directory, &rfc3339(clock.now())).map_err(failed)?;
+        let left = Ends::open(&directory, &segments).map_err(failed)?;
         let synced = segments.last_key_value().map_or((0, 0), |(&at, &length)| (at, length));
         // Behind what the sinks have passed, also where somebody has removed it.
         let passed = super::sink::passed(&directory);
@@ -154,7 +154,8 @@ impl Spool {
             held: Mutex::new(Held { segments, synced, ..Held::default() }),
             grown: Condvar::new(),
             head: watch::Sender::new(None),
-            left,
+            left: Mutex::new(left),
+            room: Condvar::new(),
             thread: Mutex::default(),
         });
         let (told, hears) = mpsc::unbounded_channel();
@@ -273,9 +274,14 @@ impl Spool {
         lock(&self.queue).trouble.clone()
     }
 
-    /// The ends of the chains that the processes before have left.
-    pub fn left(&self) -> &[Synced] {
-        &self.left
+    /// The end of a chain that a process before has left, and that is not known to be anchored.
+    pub(super) fn left(&self) -> Option<Synced> {
+        lock(&self.left).first()
+    }
+
+    /// It is.
+    pub(super) fn left_is_anchored(&self, end: Synced) {
+        lock(&self.left).anchored(end);
     }
 
     /// The end of the chain, each time that it is synced.
@@ -314,6 +320,14 @@ impl Spool {
                 held.segments.insert(number, bytes);
             }
         }
+        self.room.notify_all();
+    }
+
+    /// Waits until the sinks have left room for so many bytes, if they do so soon: whether they have.
+    fn has_room(&self, bytes: u64) -> bool {
+        let none = |held: &mut Held| held.waiting() + bytes > self.bytes;
+        let held = self.room.wait_timeout_while(lock(&self.held), limits::AUDIT_ROOM, none);
+        !held.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Whether the process before has left anything behind that place.
@@ -354,58 +368,6 @@ impl Spool {
         let held = lock(&self.held);
         held.segments.first_key_value().map_or(0, |(first, _)| *first)
     }
-}
-
-fn file_name(segment: u64) -> String {
-    format!("{segment:016}.jsonl")
-}
-
-/// Ends the chain of a process that was killed, so that nobody can add to it.
-fn close_left(directory: &Path, now: &str) -> io::Result<()> {
-    for segment in segments(directory)?.keys().rev() {
-        let path = directory.join(file_name(*segment));
-        let end = end_of(&path)?;
-        let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let Some(line) = Line::last_of(&end[..whole]) else { continue };
-        if line.ends {
-            break;
-        }
-        let (mut chain, mut last) = (Chain::behind(&line), Vec::new());
-        chain.end(&mut last, |line| line::text(line, "time", now));
-        let file = OpenOptions::new().append(true).open(&path)?;
-        let length = file.metadata()?.len();
-        // Half a line is what the kill has cut off.
-        file.set_len(length - (end.len() - whole) as u64)?;
-        (&file).write_all(&last)?;
-        return file.sync_data();
-    }
-    Ok(())
-}
-
-/// The last line of each chain that ends in one of some segments, in their order.
-fn ends(segments: impl Iterator<Item = PathBuf>) -> Vec<Synced> {
-    let mut ends: Vec<Synced> = Vec::new();
-    for end in segments.filter_map(|path| end_of(&path).ok()) {
-        let Some(line) = Line::last_of(&end) else { continue };
-        let Line { chain, seq, hash: head, .. } = line;
-        ends.pop_if(|last| last.chain == chain);
-        ends.push(Synced { chain, seq, head });
-    }
-    ends
-}
-
-/// The numbers and lengths of the segments in a directory.
-fn segments(directory: &Path) -> io::Result<BTreeMap<u64, u64>> {
-    let mut segments = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
-        if let Some(number) = number {
-            segments.insert(number, entry.metadata()?.len());
-        }
-    }
-    Ok(segments)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -575,6 +537,7 @@ impl Writer {
     }
 
     fn append(&mut self, pieces: &[Piece], dropped: u64) -> io::Result<()> {
+        let before = self.chain;
         self.lines.clear();
         for (records, _) in pieces.iter().flat_map(|piece| &piece.records) {
             for item in &records.items {
@@ -590,11 +553,17 @@ impl Writer {
                 line::number(line, "count", dropped);
             });
         }
-        let waiting = lock(&self.spool.held).waiting();
-        if waiting + self.lines.len() as u64 > self.spool.bytes {
-            return Err(io::Error::other(
-                "it is full, for a sink has taken nothing for long; make that work again, or raise audit.spool_bytes",
-            ));
+        let bytes = self.lines.len() as u64;
+        if lock(&self.spool.held).waiting() + bytes > self.spool.bytes {
+            // They are given only what is synced, which these lines are not.
+            let ahead = mem::replace(&mut self.chain, before);
+            self.sync();
+            self.chain = ahead;
+            if !self.spool.has_room(bytes) {
+                return Err(io::Error::other(
+                    "it is full, for a sink has not kept up; make that work again, or raise audit.spool_bytes",
+                ));
+            }
         }
         let lines = mem::take(&mut self.lines);
         let written = self.put(&lines);
@@ -640,6 +609,8 @@ impl Writer {
         self.put(&first).inspect_err(|_| {
             self.chain = before;
             self.segment = None;
+            // A start that fails for it leaves nothing.
+            let _ = fs::remove_file(&path);
         })
     }
 
@@ -707,7 +678,7 @@ mod tests {
     #[test]
     fn sinks_are_given_what_is_synced_and_no_more() {
         let held = Held {
-            segments: BTreeMap::from([(1, 100), (2, 50)]),
+            segments: Segments::from([(1, 100), (2, 50)]),
             synced: (1, 80),
             sinks: vec![(1, 60)],
             ..Held::default()
