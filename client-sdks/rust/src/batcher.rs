@@ -1,0 +1,150 @@
+//! Makes one request of calls that are made at once and say the same of themselves: operation, namespace, session, JWT,
+//! purpose. A call that is alone is sent as it is.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{task::yield_now, time::sleep};
+
+use crate::{
+    Deleted, Error, Granted, Tokenized, Value, Verdict,
+    context::Context,
+    engine::Engine,
+    flight::{Common, Entry, Flight},
+    limits::BATCH_ITEMS,
+    operation::Operation,
+};
+
+/// One for each operation on lists.
+#[derive(Default)]
+pub(crate) struct Batchers {
+    pub(crate) tokenize: Batcher<Tokenized>,
+    pub(crate) detokenize: Batcher<Value>,
+    pub(crate) delete: Batcher<Deleted>,
+    pub(crate) grant: Batcher<Granted>,
+    pub(crate) verify: Batcher<Verdict>,
+}
+
+/// Whose results it gathers.
+pub(crate) trait Gathered: Sized {
+    fn batcher(engine: &Engine) -> &Batcher<Self>;
+}
+
+macro_rules! gathered {
+    ($($result:ty = $field:ident,)+) => {$(
+        impl Gathered for $result {
+            fn batcher(engine: &Engine) -> &Batcher<Self> {
+                &engine.batchers.$field
+            }
+        }
+    )+};
+}
+
+gathered! {
+    Tokenized = tokenize,
+    Value = detokenize,
+    Deleted = delete,
+    Granted = grant,
+    Verdict = verify,
+}
+
+/// Calls that go together.
+struct Group<T> {
+    common: Common<T>,
+    entries: Vec<Entry<T>>,
+}
+
+/// What they have to have in common.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    context: Arc<Context>,
+    before: Arc<str>,
+    attempts: u32,
+    window: Duration,
+}
+
+pub(crate) struct Batcher<T> {
+    groups: Mutex<HashMap<Key, Group<T>>>,
+}
+
+impl<T> Default for Batcher<T> {
+    fn default() -> Self {
+        Self { groups: Mutex::default() }
+    }
+}
+
+impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
+    /// One caller's items, together with those of others: all who call until the tasks that are ready have run, and for
+    /// as long as `window` says.
+    pub(crate) fn submit(engine: &Arc<Engine>, common: Common<T>, entry: Entry<T>, window: Duration) {
+        let key = Key {
+            context: Arc::clone(&common.context),
+            before: Arc::clone(&common.operation.before),
+            attempts: common.attempts,
+            window,
+        };
+        let mut groups = T::batcher(engine).groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = groups.get_mut(&key) {
+            group.entries.push(entry);
+            return;
+        }
+        groups.insert(key.clone(), Group { common, entries: vec![entry] });
+        drop(groups);
+        let engine = Arc::clone(engine);
+        tokio::spawn(async move {
+            if window.is_zero() { yield_now().await } else { sleep(window).await }
+            let group = {
+                let batcher = T::batcher(&engine);
+                let mut groups = batcher.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                groups.remove(&key)
+            };
+            if let Some(group) = group {
+                depart(&engine, group);
+            }
+        });
+    }
+}
+
+/// Cuts a group into requests that are small enough.
+fn depart<T: Clone + Send + 'static>(engine: &Arc<Engine>, Group { common, entries }: Group<T>) {
+    let operation = common.operation.clone();
+    for entries in cut(&operation, entries) {
+        let common = Common {
+            trace: common.trace.clone(),
+            ..Common::new(operation.clone(), Arc::clone(&common.context), common.attempts)
+        };
+        tokio::spawn(Flight::new(Arc::clone(engine), common, entries).run());
+    }
+}
+
+fn cut<T>(operation: &Operation<T>, entries: Vec<Entry<T>>) -> Vec<Vec<Entry<T>>> {
+    let mut batches: Vec<Vec<Entry<T>>> = Vec::new();
+    let (mut items, mut bytes) = (0, 0);
+    for entry in entries.into_iter().filter(|entry| !entry.over()) {
+        let more: usize = entry.units.iter().map(|unit| unit.json.len() + 1).sum();
+        items += entry.units.len();
+        bytes += more;
+        match batches.last_mut() {
+            Some(batch) if items <= BATCH_ITEMS && bytes <= operation.bytes => batch.push(entry),
+            _ => {
+                (items, bytes) = (entry.units.len(), operation.overhead() + more);
+                batches.push(vec![entry]);
+            }
+        }
+    }
+    batches
+}
+
+/// A list that is no part of a batch, however many call.
+pub(crate) fn too_long(items: usize) -> bool {
+    items > BATCH_ITEMS
+}
+
+/// What a caller whose flight is gone is told; only a runtime that shuts down drops one.
+pub(crate) fn dropped() -> Error {
+    let facts = crate::error::Facts { sent: true, ..Default::default() };
+    Error::unreachable("the runtime that sent this call was shut down before its answer", facts)
+}
