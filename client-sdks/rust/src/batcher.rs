@@ -138,9 +138,9 @@ fn cut<T>(operation: &Operation<T>, entries: Vec<Entry<T>>) -> Vec<Vec<Entry<T>>
     batches
 }
 
-/// A list that is no part of a batch, however many call.
-pub(crate) fn too_long(items: usize) -> bool {
-    items > BATCH_ITEMS
+/// Whether a list can be a part of a batch: of one that is refused for its length, the others must not be told.
+pub(crate) fn may_go_along(items: usize) -> bool {
+    (1..=BATCH_ITEMS).contains(&items)
 }
 
 /// What a caller whose flight is gone is told; only a runtime that shuts down drops one.

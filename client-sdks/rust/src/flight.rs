@@ -257,17 +257,12 @@ impl<T: Clone + Send + 'static> Flight<T> {
 
     /// The seats of each caller who waits.
     fn by_entry(&self) -> Vec<(usize, Vec<usize>)> {
-        let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut found: Vec<Vec<usize>> = self.entries.iter().map(|_| Vec::new()).collect();
         for (index, seat) in self.seats.iter().enumerate() {
-            if self.entries[seat.entry].over() {
-                continue;
-            }
-            match found.last_mut() {
-                Some((entry, seats)) if *entry == seat.entry => seats.push(index),
-                _ => found.push((seat.entry, vec![index])),
-            }
+            found[seat.entry].push(index);
         }
-        found
+        let found = found.into_iter().enumerate();
+        found.filter(|(entry, _)| !self.entries[*entry].over()).collect()
     }
 
     fn taken(&mut self, seats: &[usize]) -> Vec<Outcome<T>> {

@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 
 use crate::{
     Error,
-    batcher::{Batcher, Gathered, dropped, too_long},
+    batcher::{Batcher, Gathered, dropped, may_go_along},
     context::{Context, header_value},
     engine::{Engine, Limits, Route, key_or_new},
     flight::{Common, Entry, Flight},
@@ -100,7 +100,7 @@ impl View {
         limits: Limits,
     ) -> Result<Vec<Outcome<T>>, Error> {
         match self.way {
-            Way::Gathered(window) if !too_long(units.len()) => {
+            Way::Gathered(window) if may_go_along(units.len()) => {
                 self.gathered(operation, units, limits, window).await
             }
             _ => self.batch(operation, units, None, limits).await,

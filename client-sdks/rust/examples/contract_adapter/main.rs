@@ -124,7 +124,8 @@ async fn call(opened: Opened, message: Message) -> Json {
     }
 }
 
-#[tokio::main]
+// One thread: calls are made in the order in which they are told.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut opened = None;
     let calls = Arc::new(Mutex::new(HashMap::<u64, AbortHandle>::new()));
