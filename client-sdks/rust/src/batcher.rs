@@ -79,7 +79,12 @@ impl<T> Default for Batcher<T> {
 impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
     /// One caller's items, together with those of others: all who call until the tasks that are ready have run, and for
     /// as long as `window` says.
-    pub(crate) fn submit(engine: &Arc<Engine>, common: Common<T>, entry: Entry<T>, window: Duration) {
+    pub(crate) fn submit(
+        engine: &Arc<Engine>,
+        common: Common<T>,
+        entry: Entry<T>,
+        window: Duration,
+    ) {
         let key = Key {
             context: Arc::clone(&common.context),
             before: Arc::clone(&common.operation.before),
@@ -95,7 +100,11 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
         drop(groups);
         let engine = Arc::clone(engine);
         tokio::spawn(async move {
-            if window.is_zero() { yield_now().await } else { sleep(window).await }
+            if window.is_zero() {
+                yield_now().await
+            } else {
+                sleep(window).await
+            }
             let group = {
                 let batcher = T::batcher(&engine);
                 let mut groups = batcher.groups.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,8 @@ use crate::{
     context::{Context, bearer, header_value},
     engine::{Engine, Tracer},
     limits::{
-        CONNECTION_RETRY_BUDGET, CONNECTIONS, DEFAULT_SOCKET, LONGEST, PAUSE, PAUSE_MOST, PENDING_CALLS, RESTART_GRACE,
-        RETRY_BUDGET, SOCKET_VARIABLE, START_DEADLINE,
+        CONNECTION_RETRY_BUDGET, CONNECTIONS, DEFAULT_SOCKET, LONGEST, PAUSE, PAUSE_MOST,
+        PENDING_CALLS, RESTART_GRACE, RETRY_BUDGET, SOCKET_VARIABLE, START_DEADLINE,
     },
     places::Places,
     retry::{Budget, Reachability, Shared},
@@ -111,12 +111,21 @@ impl Builder {
             }
         }
         let context = Context {
-            namespace: self.namespace.as_deref().map(|text| header_value("namespace", text)).transpose()?,
-            purpose: self.purpose.as_deref().map(|text| header_value("purpose", text)).transpose()?,
+            namespace: self
+                .namespace
+                .as_deref()
+                .map(|text| header_value("namespace", text))
+                .transpose()?,
+            purpose: self
+                .purpose
+                .as_deref()
+                .map(|text| header_value("purpose", text))
+                .transpose()?,
             jwt: self.jwt.as_deref().map(bearer).transpose()?,
             session: None,
         };
-        let (deadline, attempts) = (self.deadline.map(|deadline| deadline.min(LONGEST)), self.attempts);
+        let (deadline, attempts) =
+            (self.deadline.map(|deadline| deadline.min(LONGEST)), self.attempts);
         let context = Arc::new(context.checked()?);
         let engine = Arc::new(self.engine()?);
         let view = View { engine, context, trace: None, deadline, attempts, way: Way::Apart };
@@ -125,9 +134,13 @@ impl Builder {
 
     fn engine(self) -> Result<Engine, Error> {
         let connections = self.connections.unwrap_or(CONNECTIONS);
-        let breaks = CONNECTION_RETRY_BUDGET.max(u32::try_from(2 * connections.min(1 << 20)).unwrap_or(u32::MAX));
+        let breaks = CONNECTION_RETRY_BUDGET
+            .max(u32::try_from(2 * connections.min(1 << 20)).unwrap_or(u32::MAX));
         Ok(Engine {
-            transport: Transport::new(self.socket.unwrap_or_else(socket_of_environment), connections)?,
+            transport: Transport::new(
+                self.socket.unwrap_or_else(socket_of_environment),
+                connections,
+            )?,
             retry: Shared {
                 answers: Budget::new(self.retry_budget.unwrap_or(RETRY_BUDGET)),
                 breaks: Budget::new(breaks),

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    Client, Deleted, Error, JsonObject, Metadata, MetadataWritten, NewValue, Policy, Status, Token, TokenLike,
-    Tokenized, Value,
+    Client, Deleted, Error, JsonObject, Metadata, MetadataWritten, NewValue, Policy, Status, Token,
+    TokenLike, Tokenized, Value,
     engine::Route,
     operation::{self, Outcome, Unit, json_of, token_unit},
-    redacted::{Wiped, token_of},
     retry::Repeatable,
+    token_like::token_of,
+    wiped::Wiped,
     wire::{Item, Said, misread},
 };
 
@@ -22,7 +23,10 @@ pub(crate) fn token_units(tokens: &[Token]) -> Result<Vec<Unit>, Error> {
     tokens.iter().cloned().map(token_unit).collect()
 }
 
-pub(crate) async fn tokenize<P: Policy>(client: &Client<P>, value: NewValue) -> Result<Tokenized, Error> {
+pub(crate) async fn tokenize<P: Policy>(
+    client: &Client<P>,
+    value: NewValue,
+) -> Result<Tokenized, Error> {
     let (view, unit) = (&client.view, value.unit()?);
     let key = value.idempotency_key.as_deref();
     view.one(operation::tokenize(), unit, key, view.limits(false)).await
@@ -43,7 +47,10 @@ pub(crate) async fn tokenize_batch<P: Policy>(
     view.batch(operation::tokenize(), units, key, view.limits(false)).await
 }
 
-pub(crate) async fn detokenize<P: Policy>(client: &Client<P>, token: Token) -> Result<P::Revealed, Error> {
+pub(crate) async fn detokenize<P: Policy>(
+    client: &Client<P>,
+    token: Token,
+) -> Result<P::Revealed, Error> {
     let limits = client.view.limits(P::STANDS_IN);
     let unit = token_unit(token.clone())?;
     match client.view.one(operation::detokenize(), unit, None, limits).await {
@@ -75,7 +82,10 @@ pub(crate) async fn detokenize_batch<P: Policy>(
     Ok(join_all(revealed).await)
 }
 
-pub(crate) async fn metadata<P: Policy>(client: &Client<P>, token: &Token) -> Result<Metadata, Error> {
+pub(crate) async fn metadata<P: Policy>(
+    client: &Client<P>,
+    token: &Token,
+) -> Result<Metadata, Error> {
     let body = format!("{{\"token\":{}}}", *Zeroizing::new(json_of(token.expose())?));
     let route = Route::post("http://localhost/v1/metadata/get", wiped(body));
     let Said { body: mut item, staleness } = client.view.request::<Item>(route).await?;
@@ -101,7 +111,8 @@ pub(crate) async fn set_metadata<P: Policy>(
     body.push('}');
     // A second attempt would meet the version that the first one wrote.
     let repeatable = if version.is_none() { Repeatable::Always } else { Repeatable::Undone };
-    let route = Route { repeatable, ..Route::post("http://localhost/v1/metadata/set", wiped(body)) };
+    let route =
+        Route { repeatable, ..Route::post("http://localhost/v1/metadata/set", wiped(body)) };
     let item = client.view.request::<Item>(route).await?.body;
     Ok(MetadataWritten { version: item.version()?, durability: item.durability()? })
 }
@@ -148,11 +159,13 @@ pub(crate) async fn status<P: Policy>(client: &Client<P>) -> Result<Status, Erro
         since: Option<String>,
         reason: Option<String>,
     }
-    let all = client.view.request::<JsonObject>(Route::get("http://localhost/v1/status")).await?.body;
+    let all =
+        client.view.request::<JsonObject>(Route::get("http://localhost/v1/status")).await?.body;
     let said = serde_json::from_value(all.clone().into());
     let Said { version, dependencies } = said.map_err(|_| misread("it is no status"))?;
-    let dependencies = dependencies.into_iter().map(|(name, Dependency { state, since, reason })| {
-        (name, crate::Dependency { state, since, reason })
-    });
+    let dependencies =
+        dependencies.into_iter().map(|(name, Dependency { state, since, reason })| {
+            (name, crate::Dependency { state, since, reason })
+        });
     Ok(Status { version, dependencies: dependencies.collect(), all })
 }

@@ -1,8 +1,8 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use crate::{
-    Builder, Deleted, Error, Fail, Mask, Metadata, MetadataWritten, NewValue, OrElse, Policy, Session, Status, Token,
-    TokenLike, Tokenized, calls,
+    Builder, Deleted, Error, Fail, Mask, Metadata, MetadataWritten, NewValue, OrElse, Policy,
+    Session, Status, Token, TokenLike, Tokenized, calls,
     context::{bearer, header_value},
     engine::traceparent,
     limits::{LONGEST, SESSION_BYTES},
@@ -66,7 +66,9 @@ impl<P: Policy> Client<P> {
     pub fn for_session(&self, session: &str) -> Result<Session<P>, Error> {
         let value = header_value("session", session)?;
         if session.len() > SESSION_BYTES {
-            return Err(Error::invalid("the session is longer than 1,024 bytes: name it by something shorter"));
+            return Err(Error::invalid(
+                "the session is longer than 1,024 bytes: name it by something shorter",
+            ));
         }
         let client = self.saying(|context| context.session = Some(value))?;
         Ok(Session { client, session: Arc::from(session) })
@@ -105,7 +107,10 @@ impl<P: Policy> Client<P> {
     /// left out. [`Builder::tracer`] asks for it with each call instead.
     #[must_use]
     pub fn in_trace(&self, text: &str) -> Self {
-        Self { view: View { trace: traceparent(text), ..self.view.clone() }, policy: self.policy.clone() }
+        Self {
+            view: View { trace: traceparent(text), ..self.view.clone() },
+            policy: self.policy.clone(),
+        }
     }
 
     /// Reads show `••••` where nobody can answer.
@@ -164,7 +169,7 @@ impl<P: Policy> Client<P> {
 
     /// Reveals one value.
     pub async fn detokenize(&self, token: impl TokenLike) -> Result<P::Revealed, Error> {
-        calls::detokenize(self, crate::redacted::token_of(&token)?).await
+        calls::detokenize(self, crate::token_like::token_of(&token)?).await
     }
 
     /// Reveals 1 to 1,000 values in one request. Items fail each by itself. Under a policy that stands in for an answer,
@@ -178,7 +183,7 @@ impl<P: Policy> Client<P> {
 
     /// Reads what is kept beside a value.
     pub async fn metadata(&self, token: impl TokenLike) -> Result<Metadata, Error> {
-        calls::metadata(self, &crate::redacted::token_of(&token)?).await
+        calls::metadata(self, &crate::token_like::token_of(&token)?).await
     }
 
     /// Replaces the whole of what is kept beside a value: a JSON object of at most 16 KiB.
@@ -188,7 +193,7 @@ impl<P: Policy> Client<P> {
         metadata: &impl serde::Serialize,
     ) -> Result<MetadataWritten, Error> {
         let metadata = crate::new_value::metadata_json(metadata)?;
-        calls::set_metadata(self, &crate::redacted::token_of(&token)?, &metadata, None).await
+        calls::set_metadata(self, &crate::token_like::token_of(&token)?, &metadata, None).await
     }
 
     /// The same only if this is still the version; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) otherwise. It is not
@@ -200,11 +205,15 @@ impl<P: Policy> Client<P> {
         version: u64,
     ) -> Result<MetadataWritten, Error> {
         let metadata = crate::new_value::metadata_json(metadata)?;
-        calls::set_metadata(self, &crate::redacted::token_of(&token)?, &metadata, Some(version)).await
+        calls::set_metadata(self, &crate::token_like::token_of(&token)?, &metadata, Some(version))
+            .await
     }
 
     /// Deletes 1 to 1,000 values. A token that never had one is deleted too. Items fail each by itself.
-    pub async fn delete(&self, tokens: &[impl TokenLike]) -> Result<Vec<Result<Deleted, Error>>, Error> {
+    pub async fn delete(
+        &self,
+        tokens: &[impl TokenLike],
+    ) -> Result<Vec<Result<Deleted, Error>>, Error> {
         calls::delete(self, calls::tokens_of(tokens)?).await
     }
 

@@ -36,7 +36,8 @@ impl Context {
 
     /// Refuses more than a request can say beside its body.
     pub(crate) fn checked(self) -> Result<Self, Error> {
-        let bytes: usize = self.rows().iter().filter_map(|(_, value)| value.as_ref()).map(HeaderValue::len).sum();
+        let bytes: usize =
+            self.rows().iter().filter_map(|(_, value)| value.as_ref()).map(HeaderValue::len).sum();
         if bytes > HEAD_BYTES {
             return Err(Error::invalid(
                 "namespace, session, JWT and purpose are longer than 14 KiB together, which is more than a request can say beside its body; shorten them",
@@ -46,7 +47,12 @@ impl Context {
     }
 
     /// The headers of all attempts of a request.
-    pub(crate) fn headers(&self, has_body: bool, key: Option<HeaderValue>, trace: Option<HeaderValue>) -> HeaderMap {
+    pub(crate) fn headers(
+        &self,
+        has_body: bool,
+        key: Option<HeaderValue>,
+        trace: Option<HeaderValue>,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(HOST, HeaderValue::from_static("localhost"));
         if has_body {
@@ -93,7 +99,8 @@ mod tests {
     #[test]
     fn what_no_header_can_hold_is_refused_and_not_shown() {
         let odd = ["", " ", " marker", "marker ", "\tmarker", "mar\tker", "marker\r\nmarker: x"];
-        for text in odd.into_iter().chain(["marker\n", "mar\0ker", "mar\u{7f}ker", "\u{a0}marker"]) {
+        for text in odd.into_iter().chain(["marker\n", "mar\0ker", "mar\u{7f}ker", "\u{a0}marker"])
+        {
             for refused in [header_value("session", text), bearer(text)] {
                 let error = refused.unwrap_err();
                 let said = format!("{error} {error:?}");

@@ -10,7 +10,10 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-#[expect(clippy::panic, reason = "the kernel gives no randomness: a key that is not random would give one value's token to another")]
+#[expect(
+    clippy::panic,
+    reason = "the kernel gives no randomness: a key that is not random would give one value's token to another"
+)]
 fn abort(error: getrandom::Error) -> ! {
     panic!("the kernel gives no randomness: {error}")
 }

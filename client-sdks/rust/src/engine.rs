@@ -72,7 +72,10 @@ pub(crate) fn key_or_new(key: Option<HeaderValue>) -> Option<HeaderValue> {
 
 impl Engine {
     /// One attempt.
-    pub(crate) async fn attempt<B: DeserializeOwned>(&self, wanted: Wanted) -> Result<Said<B>, Error> {
+    pub(crate) async fn attempt<B: DeserializeOwned>(
+        &self,
+        wanted: Wanted,
+    ) -> Result<Said<B>, Error> {
         wire::read(&self.transport.exchange(wanted).await?)
     }
 

@@ -234,7 +234,11 @@ impl Error {
             "there was no answer within {} ms; a write may have been done",
             within.as_millis()
         );
-        Self::new(ErrorKind::DeadlineExceeded, detail, Facts { retryable: true, ..Facts::default() })
+        Self::new(
+            ErrorKind::DeadlineExceeded,
+            detail,
+            Facts { retryable: true, ..Facts::default() },
+        )
     }
 
     /// What went wrong.

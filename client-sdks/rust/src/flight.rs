@@ -153,7 +153,9 @@ impl<T: Clone + Send + 'static> Flight<T> {
                 },
                 Err(error) => error,
             };
-            let Some(pause) = retries.pause(&error, self.until()) else { return self.failed(&error) };
+            let Some(pause) = retries.pause(&error, self.until()) else {
+                return self.failed(&error);
+            };
             for entry in &self.entries {
                 *entry.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
             }
@@ -200,7 +202,10 @@ impl<T: Clone + Send + 'static> Flight<T> {
     /// Whether the one item of a caller is asked for once, however many ask for it. A list is sent as it was given.
     fn shares(&self, entry: usize) -> bool {
         let Common { operation, as_batch, .. } = &self.common;
-        self.entries.len() > 1 && !operation.keyed && !as_batch && self.entries[entry].units.len() == 1
+        self.entries.len() > 1
+            && !operation.keyed
+            && !as_batch
+            && self.entries[entry].units.len() == 1
     }
 
     /// Where it goes, its body, and whether it is a batch.
@@ -273,7 +278,8 @@ impl<T: Clone + Send + 'static> Flight<T> {
     fn is_crowded(&self, seats: &[usize]) -> bool {
         let operation = &self.common.operation;
         let outcomes = seats.iter().filter_map(|&seat| self.seats[seat].outcome.as_ref());
-        self.entries.len() > 1 && outcomes.into_iter().any(|outcome| operation.found_no_room(outcome))
+        self.entries.len() > 1
+            && outcomes.into_iter().any(|outcome| operation.found_no_room(outcome))
     }
 
     /// Who found no room goes again, with fewer.
@@ -304,7 +310,9 @@ impl<T: Clone + Send + 'static> Flight<T> {
     /// The last word: what items came to counts; a refusal of the whole is sought in each half.
     fn failed(mut self, error: &Error) {
         let waiting = self.by_entry();
-        let known = waiting.iter().any(|(_, seats)| seats.iter().any(|&seat| self.seats[seat].outcome.is_some()));
+        let known = waiting
+            .iter()
+            .any(|(_, seats)| seats.iter().any(|&seat| self.seats[seat].outcome.is_some()));
         if refuses_whole(error) && waiting.len() > 1 && !known && self.may_search() {
             let mut entries: Vec<_> = waiting.iter().map(|(index, _)| self.leave(*index)).collect();
             let half = entries.split_off(entries.len().div_ceil(2));

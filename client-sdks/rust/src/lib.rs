@@ -18,6 +18,8 @@
 //! reads do when nobody can answer is a [`Policy`]. Features: `axum` and `tower` for web applications, `operator`
 //! for tools of whoever runs a sidecar; none is on by default.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod batcher;
 mod builder;
 mod calls;
@@ -33,25 +35,33 @@ mod operation;
 #[cfg(feature = "operator")]
 pub mod operator;
 mod places;
+mod plaintext;
 mod policy;
-mod redacted;
+mod prints;
 mod results;
 mod retry;
 mod session;
 mod stored;
+mod token;
+mod token_like;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod transport;
 mod view;
+mod wiped;
 mod wire;
 
 pub use builder::Builder;
 pub use client::Client;
 pub use error::{Error, ErrorClass, ErrorKind};
 pub use new_value::{Lifetime, NewValue};
+pub use plaintext::Plaintext;
 pub use policy::{Fail, Mask, OrElse, Policy};
-pub use redacted::{Plaintext, Token, TokenLike};
 pub use results::{
-    Deleted, Dependency, Durability, Fallback, Granted, JsonObject, Masked, Metadata, MetadataWritten, Revoked, Shown,
-    Staleness, Status, Tokenized, Value, ValueOr, Verdict,
+    Deleted, Dependency, Durability, Fallback, Granted, JsonObject, Masked, Metadata,
+    MetadataWritten, Revoked, Shown, Staleness, Status, Tokenized, Value, ValueOr, Verdict,
 };
 pub use session::{Action, GrantOptions, Session};
 pub use stored::{StoredToken, exposed};
+pub use token::Token;
+pub use token_like::TokenLike;

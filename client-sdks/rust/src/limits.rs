@@ -25,6 +25,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 pub(crate) const DISPLAY_DEADLINE: Duration = Duration::from_secs(2);
 /// The longest time that is waited for; longer ones are this.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+/// For what a page asks once it has waited in vain: enough for a sidecar that is back.
+#[cfg(feature = "tower")]
+pub(crate) const HOPELESS_DEADLINE: Duration = Duration::from_millis(50);
+/// Bytes of a JSON body that an extractor reads.
+#[cfg(feature = "axum")]
+pub(crate) const REQUEST_BYTES: usize = 2 * 1024 * 1024;
+/// Fields of one request or answer; more are refused.
+#[cfg(feature = "axum")]
+pub(crate) const FIELDS: usize = 10_000;
 /// How long the first calls wait for the socket.
 pub(crate) const START_DEADLINE: Duration = Duration::from_secs(10);
 /// How long calls wait for the socket to come back.

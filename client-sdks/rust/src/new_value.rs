@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     Error, Plaintext,
     operation::{Unit, json_of},
-    redacted::refuse_prints,
+    prints::refuse_prints,
 };
 
 /// A value to tokenize, and what goes with it. Text, bytes and a [`Plaintext`] are ones without more.

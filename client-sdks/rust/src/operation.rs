@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use crate::{
     Deleted, Error, ErrorKind, Granted, Token, Tokenized, Value, Verdict,
     limits::{BATCH_BYTES, TOKEN_LIST_BYTES},
-    redacted::Wiped,
     results::Staleness,
+    wiped::Wiped,
     wire::{Item, Items, Said, misread},
 };
 
@@ -33,8 +33,11 @@ pub(crate) fn token_unit(token: Token) -> Result<Unit, Error> {
 
 /// JSON text; what cannot be written is the caller's to mend.
 pub(crate) fn json_of<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value)
-        .map_err(|_| Error::invalid("the metadata is no JSON: it has keys that are no text, or fails to serialize"))
+    serde_json::to_string(value).map_err(|_| {
+        Error::invalid(
+            "the metadata is no JSON: it has keys that are no text, or fails to serialize",
+        )
+    })
 }
 
 /// An operation on a list of items.
@@ -91,7 +94,11 @@ impl<T> Operation<T> {
     }
 
     /// What each item came to: never somebody else's value for a token.
-    pub(crate) fn read_batch(&self, said: Said<Items>, units: &[&Unit]) -> Result<Vec<Outcome<T>>, Error> {
+    pub(crate) fn read_batch(
+        &self,
+        said: Said<Items>,
+        units: &[&Unit],
+    ) -> Result<Vec<Outcome<T>>, Error> {
         let Said { body, staleness } = said;
         if body.items.len() != units.len() {
             return Err(misread("it has another number of items than the request"));
@@ -166,7 +173,9 @@ pub(crate) fn delete() -> Operation<Deleted> {
         before: "{\"tokens\":[".into(),
         alone: None,
         keyed: false,
-        read: |item, unit, _| Ok(Deleted { token: token_in(unit)?, durability: item.durability()? }),
+        read: |item, unit, _| {
+            Ok(Deleted { token: token_in(unit)?, durability: item.durability()? })
+        },
     }
 }
 

@@ -65,9 +65,8 @@ impl Drop for Place {
 }
 
 fn too_many(what: &str) -> Error {
-    let detail = format!(
-        "{what}, which is all that may be: make fewer at once, or raise pending_calls"
-    );
+    let detail =
+        format!("{what}, which is all that may be: make fewer at once, or raise pending_calls");
     Error::new(ErrorKind::Overloaded, detail, Facts { retryable: true, ..Facts::default() })
 }
 

@@ -149,7 +149,10 @@ impl<'a> Retries<'a> {
     fn broken(&mut self) -> Option<Duration> {
         self.breaks += 1;
         let allowed = self.attempts.max(CONNECTION_ATTEMPTS);
-        if self.repeatable == Repeatable::Undone || self.breaks >= allowed || !self.shared.breaks.take() {
+        if self.repeatable == Repeatable::Undone
+            || self.breaks >= allowed
+            || !self.shared.breaks.take()
+        {
             return None;
         }
         Some(self.jitter(self.breaks))

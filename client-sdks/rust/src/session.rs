@@ -1,8 +1,8 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
 use crate::{
-    Client, Error, Fail, Granted, Lifetime, Policy, Revoked, TokenLike, Verdict, calls, context::bearer,
-    operation,
+    Client, Error, Fail, Granted, Lifetime, Policy, Revoked, TokenLike, Verdict, calls,
+    context::bearer, operation,
 };
 
 /// What a grant can allow.
@@ -97,7 +97,10 @@ impl<P: Policy> Session<P> {
     }
 
     /// Lets the session do something with 1 to 1,000 tokens, for a time. No policy stands in for it.
-    pub async fn grant(&self, tokens: &[impl TokenLike]) -> Result<Vec<Result<Granted, Error>>, Error> {
+    pub async fn grant(
+        &self,
+        tokens: &[impl TokenLike],
+    ) -> Result<Vec<Result<Granted, Error>>, Error> {
         self.grant_with(tokens, GrantOptions::default()).await
     }
 
@@ -118,7 +121,10 @@ impl<P: Policy> Session<P> {
     /// Asks whether the session may reveal 1 to 1,000 tokens.
     ///
     /// No policy stands in for it: where nobody knows, items are errors or the call is one, and neither is a yes.
-    pub async fn verify(&self, tokens: &[impl TokenLike]) -> Result<Vec<Result<Verdict, Error>>, Error> {
+    pub async fn verify(
+        &self,
+        tokens: &[impl TokenLike],
+    ) -> Result<Vec<Result<Verdict, Error>>, Error> {
         self.verified(tokens, None).await
     }
 

@@ -28,7 +28,7 @@ use crate::{
     Error,
     error::Facts,
     limits::{ANSWER_BYTES, ANSWER_HEAD_BYTES, CONNECT, KEEP_ALIVE, PATH_BYTES},
-    redacted::Wiped,
+    wiped::Wiped,
 };
 
 /// One request, of which each attempt is a copy.
@@ -82,7 +82,8 @@ impl Transport {
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from_static(uri);
         *request.headers_mut() = headers;
-        let response = self.client.request(request).await.map_err(|error| self.translated(error))?;
+        let response =
+            self.client.request(request).await.map_err(|error| self.translated(error))?;
         let (head, body) = response.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: read(body).await? })
     }
@@ -141,7 +142,10 @@ fn io_cause(error: &legacy::Error) -> Option<io::Error> {
 /// What happened to a connection that there was.
 fn broken(error: &hyper::Error) -> Error {
     if error.is_parse() || is_unreadable(error) {
-        return Error::misread("it is not HTTP, or its head is larger than the contract allows", None);
+        return Error::misread(
+            "it is not HTTP, or its head is larger than the contract allows",
+            None,
+        );
     }
     Error::unreachable(
         "the connection to the sidecar broke before its answer, and a write may have been done: make the call again, and look into the sidecar's log if that goes on",

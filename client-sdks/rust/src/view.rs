@@ -56,7 +56,10 @@ impl View {
     }
 
     /// A request that is no list.
-    pub(crate) async fn request<B: DeserializeOwned>(&self, route: Route) -> Result<Said<B>, Error> {
+    pub(crate) async fn request<B: DeserializeOwned>(
+        &self,
+        route: Route,
+    ) -> Result<Said<B>, Error> {
         self.engine.send(route, &self.context, self.trace.as_ref(), self.limits(false)).await
     }
 

@@ -14,9 +14,9 @@ use crate::{
     Durability, Error, Plaintext,
     context::{DEGRADED, REQUEST_ID},
     error::Facts,
-    redacted::Text,
     results::Staleness,
     transport::Answer,
+    wiped::Text,
 };
 
 /// What any answer or any item of one may have.
@@ -150,7 +150,9 @@ pub(crate) fn read<B: DeserializeOwned>(answer: &Answer) -> Result<Said<B>, Erro
     if answer.status >= 400 {
         return Err(problem(answer, kind));
     }
-    if answer.status != 200 || !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+    if answer.status != 200
+        || !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+    {
         return Err(Error::misread("it is not JSON", request_id(answer)));
     }
     let body = parsed(answer).map_err(|what| Error::misread(what, request_id(answer)))?;

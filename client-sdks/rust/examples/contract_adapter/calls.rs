@@ -42,9 +42,9 @@ pub(crate) async fn call(
         "grants_verify" => grants_verify(&client, &given).await,
         "grants_revoke" => grants_revoke(&client, &given).await,
         "delete" => delete(&client, &given).await,
-        "status" => client.status().await.map(|status| {
-            called(Json::Object(status.all.clone()), &status)
-        }),
+        "status" => {
+            client.status().await.map(|status| called(Json::Object(status.all.clone()), &status))
+        }
         _ => return None,
     })
 }
@@ -148,7 +148,8 @@ where
     }
     let tokens = tokens(given);
     let result = client.detokenize_batch(&tokens).await?;
-    let items = tokens.iter().zip(&result).map(|(token, outcome)| words::item(token, outcome, &read));
+    let items =
+        tokens.iter().zip(&result).map(|(token, outcome)| words::item(token, outcome, &read));
     Ok(called(json!({ "items": items.collect::<Vec<_>>() }), &result))
 }
 
@@ -187,7 +188,10 @@ async fn grants_create(client: &Client, given: &Json) -> Result<Called, Error> {
     }
     let tokens = tokens(given);
     let result = session(client, given)?.grant_with(&tokens, options).await?;
-    let items = tokens.iter().zip(&result).map(|(token, outcome)| words::item(token, outcome, words::granted));
+    let items = tokens
+        .iter()
+        .zip(&result)
+        .map(|(token, outcome)| words::item(token, outcome, words::granted));
     Ok(called(json!({ "items": items.collect::<Vec<_>>() }), &result))
 }
 
@@ -197,7 +201,10 @@ async fn grants_verify(client: &Client, given: &Json) -> Result<Called, Error> {
         Some(name) => user.verify_for(&action(name), &tokens).await?,
         None => user.verify(&tokens).await?,
     };
-    let items = tokens.iter().zip(&result).map(|(token, outcome)| words::item(token, outcome, words::verdict));
+    let items = tokens
+        .iter()
+        .zip(&result)
+        .map(|(token, outcome)| words::item(token, outcome, words::verdict));
     Ok(called(json!({ "items": items.collect::<Vec<_>>() }), &result))
 }
 
@@ -214,6 +221,9 @@ async fn grants_revoke(client: &Client, given: &Json) -> Result<Called, Error> {
 async fn delete(client: &Client, given: &Json) -> Result<Called, Error> {
     let tokens = tokens(given);
     let result = client.delete(&tokens).await?;
-    let items = tokens.iter().zip(&result).map(|(token, outcome)| words::item(token, outcome, words::deleted));
+    let items = tokens
+        .iter()
+        .zip(&result)
+        .map(|(token, outcome)| words::item(token, outcome, words::deleted));
     Ok(called(json!({ "items": items.collect::<Vec<_>>() }), &result))
 }

@@ -4,7 +4,8 @@ use std::{error::Error as _, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lunasec_client::{
-    Deleted, Error, ErrorKind, Granted, Metadata, Plaintext, Shown, Staleness, Tokenized, Value, ValueOr, Verdict,
+    Deleted, Error, ErrorKind, Granted, Metadata, Plaintext, Shown, Staleness, Tokenized, Value,
+    ValueOr, Verdict,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -75,7 +76,9 @@ pub(crate) fn tokenized_item(outcome: &Result<Tokenized, Error>) -> Json {
 fn plaintext(plaintext: &Plaintext) -> Json {
     match plaintext.reveal() {
         Ok(text) => json!({ "value": text, "encoding": "utf8" }),
-        Err(_) => json!({ "value": STANDARD.encode(plaintext.reveal_bytes()), "encoding": "base64" }),
+        Err(_) => {
+            json!({ "value": STANDARD.encode(plaintext.reveal_bytes()), "encoding": "base64" })
+        }
     }
 }
 
@@ -93,7 +96,9 @@ pub(crate) fn shown(shown: &Shown) -> Json {
 pub(crate) fn value_or(either: &ValueOr<String>) -> Json {
     match either {
         ValueOr::Value(revealed) => value(revealed),
-        ValueOr::Fallback(given) => json!({ "fallback": given.value, "reason": given.error.code() }),
+        ValueOr::Fallback(given) => {
+            json!({ "fallback": given.value, "reason": given.error.code() })
+        }
     }
 }
 
