@@ -35,26 +35,11 @@ impl<'de> Deserialize<'de> for Text {
             fn visit_string<E>(self, text: String) -> Result<Text, E> {
                 Ok(Text(Zeroizing::new(text)))
             }
-
-            // What serde would say of these quotes them.
-            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Text, E> {
-                Err(E::custom("a number where text is expected"))
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Text, E> {
-                Err(E::custom("a number where text is expected"))
-            }
-
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Text, E> {
-                Err(E::custom("a number where text is expected"))
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Text, E> {
-                Err(E::custom("bytes where text is expected"))
-            }
         }
 
-        deserializer.deserialize_string(Visitor)
+        // What a parser says of something else quotes it.
+        let none = |_| serde::de::Error::custom("text is expected here, and this is none");
+        deserializer.deserialize_string(Visitor).map_err(none)
     }
 }
 
