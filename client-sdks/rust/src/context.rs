@@ -50,15 +50,16 @@ impl Context {
     pub(crate) fn headers(
         &self,
         has_body: bool,
-        key: Option<HeaderValue>,
-        trace: Option<HeaderValue>,
+        key: Option<&HeaderValue>,
+        trace: Option<&HeaderValue>,
     ) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(HOST, HeaderValue::from_static("localhost"));
         if has_body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let said = self.rows().into_iter().chain([(IDEMPOTENCY_KEY, &key), (TRACEPARENT, &trace)]);
+        let rows = self.rows().map(|(name, value)| (name, value.as_ref()));
+        let said = rows.into_iter().chain([(IDEMPOTENCY_KEY, key), (TRACEPARENT, trace)]);
         for (name, value) in said {
             if let Some(value) = value {
                 headers.insert(name, value.clone());
@@ -131,7 +132,7 @@ mod tests {
             jwt: Some(bearer(text).unwrap()),
             purpose: Some(header_value("purpose", text).unwrap()),
         };
-        let headers = context.headers(true, Some(HeaderValue::from_static("key")), None);
+        let headers = context.headers(true, Some(&HeaderValue::from_static("key")), None);
         for name in [NAMESPACE, SESSION, PURPOSE] {
             assert_eq!(headers[name].as_bytes(), text.as_bytes());
         }

@@ -98,7 +98,9 @@ impl Engine {
     ) -> Result<Said<B>, Error> {
         let _place = self.places.take(context.session.as_ref())?;
         let until = limits.until();
-        let headers = context.headers(route.method == Method::POST, route.key, self.trace(trace));
+        let trace = self.trace(trace);
+        let has_body = route.method == Method::POST;
+        let headers = context.headers(has_body, route.key.as_ref(), trace.as_ref());
         let wanted = Wanted { method: route.method, uri: route.uri, headers, body: route.body };
         let mut retries = Retries::new(&self.retry, limits.attempts, route.repeatable);
         // A better answer than that the time is over.

@@ -136,7 +136,8 @@ impl<T: Clone + Send + 'static> Flight<T> {
     pub(crate) async fn run(mut self) {
         let key = key_if(self.common.operation.keyed, &self.common.key);
         let engine = Arc::clone(&self.engine);
-        let headers = self.common.context.headers(true, key, self.common.trace.clone());
+        let trace = self.common.trace.as_ref();
+        let headers = self.common.context.headers(true, key.as_ref(), trace);
         let mut retries = Retries::new(&engine.retry, self.common.attempts, Repeatable::Always);
         loop {
             let sent = self.to_send();
@@ -212,11 +213,10 @@ impl<T: Clone + Send + 'static> Flight<T> {
     fn request(&self, sent: &[Vec<usize>]) -> (&'static str, Bytes, bool) {
         let Common { operation, as_batch, .. } = &self.common;
         // Of a request that is sent again, what is left may be one item: it stays a batch.
-        let single = sent.len() == 1 && sent[0].len() == self.seats.len();
-        if let (false, true, Some(seats)) = (*as_batch, single, sent.first()) {
-            if let Some((uri, body)) = operation.alone(self.unit(seats[0])) {
-                return (uri, body, false);
-            }
+        let single = !as_batch && sent.len() == 1 && sent[0].len() == self.seats.len();
+        let alone = single.then(|| operation.alone(self.unit(sent[0][0]))).flatten();
+        if let Some((uri, body)) = alone {
+            return (uri, body, false);
         }
         let units: Vec<&Unit> = sent.iter().map(|seats| self.unit(seats[0])).collect();
         (operation.batch_uri, operation.batch_body(&units), true)
@@ -228,7 +228,7 @@ impl<T: Clone + Send + 'static> Flight<T> {
         let operation = &self.common.operation;
         let outcomes = match (asked, units.first()) {
             (Asked::Batch(said), _) => operation.read_batch(said, &units)?,
-            (Asked::Alone(said), Some(unit)) => vec![Ok(operation.read_alone(said, unit)?)],
+            (Asked::Alone(said), Some(unit)) => vec![Ok(operation.read_alone(*said, unit)?)],
             (Asked::Alone(_), None) => Vec::new(),
         };
         for (seats, outcome) in sent.iter().zip(outcomes) {
@@ -344,7 +344,7 @@ fn key_if(keyed: bool, key: &Option<HeaderValue>) -> Option<HeaderValue> {
 }
 
 enum Asked {
-    Alone(crate::wire::Said<Item>),
+    Alone(Box<crate::wire::Said<Item>>),
     Batch(crate::wire::Said<Items>),
 }
 
@@ -352,7 +352,7 @@ async fn ask(engine: &Engine, wanted: Wanted, batch: bool) -> Result<Asked, Erro
     if batch {
         engine.attempt(wanted).await.map(Asked::Batch)
     } else {
-        engine.attempt(wanted).await.map(Asked::Alone)
+        engine.attempt(wanted).await.map(|said| Asked::Alone(Box::new(said)))
     }
 }
 

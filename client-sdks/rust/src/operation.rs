@@ -113,10 +113,9 @@ impl<T> Operation<T> {
         unit: &Unit,
         staleness: Option<&Staleness>,
     ) -> Result<Outcome<T>, Error> {
-        if let Some(token) = &unit.token {
-            if item.token.as_ref().is_none_or(|about| about.0.as_str() != token.expose()) {
-                return Err(misread("an item is about another token than the request"));
-            }
+        let about = item.token.as_ref().map(|token| token.0.as_str());
+        if unit.token.as_ref().is_some_and(|token| about != Some(token.expose())) {
+            return Err(misread("an item is about another token than the request"));
         }
         match item.error.take() {
             Some(error) => Ok(Err(error.into_error())),

@@ -141,6 +141,7 @@ pub struct LunaSecLayer {
 
 impl LunaSecLayer {
     /// Without sessions, until one is asked for.
+    #[expect(clippy::needless_pass_by_value, reason = "clones of a client are what it is for")]
     pub fn new(client: Client) -> Self {
         Self { client: client.gathering(), session: Arc::new(|_| None), page: DISPLAY_DEADLINE }
     }

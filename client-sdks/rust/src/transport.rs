@@ -83,14 +83,14 @@ impl Transport {
         *request.uri_mut() = Uri::from_static(uri);
         *request.headers_mut() = headers;
         let response =
-            self.client.request(request).await.map_err(|error| self.translated(error))?;
+            self.client.request(request).await.map_err(|error| self.translated(&error))?;
         let (head, body) = response.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: read(body).await? })
     }
 
-    fn translated(&self, error: legacy::Error) -> Error {
+    fn translated(&self, error: &legacy::Error) -> Error {
         if error.is_connect() {
-            return self.unconnected(io_cause(&error));
+            return self.unconnected(io_cause(error));
         }
         match error.source().and_then(|source| source.downcast_ref::<hyper::Error>()) {
             Some(error) => broken(error),

@@ -70,18 +70,18 @@ fn each_root<'a>(
         Json::Null => Ok(()),
         // One pass for all fields: each borrows its own part of the data.
         data => {
-            let wanted = fields.iter().map(|field| (field, &field.steps[..])).collect();
-            descend(Some(data), wanted, found)
+            let wanted: Vec<_> = fields.iter().map(|field| (field, &field.steps[..])).collect();
+            descend(Some(data), &wanted, found)
         }
     }
 }
 
-type Wanted<'f> = Vec<(&'f Field<'static>, &'f [Step<'static>])>;
+type Wanted<'f> = [(&'f Field<'static>, &'f [Step<'static>])];
 
 /// Everything that is wanted of `data`, member by member, so that no part of it is borrowed twice.
 fn descend<'a>(
     data: Option<&'a mut Json>,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
     found: &mut Vec<Place<'a>>,
 ) -> Result<(), Problem> {
     let Some((first, steps)) = wanted.first() else { return Ok(()) };
@@ -102,8 +102,9 @@ fn descend<'a>(
         }
         (_, None) => Err(refused(first, "is no text")),
         (Json::Array(items), Some(Step::Each)) => items.iter_mut().try_for_each(|item| {
-            let wanted = wanted.iter().map(|(field, steps)| (*field, &steps[1..])).collect();
-            descend(Some(item), wanted, found)
+            let wanted: Vec<_> =
+                wanted.iter().map(|(field, steps)| (*field, &steps[1..])).collect();
+            descend(Some(item), &wanted, found)
         }),
         (_, Some(Step::Each)) => Err(refused(first, "is no list")),
         (Json::Object(members), Some(Step::Member(_))) => descend_members(members, wanted, found),
@@ -113,26 +114,26 @@ fn descend<'a>(
 
 fn descend_members<'a>(
     members: &'a mut serde_json::Map<String, Json>,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
     found: &mut Vec<Place<'a>>,
 ) -> Result<(), Problem> {
-    let of = |name: &str| -> Wanted<'_> {
+    let of = |name: &str| -> Vec<_> {
         let named = wanted.iter().filter(
             |(_, steps)| matches!(steps.first(), Some(Step::Member(member)) if *member == name),
         );
         named.map(|(field, steps)| (*field, &steps[1..])).collect()
     };
-    for (field, steps) in &wanted {
+    for (field, steps) in wanted {
         match steps.first() {
             Some(Step::Member(member)) if !members.contains_key(*member) => {
-                descend(None, vec![(field, steps)], found)?;
+                descend(None, &[(*field, *steps)], found)?;
             }
             Some(Step::Member(_)) => {}
             _ => return Err(refused(field, "is named both as an object and as something else")),
         }
     }
     for (name, member) in members.iter_mut() {
-        descend(Some(member), of(name), found)?;
+        descend(Some(member), &of(name), found)?;
     }
     Ok(())
 }

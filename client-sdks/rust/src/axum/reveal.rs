@@ -187,10 +187,9 @@ impl IntoResponse for RevealedJson {
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         let mut response = (StatusCode::OK, headers, self.json.to_string()).into_response();
-        if let Ok(reasons) = HeaderValue::from_str(&self.marks.reasons.join(",")) {
-            if !self.marks.reasons.is_empty() {
-                response.headers_mut().insert(HeaderName::from(&DEGRADED), reasons);
-            }
+        let reasons = HeaderValue::from_str(&self.marks.reasons.join(","));
+        if let (false, Ok(reasons)) = (self.marks.reasons.is_empty(), reasons) {
+            response.headers_mut().insert(HeaderName::from(&DEGRADED), reasons);
         }
         response
     }
