@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -98,22 +99,38 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
         }
         groups.insert(key.clone(), Group { common, entries: vec![entry] });
         drop(groups);
-        let engine = Arc::clone(engine);
+        let departure = Departure::<T> { engine: Arc::clone(engine), key, of: PhantomData };
         tokio::spawn(async move {
             if window.is_zero() {
                 yield_now().await
             } else {
                 sleep(window).await
             }
-            let group = {
-                let batcher = T::batcher(&engine);
-                let mut groups = batcher.groups.lock().unwrap_or_else(PoisonError::into_inner);
-                groups.remove(&key)
-            };
-            if let Some(group) = group {
-                depart(&engine, group);
+            if let Some(group) = departure.group() {
+                depart(&departure.engine, group);
             }
         });
+    }
+}
+
+/// When a group goes. It takes the group along also where the runtime shuts down before: whoever came later, from another
+/// one, would wait in it for nothing.
+struct Departure<T: Gathered> {
+    engine: Arc<Engine>,
+    key: Key,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Gathered> Departure<T> {
+    fn group(&self) -> Option<Group<T>> {
+        let batcher = T::batcher(&self.engine);
+        batcher.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key)
+    }
+}
+
+impl<T: Gathered> Drop for Departure<T> {
+    fn drop(&mut self) {
+        self.group();
     }
 }
 

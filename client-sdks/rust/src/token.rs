@@ -88,7 +88,7 @@ pub(crate) fn looks_like_a_token(text: &str) -> bool {
     if text.len() > crate::limits::SHORT_BYTES {
         return false;
     }
-    let plain = text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let plain = text.chars().filter(char::is_ascii_graphic).collect::<String>();
     let plain = Zeroizing::new(plain.to_ascii_lowercase());
     let hex = plain.strip_prefix("lunasec").map(|rest| Zeroizing::new(rest.replace('-', "")));
     hex.is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))

@@ -182,6 +182,7 @@ async fn bad_input_is_a_400_that_names_the_field_and_never_shows_it() {
         (json!({ "name": token(1) }), "name"),
         (json!({ "name": token(1).to_uppercase() }), "name"),
         (json!({ "name": format!(" {} ", token(1).replace('-', "")) }), "name"),
+        (json!({ "name": format!("\u{200b}{}\u{feff}", token(1)) }), "name"),
         (json!({ "name": "••••" }), "name"),
         (json!({ "name": "[lunasec plaintext: reveal() gives its text]" }), "name"),
         (json!({ "name": "Ada", "cards": "4111" }), "cards[].number"),

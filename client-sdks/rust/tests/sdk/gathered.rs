@@ -186,3 +186,22 @@ async fn a_window_gathers_what_comes_within_it() {
     assert!(first.is_ok() && later.is_ok());
     assert_eq!(server.came()[0].tokens(), [token(1), token(2)]);
 }
+
+#[test]
+fn a_runtime_that_shuts_down_leaves_nobody_of_another_one_waiting() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let server = second.block_on(async { Scripted::new(|came, _| reveal(came)) });
+    let client = server.client().gathering_for(Duration::from_millis(1));
+    {
+        let client = client.clone();
+        first.block_on(async {
+            let call = tokio::spawn(async move { client.detokenize(token(1)).await.map(drop) });
+            tokio::task::yield_now().await;
+            assert!(!call.is_finished());
+        });
+    }
+    drop(first);
+    let found = second.block_on(client.detokenize(token(1))).unwrap();
+    assert_eq!(found.reveal().unwrap(), format!("value of {}", token(1)));
+}

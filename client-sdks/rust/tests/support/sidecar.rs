@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
+    sync::OnceLock,
 };
 
 use lunasec_client::{Builder, Client};
@@ -19,11 +20,37 @@ pub(crate) struct Sidecar {
     extra: Option<String>,
 }
 
-fn binary() -> PathBuf {
-    let said = std::env::var_os("LUNASEC_BIN");
-    said.map(PathBuf::from).filter(|path| path.is_file()).expect(
-        "LUNASEC_BIN names no binary: cargo build --release -p lunasec-sidecar, and set it to target/release/lunasec",
-    )
+/// `LUNASEC_BIN`, else built by cargo, which takes minutes.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("LUNASEC_BIN") {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            assert!(path.is_file(), "LUNASEC_BIN names no file: set it to target/release/lunasec");
+            path
+        }
+        None => built(),
+    })
+}
+
+fn built() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().find(|path| path.join("sidecar/server").is_dir());
+    let root = root.expect("these tests are in the sidecar's repository");
+    let words = "build --release --locked -p lunasec-sidecar --message-format=json";
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(words.split(' '))
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "the release binary does not build");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let binaries =
+        said.lines().filter_map(|line| line.split_once("\"executable\":\"")).map(|(_, path)| path);
+    let path =
+        binaries.filter_map(|path| path.split('"').next()).find(|path| path.ends_with("/lunasec"));
+    path.expect("cargo names the binary").into()
 }
 
 impl Sidecar {
