@@ -99,7 +99,8 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
         }
         groups.insert(key.clone(), Group { common, entries: vec![entry] });
         drop(groups);
-        let departure = Departure::<T> { engine: Arc::clone(engine), key, of: PhantomData };
+        let mut departure: Departure<T> =
+            Departure { engine: Arc::clone(engine), key: Some(key), of: PhantomData };
         tokio::spawn(async move {
             if window.is_zero() {
                 yield_now().await
@@ -117,14 +118,16 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
 /// one, would wait in it for nothing.
 struct Departure<T: Gathered> {
     engine: Arc<Engine>,
-    key: Key,
+    /// None once it is gone: the next group of the same key is another one's.
+    key: Option<Key>,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T: Gathered> Departure<T> {
-    fn group(&self) -> Option<Group<T>> {
+    fn group(&mut self) -> Option<Group<T>> {
+        let key = self.key.take()?;
         let batcher = T::batcher(&self.engine);
-        batcher.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key)
+        batcher.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&key)
     }
 }
 

@@ -61,7 +61,7 @@ async fn requests_have_at_most_a_thousand_items_and_their_bytes() {
             ok(json!({ "items": vec![given; items.len()] }))
         }
     });
-    let client = server.client().gathering();
+    let client = server.client().gathering().with_deadline(Duration::from_secs(60));
     let tokens = tokens(2_500);
     assert_eq!(values(&client, &tokens).await.len(), 2_500);
     let mut sizes: Vec<_> = server.came().iter().map(|came| came.tokens().len()).collect();

@@ -158,7 +158,9 @@ async fn serve(
 
 async fn request(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> Option<Came> {
     loop {
-        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+        // A head is no longer, and a body of megabytes is not to be looked through again and again.
+        let start = &buffer[..buffer.len().min(64 << 10)];
+        if let Some(end) = start.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
             let mut lines = head.split("\r\n");
             let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();

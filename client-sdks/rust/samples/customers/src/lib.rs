@@ -12,7 +12,7 @@ use axum::{
 };
 pub use database::Database;
 use lunasec_client::{
-    Client, StoredToken,
+    Action, Client, GrantOptions, StoredToken,
     axum::{LunaSec, Problem, Protected, RevealedJson, TokenizedJson},
     tower::LunaSecLayer,
 };
@@ -88,13 +88,14 @@ impl IntoResponse for Trouble {
     }
 }
 
-/// Stores a customer, whom this session may see from here on.
+/// Stores a customer, whom this session may see, and delete, from here on.
 async fn create(
     lunasec: LunaSec,
     State(database): State<Database>,
     TokenizedJson { body: mut customer, .. }: TokenizedJson<Customer>,
 ) -> Result<(StatusCode, Json<i64>), Trouble> {
-    lunasec.grant(&customer).await?;
+    let rights = GrantOptions::default().actions([Action::Detokenize, Action::Delete]);
+    lunasec.grant_with(&customer, &rights).await?;
     customer.id = database.insert(&customer)?;
     Ok((StatusCode::CREATED, Json(customer.id)))
 }
