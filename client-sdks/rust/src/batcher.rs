@@ -108,7 +108,7 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
                 sleep(window).await
             }
             if let Some(group) = departure.group() {
-                depart(&departure.engine, group);
+                depart(&departure.engine, group).await;
             }
         });
     }
@@ -137,15 +137,23 @@ impl<T: Gathered> Drop for Departure<T> {
     }
 }
 
-/// Cuts a group into requests that are small enough.
-fn depart<T: Clone + Send + 'static>(engine: &Arc<Engine>, Group { common, entries }: Group<T>) {
-    let operation = common.operation.clone();
-    for entries in cut(&operation, entries) {
+/// Cuts a group into requests that are small enough, and ends with the last of them.
+async fn depart<T: Clone + Send + 'static>(engine: &Arc<Engine>, group: Group<T>) {
+    let Group { common, entries } = group;
+    let flight = |entries| {
         let common = Common {
             trace: common.trace.clone(),
-            ..Common::new(operation.clone(), Arc::clone(&common.context), common.attempts)
+            ..Common::new(common.operation.clone(), Arc::clone(&common.context), common.attempts)
         };
-        tokio::spawn(Flight::new(Arc::clone(engine), common, entries).run());
+        Flight::new(Arc::clone(engine), common, entries)
+    };
+    let mut batches = cut(&common.operation, entries);
+    let last = batches.pop();
+    for entries in batches {
+        tokio::spawn(flight(entries).run());
+    }
+    if let Some(entries) = last {
+        flight(entries).run().await;
     }
 }
 
