@@ -319,7 +319,7 @@ impl Sidecar {
 
     /// A well-behaved client.
     pub fn client(&self) -> Client {
-        Client::new(&self.socket)
+        Client::builder().socket(&self.socket).build().unwrap()
     }
 
     /// One request under an idempotency key.

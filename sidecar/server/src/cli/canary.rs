@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use lunasec_api::CanaryRequest;
-use lunasec_client::Client;
+use lunasec_api::{CanaryRequest, Tokenized};
+use lunasec_client::operator::{self, OperatorRoute};
 
-use super::{FAILED, Outcome, SocketArgument, Stop, USAGE, print};
+use super::{FAILED, Outcome, SocketArgument, Stop, USAGE, context::client_at, print};
 
 /// Arguments of `lunasec canary`.
 #[derive(clap::Args)]
@@ -44,15 +44,15 @@ impl Canary {
 
 impl Create {
     async fn run(self) -> Outcome {
-        let mut client = Client::new(&self.sidecar.socket);
+        let mut client = client_at(&self.sidecar.socket);
         if let Some(namespace) = &self.namespace {
-            client = client.in_namespace(namespace);
+            client = client.namespace(namespace);
         }
-        let client = client.checked().map_err(|error| Stop::new(USAGE, error))?;
+        let client = client.build().map_err(|error| Stop::new(USAGE, error.detail()))?;
         let request = CanaryRequest { note: self.note, expires_in: self.expires_in };
-        let token = client.create_canary(&request).await;
-        let token = token.map_err(|error| Stop::new(FAILED, error))?;
-        print(&format!("{token}\n"))?;
+        let given = operator::post(&client, OperatorRoute::CanariesCreate, &request).await;
+        let given: Tokenized<'static> = given.map_err(|error| Stop::new(FAILED, error))?;
+        print(&format!("{}\n", given.token))?;
         Ok(ExitCode::SUCCESS)
     }
 }

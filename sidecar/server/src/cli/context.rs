@@ -1,9 +1,14 @@
 //! Where a command asks, for whom, and what for. A JWT comes from a file only: arguments are seen by
 //! every user of the machine.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use lunasec_client::Client;
+use lunasec_client::{Builder, Client, Error};
 use lunasec_core::{ids::Session, limits};
 use sha2::{Digest, Sha256};
 
@@ -32,6 +37,15 @@ pub(super) struct Context {
     purpose: Option<String>,
 }
 
+/// A client that asks once: a person sees at once that nobody answers, and files are tried again by rules of their own.
+pub(super) fn client_at(socket: &Path) -> Builder {
+    Client::builder()
+        .socket(socket)
+        .attempts(1)
+        .start_deadline(Duration::ZERO)
+        .restart_grace(Duration::ZERO)
+}
+
 /// A client that says all of it.
 pub(super) struct Spoken {
     pub(super) client: Client,
@@ -43,22 +57,29 @@ impl Context {
     /// Refuses what no call could say.
     pub(super) fn speak(&self) -> Result<Spoken, Stop> {
         let jwt = self.jwt()?;
-        let mut client = Client::new(&self.sidecar.socket);
+        let mut client = client_at(&self.sidecar.socket);
         if let Some(namespace) = &self.namespace {
-            client = client.in_namespace(namespace);
+            client = client.namespace(namespace);
+        }
+        if let Some(jwt) = &jwt {
+            client = client.jwt(jwt);
+        }
+        if let Some(purpose) = &self.purpose {
+            client = client.purpose(purpose);
         }
         if let Some(session) = &self.session {
             Session::parse(session).map_err(|error| Stop::new(USAGE, error))?;
-            client = client.for_session(session);
         }
-        if let Some(jwt) = &jwt {
-            client = client.with_bearer(jwt);
-        }
-        if let Some(purpose) = &self.purpose {
-            client = client.for_purpose(purpose);
-        }
-        let client = client.checked().map_err(|error| Stop::new(USAGE, error))?;
+        let client = self.of_session(client).map_err(|error| Stop::new(USAGE, error.detail()))?;
         Ok(Spoken { client, session: self.digest(jwt.as_deref()) })
+    }
+
+    fn of_session(&self, client: Builder) -> Result<Client, Error> {
+        let client = client.build()?;
+        match &self.session {
+            Some(session) => Ok((*client.for_session(session)?).clone()),
+            None => Ok(client),
+        }
     }
 
     /// The socket, wherever the same command is run again.

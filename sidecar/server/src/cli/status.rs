@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use lunasec_api::{self as api, DependencyState};
-use lunasec_client::Client;
+use lunasec_client::operator;
 
-use super::{FAILED, Outcome, SocketArgument, Stop, print};
+use super::{FAILED, Outcome, SocketArgument, Stop, USAGE, context::client_at, print};
 
 /// Arguments of `lunasec status`.
 #[derive(clap::Args)]
@@ -20,8 +20,9 @@ pub(super) struct Status {
 impl Status {
     /// Exits with 1 when there is no sidecar, and with 0 however it is.
     pub(super) async fn run(self) -> Outcome {
-        let client = Client::new(&self.sidecar.socket);
-        let status = client.status().await.map_err(|error| Stop::new(FAILED, error))?;
+        let client = client_at(&self.sidecar.socket).build();
+        let client = client.map_err(|error| Stop::new(USAGE, error.detail()))?;
+        let status = operator::status(&client).await.map_err(|error| Stop::new(FAILED, error))?;
         if self.json {
             let text = serde_json::to_string_pretty(&status);
             print(&format!("{}\n", text.map_err(|error| Stop::new(FAILED, error))?))?;

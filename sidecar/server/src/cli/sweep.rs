@@ -4,10 +4,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use lunasec_api::{SweepPage, SweepRequest};
-use lunasec_client::Client;
+use lunasec_client::operator::{self, OperatorRoute};
 use lunasec_core::{limits, words};
 
-use super::{FAILED, Outcome, Stop, USAGE, check, open, print};
+use super::{FAILED, Outcome, Stop, USAGE, check, context::client_at, open, print};
 use crate::{
     env::{Clock, SystemClock},
     store::Name,
@@ -67,7 +67,8 @@ impl Sweep {
     }
 
     async fn ask(&self) -> Result<SweepPage, Stop> {
-        let client = Client::new(&self.socket);
+        let client = client_at(&self.socket).build();
+        let client = client.map_err(|error| Stop::new(USAGE, error.detail()))?;
         let mut request = SweepRequest {
             after: None,
             expired_grace: self.grace.clone(),
@@ -76,7 +77,8 @@ impl Sweep {
         };
         let mut total = SweepPage::default();
         loop {
-            let page = client.sweep(&request).await.map_err(|error| Stop::new(FAILED, error))?;
+            let page = operator::post(&client, OperatorRoute::Sweep, &request).await;
+            let page = page.map_err(|error| Stop::new(FAILED, error))?;
             request.after = add(&mut total, page);
             if request.after.is_none() {
                 return Ok(total);

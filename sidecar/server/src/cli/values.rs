@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use lunasec_client::{ApiError, Client, Error};
+use lunasec_client::{Client, Error, Plaintext, Value};
 use lunasec_core::limits;
 
 use super::{
@@ -133,10 +133,15 @@ impl Values {
         }
         let input = self.read_all()?;
         let output = match direction {
-            Direction::Tokenize => client.tokenize(&input.0).await.map_err(failed)?.into_bytes(),
+            Direction::Tokenize => {
+                let value = Plaintext::text_or_bytes(&input.0[..]);
+                let given = client.tokenize(value).await.map_err(failed)?;
+                given.token.expose().as_bytes().to_vec()
+            }
             Direction::Detokenize => {
                 let text = String::from_utf8_lossy(&input.0);
-                client.detokenize(text.trim()).await.map_err(failed)?.into_bytes()
+                let value = client.detokenize(text.trim()).await.map_err(failed)?;
+                value.reveal_bytes().to_vec()
             }
         };
         self.write_all(&Cell(output)).map_err(|error| {
@@ -220,9 +225,12 @@ impl Batches for Socket {
         key: &str,
         values: &[Cell],
     ) -> Result<Vec<Result<String, ItemError>>, CallError> {
-        let values: Vec<_> = values.iter().map(|cell| &cell.0[..]).collect();
-        let items = self.0.tokenize_batch(&values, Some(key)).await.map_err(call_error)?;
-        Ok(items.into_iter().map(|item| item.map_err(item_error)).collect())
+        let values = values.iter().map(|cell| Plaintext::text_or_bytes(&cell.0[..]));
+        let items = self.0.tokenize_batch_once(key, values).await.map_err(call_error)?;
+        let text = |item: Result<lunasec_client::Tokenized, _>| {
+            item.map(|given| given.token.expose().to_owned()).map_err(item_error)
+        };
+        Ok(items.into_iter().map(text).collect())
     }
 
     async fn detokenize(
@@ -230,22 +238,27 @@ impl Batches for Socket {
         tokens: &[String],
     ) -> Result<Vec<Result<Cell, ItemError>>, CallError> {
         let items = self.0.detokenize_batch(tokens).await.map_err(call_error)?;
-        let cell = |item: Result<lunasec_client::Value, _>| {
-            item.map(|value| Cell(value.into_bytes())).map_err(item_error)
+        let cell = |item: Result<Value, _>| {
+            item.map(|value| Cell(value.reveal_bytes().to_vec())).map_err(item_error)
         };
         Ok(items.into_iter().map(cell).collect())
     }
 }
 
-fn item_error(error: ApiError) -> ItemError {
-    ItemError { code: error.code, detail: error.detail, retryable: error.retryable }
+#[expect(clippy::needless_pass_by_value, reason = "made to be passed to map_err")]
+fn item_error(error: Error) -> ItemError {
+    ItemError {
+        code: error.code().to_owned(),
+        detail: error.detail().to_owned(),
+        retryable: error.retryable(),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made to be passed to map_err")]
 fn call_error(error: Error) -> CallError {
     let message = error.to_string();
     if error.retryable() {
-        CallError::Unavailable { message, retry_after: None }
+        CallError::Unavailable { message, retry_after: error.retry_after() }
     } else {
         CallError::Fatal { message }
     }
