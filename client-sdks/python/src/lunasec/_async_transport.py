@@ -6,22 +6,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
+import anyio
 import httpcore
 import httpx
 
-from ._limits import ANSWER_BYTES
+from ._limits import ANSWER_BYTES, KEEP_ALIVE
 from ._transport import (
+    ORIGIN,
     TRAIL,
     Answer,
+    Socket,
     Trail,
     Wanted,
     closed,
     core_request,
     has_ended,
-    pool_size,
     request_of,
     says_too_large,
     too_large,
@@ -49,8 +50,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         except OSError as error:
             trail.broke = True
             raise httpcore.ReadError(str(error)) from None
-        trail.broke = not data
-        return data
+        return trail.came(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
@@ -99,7 +99,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
         return self._stream(sock)
 
     def _socket(self) -> Any:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = Socket()
         sock.setblocking(False)
         return sock
 
@@ -123,34 +123,45 @@ class _TrioBackend(_Backend):
         return _TrioStream(sock)
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: AsyncIterable[bytes]) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-
-    async def aclose(self) -> None:
-        aclose = getattr(self._stream, "aclose", None)
-        if aclose is not None:
-            await aclose()
-
-
 class AsyncUnixTransport(httpx.AsyncBaseTransport):
-    """httpx over a Unix socket."""
+    """httpx over a Unix socket, on connections of its own: a call that is cancelled anywhere leaves none behind that is
+    neither used nor free."""
 
     def __init__(self, path: str, connections: int, trio: bool) -> None:
-        backend = _TrioBackend() if trio else _Backend()
-        self._pool = httpcore.AsyncConnectionPool(uds=path, network_backend=backend, **pool_size(connections))  # type: ignore[arg-type]
+        self._path = path
+        self._backend = _TrioBackend() if trio else _Backend()
+        self._slots = anyio.Semaphore(connections, fast_acquire=True)
+        self._idle: list[httpcore.AsyncHTTP11Connection] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._pool.handle_async_request(core_request(request))
-        body = _Body(answer.stream)  # type: ignore[arg-type]
-        return httpx.Response(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
+        async with self._slots:
+            connection = await self._connection()
+            try:
+                answer = await connection.handle_async_request(core_request(request))
+                chunks = [chunk async for chunk in answer.stream]  # type: ignore[union-attr]
+                await answer.aclose()
+            finally:
+                if connection.is_idle():
+                    self._idle.append(connection)
+                else:
+                    await connection.aclose()
+        stream = httpx.ByteStream(b"".join(chunks))
+        return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
+
+    async def _connection(self) -> httpcore.AsyncHTTP11Connection:
+        """The one that was used last, so that what is not needed grows old; or another."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
+        stream = await self._backend.connect_unix_socket(self._path)
+        return httpcore.AsyncHTTP11Connection(ORIGIN, stream, keepalive_expiry=KEEP_ALIVE)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.aclose()
 
 
 class AsyncExchanges:

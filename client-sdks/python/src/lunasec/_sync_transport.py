@@ -6,24 +6,24 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any, Final
 
 import httpcore
 import httpx
 
-from ._limits import ANSWER_BYTES, CONNECT
+from ._limits import ANSWER_BYTES, CONNECT, KEEP_ALIVE
 from ._stop import Stop
 from ._transport import (
+    ORIGIN,
     TRAIL,
     Answer,
+    Socket,
     Trail,
     Wanted,
     closed,
     core_request,
     has_ended,
-    pool_size,
     request_of,
     says_too_large,
     too_large,
@@ -84,8 +84,7 @@ class _Stream(httpcore.NetworkStream):
         except OSError as error:
             trail.broke = True
             raise httpcore.ReadError(str(error)) from None
-        trail.broke = not data
-        return data
+        return trail.came(data)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         trail = TRAIL.get() or Trail()
@@ -120,7 +119,7 @@ class _Stream(httpcore.NetworkStream):
 
 class _Backend(httpcore.NetworkBackend):
     def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> _Stream:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = Socket()
         bounds = _BOUNDS.get()
         try:
             sock.settimeout(CONNECT if bounds is None else min(CONNECT, bounds.left()))
@@ -136,32 +135,45 @@ class _Backend(httpcore.NetworkBackend):
         return _Stream(sock)
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes]) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Any:
-        yield from self._stream
-
-    def close(self) -> None:
-        close = getattr(self._stream, "close", None)
-        if close is not None:
-            close()
-
-
 class UnixTransport(httpx.BaseTransport):
     """httpx over a Unix socket, whose calls end in time also where an answer trickles in byte by byte."""
 
-    def __init__(self, path: str, connections: int) -> None:
-        self._pool = httpcore.ConnectionPool(uds=path, network_backend=_Backend(), **pool_size(connections))  # type: ignore[arg-type]
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._backend = _Backend()
+        # Lists give and take under the interpreter's own lock.
+        self._idle: list[httpcore.HTTP11Connection] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        answer = self._pool.handle_request(core_request(request))
-        body = _Body(answer.stream)  # type: ignore[arg-type]
-        return httpx.Response(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
+        connection = self._connection()
+        try:
+            answer = connection.handle_request(core_request(request))
+            chunks = list(answer.stream)  # type: ignore[arg-type]
+            answer.close()
+        finally:
+            if connection.is_idle():
+                self._idle.append(connection)
+            else:
+                connection.close()
+        stream = httpx.ByteStream(b"".join(chunks))
+        return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
+
+    def _connection(self) -> httpcore.HTTP11Connection:
+        """The one that was used last, so that what is not needed grows old; or another."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                stream = self._backend.connect_unix_socket(self._path)
+                return httpcore.HTTP11Connection(ORIGIN, stream, keepalive_expiry=KEEP_ALIVE)
+            if not connection.has_expired():
+                return connection
+            connection.close()
 
     def close(self) -> None:
-        self._pool.close()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
 
 
 class Slots:
@@ -198,7 +210,7 @@ class Exchanges:
     def __init__(self, path: str, connections: int, transport: httpx.BaseTransport | None) -> None:
         self._path = path
         self._slots = Slots(connections)
-        self._transport = transport or UnixTransport(path, connections)
+        self._transport = transport or UnixTransport(path)
         self._closed = False
 
     def exchange(self, wanted: Wanted, bounds: Bounds) -> Answer | LunaSecError:

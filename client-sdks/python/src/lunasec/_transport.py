@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import httpcore
 import httpx
 
-from ._limits import ANSWER_BYTES, CONNECTIONS, KEEP_ALIVE, PATH_BYTES
+from ._limits import ANSWER_BYTES, PATH_BYTES
 from .errors import InvalidRequest, LunaSecError, ProtocolError, SidecarUnreachable
 
 Headers = list[tuple[bytes, bytes]]
@@ -22,6 +22,7 @@ _NOBODY: Final = frozenset(
     {errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT}
 )
 _BASE: Final = httpx.URL("http://localhost")
+ORIGIN: Final = httpcore.Origin(b"http", b"localhost", 80)
 
 
 class Wanted(NamedTuple):
@@ -51,7 +52,7 @@ class Answer:
 class Trail:
     """What became of the connection of one exchange: it tells a break from an answer that is none."""
 
-    __slots__ = ("broke", "refused", "wrote")
+    __slots__ = ("broke", "length", "refused", "wrote")
 
     def __init__(self) -> None:
         #: Why no connection was made.
@@ -60,6 +61,16 @@ class Trail:
         self.wrote = False
         #: Whether the connection ended or failed.
         self.broke = False
+        #: Bytes that were read, of head and body together.
+        self.length = 0
+
+    def came(self, data: bytes) -> bytes:
+        """Notes what was read. Raised in here, where the layers above end by themselves what they began."""
+        self.broke = not data
+        self.length += len(data)
+        if self.length > ANSWER_BYTES:
+            raise httpcore.ReadError("more than is read of an answer")
+        return data
 
 
 TRAIL: Final[ContextVar[Trail | None]] = ContextVar("lunasec_trail", default=None)
@@ -77,6 +88,16 @@ def socket_path(path: str | os.PathLike[str]) -> str:
             "is shorter"
         )
     return text
+
+
+class Socket(socket.socket):
+    """One that closes with its client, its event loop or its parent process, none of which has to say so."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def has_ended(sock: socket.socket) -> bool:
@@ -106,10 +127,6 @@ def core_request(request: httpx.Request) -> httpcore.Request:
     )
 
 
-def pool_size(connections: int = CONNECTIONS) -> dict[str, float]:
-    return {"max_connections": connections, "max_keepalive_connections": connections, "keepalive_expiry": KEEP_ALIVE}
-
-
 def too_large() -> LunaSecError:
     return ProtocolError("the answer is larger than the contract allows")
 
@@ -127,6 +144,8 @@ def closed() -> SidecarUnreachable:
 
 def translated(path: str, trail: Trail, error: Exception) -> LunaSecError:
     """The error of an exchange that came to no answer. The error itself is not passed on: it has the request in it."""
+    if trail.length > ANSWER_BYTES:
+        return too_large()
     refused = trail.refused
     if refused is not None:
         return _refused(path, refused)
