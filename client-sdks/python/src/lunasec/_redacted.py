@@ -115,6 +115,13 @@ class Token(_Redacted):
             return Token(token)
         raise InvalidToken("a token is text or a Token; this is neither")
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """A field of this type takes a token and nothing else; see `lunasec.pydantic`."""
+        from .pydantic import schema_of
+
+        return schema_of(None)
+
     def expose(self) -> str:
         """The text, `lunasec-` and a UUID: for a database, a request, a body, and not for a log."""
         text: str = self._ask()  # type: ignore[attr-defined]
