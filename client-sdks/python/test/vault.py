@@ -17,6 +17,8 @@ class Vault:
         self.asked: list[tuple[str, Json]] = []
         self.headers: list[httpx.Headers] = []
         self.away: str | None = None
+        #: What is away, by how the paths begin.
+        self.away_for = "/v1"
         self.degraded: str | None = None
         self.durability = "stored"
 
@@ -38,7 +40,7 @@ class Vault:
         body: Json = json.loads(request.content) if request.content else {}
         self.asked.append((request.url.path, body))
         self.headers.append(request.headers)
-        if self.away is not None:
+        if self.away is not None and request.url.path.startswith(self.away_for):
             return problem(self.away, 503, True, retry_after_ms=0)
         if request.url.path == "/v1/detokenize" and body["token"] not in self.values:
             return problem("not_found", 404)

@@ -6,6 +6,7 @@ import math
 from http import HTTPStatus
 from typing import Any, Final
 
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -83,6 +84,7 @@ def answer_problem(request: Request, error: Exception) -> Response:
 
 def answer_invalid(request: Request, error: Exception) -> Response:
     """What is wrong with a request, as FastAPI says it, without what was put in: that is values."""
-    mistakes = error.errors() if hasattr(error, "errors") else []
+    assert isinstance(error, RequestValidationError)
+    mistakes = error.errors()
     said = [{name: each[name] for name in ("type", "loc", "msg") if name in each} for each in mistakes]
     return JSONResponse({"detail": said}, 422)
