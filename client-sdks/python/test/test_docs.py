@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sidecar import Sidecar
 
 ROOT = Path(__file__).parent.parent

@@ -60,7 +60,7 @@ async def main() -> None:
 
     async def reply(message: Json) -> None:
         said = await adapter.answer(message)
-        print(json.dumps({"id": message["id"], **said}), flush=True)  # noqa: T201
+        print(json.dumps({"id": message["id"], **said}), flush=True)
 
     while line := await reader.readline():
         task = asyncio.create_task(reply(json.loads(line)))

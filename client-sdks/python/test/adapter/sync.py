@@ -34,7 +34,7 @@ class Adapter:
 
     def reply(self, message: Json, said: Json) -> None:
         with self.lock:
-            print(json.dumps({"id": message["id"], **said}), flush=True)  # noqa: T201
+            print(json.dumps({"id": message["id"], **said}), flush=True)
 
     def open(self, given: Json) -> Json:
         if self.client is not None:

@@ -25,7 +25,7 @@ def threads(fails: LunaSec[Value]) -> None:
     fails.for_session("s").grant(["t"], actions=["everything"])  # refused
     LunaSec(on_unavailable=FallbackTo("text"))  # refused
     text: str = fails.tokenize("v").token  # refused
-    print(text)  # noqa: T201
+    print(text)
 
 
 async def tasks(fails: AsyncLunaSec[Value]) -> None:

@@ -45,7 +45,7 @@ def threads() -> None:
     assert_type(falls.detokenize_batch(["t"]), list[Value | Fallback[int] | Failed])
     assert_type(falls.with_options(namespace="n"), LunaSec[Value | Fallback[int]])
     shown = masks.detokenize("t")
-    print(shown.value.reveal() if shown.kind == "value" else shown.text)  # noqa: T201
+    print(shown.value.reveal() if shown.kind == "value" else shown.text)
     match fails.detokenize("t", on_unavailable=FallbackTo(lambda token, error: "someone")):
         case Value(value=value):
             value.reveal()

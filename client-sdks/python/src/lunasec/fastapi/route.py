@@ -102,4 +102,6 @@ def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
     parameters = [
         each.replace(annotation=hints.get(name, each.annotation)) for name, each in signature.parameters.items()
     ]
-    return signature.replace(parameters=parameters, return_annotation=hints.get("return", signature.return_annotation))
+    returned = hints.get("return", signature.return_annotation)
+    # As it is written: FastAPI knows `None`, and takes its type for a model.
+    return signature.replace(parameters=parameters, return_annotation=None if returned is type(None) else returned)
