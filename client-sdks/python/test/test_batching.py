@@ -16,8 +16,10 @@ from lunasec import (
     NotFound,
     PayloadTooLarge,
     Plaintext,
+    ProtocolError,
     Retry,
 )
+from lunasec._telemetry import Telemetry
 from toy import Function, Json, answer, problem, token, values
 
 pytestmark = pytest.mark.anyio
@@ -186,6 +188,17 @@ async def test_who_is_answered_first_does_not_wait_for_who_is_tried_again() -> N
     assert not second.done()
     again.set()
     assert (await second).value.reveal() == "v"
+
+
+async def test_a_defect_ends_a_call_at_once_and_not_at_its_deadline() -> None:
+    class Broken(Telemetry):
+        def start(self, *_: Any) -> Any:
+            raise KeyError("defect")
+
+    lunasec = client(Function(values))
+    lunasec._view.engine.telemetry = Broken()
+    with pytest.raises(ProtocolError, match="KeyError"):
+        await asyncio.wait_for(lunasec.detokenize(token(1)), 5)
 
 
 async def test_too_many_calls_are_refused_and_places_come_free_again() -> None:

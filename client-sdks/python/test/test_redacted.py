@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
 import json
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from lunasec import InvalidRequest, InvalidToken, Item, LunaSec, LunaSecError, NotFound, Plaintext, Token
+from lunasec import AsyncLunaSec, InvalidRequest, InvalidToken, Item, LunaSec, LunaSecError, NotFound, Plaintext, Token
 from lunasec.results import Tokenized, Value
+from sidecar import Sidecar
 from toy import Function, answer, problem, token
 
 SECRET = "4111 1111 1111 1111"
@@ -126,6 +128,27 @@ def test_tracebacks_with_locals_show_neither_tokens_nor_values(response: Any) ->
         for secret in (SECRET, TOKEN, "somebodys-session", "a.jwt.x"):
             assert secret not in told
         assert caught.value.__context__ is None
+
+
+def test_logs_of_every_level_show_nothing(caplog: pytest.LogCaptureFixture, sidecar: Sidecar) -> None:
+    caplog.set_level(1)
+    for name in ("httpx", "httpcore", "asyncio"):
+        caplog.set_level(1, logger=name)
+
+    async def use() -> str:
+        async with AsyncLunaSec(socket=sidecar.socket) as lunasec:
+            user = lunasec.for_session("somebodys-session")
+            made = (await user.tokenize(SECRET)).token
+            await user.grant([made])
+            assert (await user.detokenize(made)).value.reveal() == SECRET
+            with LunaSec(socket=sidecar.socket) as threads:
+                assert threads.for_session("somebodys-session").detokenize(made).value.reveal() == SECRET
+            return made.expose()
+
+    made = asyncio.run(use(), debug=True)
+    assert "httpcore" in caplog.text
+    for secret in (SECRET, made, "somebodys-session"):
+        assert secret not in caplog.text
 
 
 def test_errors_are_handed_to_other_processes() -> None:

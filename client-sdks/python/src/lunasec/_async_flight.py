@@ -17,7 +17,7 @@ from ._groups import Groups
 from ._operation import Outcome
 from ._plans import Ask
 from ._sync_flight import Call, too_late
-from .errors import LunaSecError
+from .errors import LunaSecError, ProtocolError
 
 T = TypeVar("T")
 
@@ -150,6 +150,10 @@ class Lane:
                     step = steps.send(said)
                 except StopIteration:
                     step = None
+        except Exception as error:
+            # A defect, or what an application put in its place: whoever waits is told at once.
+            for entry in flight.entries:
+                entry.call.reject(ProtocolError(f"the request could not be made ({type(error).__name__})"))
         finally:
             steps.close()
 

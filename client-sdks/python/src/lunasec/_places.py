@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import threading
 
-from ._limits import ALONE_SHARE, BATCH_ITEMS, SESSION_SHARE
+from ._limits import ALONE_SHARE, SESSION_SHARE
 from .errors import Overloaded
-
-
-class Share:
-    """What calls are a part of: a page, say. A thousand calls of the same take one place: they go together anyway."""
-
-    __slots__ = ("calls",)
-
-    def __init__(self) -> None:
-        self.calls = 0
 
 
 class Holder:
     """Who takes a place: whose call it is, for one session leaves places to the others, and whether it can share its
     request with nobody, so that each call of it is a request."""
 
-    __slots__ = ("alone", "session", "share")
+    __slots__ = ("alone", "session")
 
-    def __init__(self, share: Share | None = None, session: str | None = None, alone: bool = False) -> None:
-        self.share = share
+    def __init__(self, session: str | None = None, alone: bool = False) -> None:
         self.session = session
         self.alone = alone
 
@@ -40,31 +30,19 @@ class Places:
     def take(self, holder: Holder) -> None:
         """A place for one caller to wait; refused where too many do."""
         with self._lock:
-            share = holder.share
-            if share is None or share.calls % BATCH_ITEMS == 0:
-                self._take_for(holder)
-            if share is not None:
-                share.calls += 1
+            if self._taken >= self._most:
+                raise _too_many(f"{self._taken} calls are under way in this process")
+            if holder.session is not None:
+                self._take_of(holder.session, holder.alone)
+            self._taken += 1
 
     def leave(self, holder: Holder) -> None:
         with self._lock:
-            share = holder.share
-            if share is not None:
-                share.calls -= 1
-                if share.calls % BATCH_ITEMS:
-                    return
             self._taken -= 1
             if holder.session is not None:
                 _less(self._sessions, holder.session)
                 if holder.alone:
                     _less(self._alone, holder.session)
-
-    def _take_for(self, holder: Holder) -> None:
-        if self._taken >= self._most:
-            raise _too_many(f"{self._taken} calls are under way in this process")
-        if holder.session is not None:
-            self._take_of(holder.session, holder.alone)
-        self._taken += 1
 
     def _take_of(self, session: str, alone: bool) -> None:
         held = self._sessions.get(session, 0)

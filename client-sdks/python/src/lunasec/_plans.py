@@ -17,7 +17,7 @@ from ._limits import DEADLINE, DISPLAY_DEADLINE
 from ._operation import Got, Operation, Outcome, Unit
 from ._operations import Action, Item, ItemLike
 from ._options import only_known, seconds, sequence
-from ._places import Holder, Share
+from ._places import Holder
 from ._redacted import PlaintextLike, Token, TokenLike
 from .errors import InvalidRequest, LunaSecError, Unavailable
 from .policy import AsyncFallbackTo, FallbackTo, Policy, mask_of, policy_of, stands_in_for
@@ -70,7 +70,6 @@ class View:
     deadline: float | None
     #: Whether its client awaits.
     awaits: bool
-    share: Share | None = None
 
     def __repr__(self) -> str:
         return "View(...)"
@@ -176,7 +175,7 @@ def _ask(
         as_batch,
         None if key is None else idempotency_key(key),
     )
-    holder = holder or Holder(view.share, view.says.session)
+    holder = holder or Holder(view.says.session)
     return Ask(common, units, deadline, holder, together, finish, instead)
 
 
@@ -308,7 +307,7 @@ def set_metadata(
 
 def _alone(view: View) -> Holder:
     """A user may have an application ask for many of these, of which none shares its request."""
-    return Holder(view.share, view.says.session, alone=True)
+    return Holder(view.says.session, alone=True)
 
 
 def delete(view: View, tokens: Sequence[Token], options: Mapping[str, Any]) -> Ask[list[Deleted | Failed]]:
