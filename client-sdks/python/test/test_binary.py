@@ -67,45 +67,60 @@ def test_every_operation(sidecar: Sidecar) -> None:
 def test_threads_do_not_notice_a_restart(own_sidecar: Sidecar, how: str) -> None:
     with LunaSec(socket=own_sidecar.socket) as lunasec, ThreadPoolExecutor(8) as pool:
         tokens = [lunasec.tokenize(f"value {n}").token for n in range(8)]
-        back = threading.Event()
+        over = threading.Event()
+        made = [0] * 8
+        more = threading.Condition()
 
-        def call(n: int) -> int:
-            calls, last = 0, False
-            while not last:
-                last = back.is_set()
+        def call(n: int) -> None:
+            while not over.is_set():
                 assert lunasec.detokenize(tokens[n]).value.reveal() == f"value {n}"
-                calls += 1
-            return calls
+                with more:
+                    made[n] += 1
+                    more.notify()
 
         calling = [pool.submit(call, n) for n in range(8)]
-        for _ in range(3):
-            own_sidecar.stop(signal.SIGTERM if how == "restart" else signal.SIGKILL)
-            own_sidecar.start()
-        back.set()
-        assert all(each.result(30) > 1 for each in calling)
+        try:
+            for _ in range(3):
+                own_sidecar.stop(signal.SIGTERM if how == "restart" else signal.SIGKILL)
+                own_sidecar.start()
+                before = list(made)
+                # A call survives two breaks of its connection: each is past this one before the next.
+                with more:
+                    assert more.wait_for(
+                        lambda before=before: all(now > then + 1 for now, then in zip(made, before)), 30
+                    )
+        finally:
+            over.set()
+        for each in calling:
+            each.result(30)
 
 
 @pytest.mark.parametrize("how", ["restart", "kill -9"])
 async def test_tasks_do_not_notice_a_restart(own_sidecar: Sidecar, how: str) -> None:
     async with AsyncLunaSec(socket=own_sidecar.socket) as lunasec:
         tokens = [(await lunasec.tokenize(f"value {n}")).token for n in range(32)]
-        back = asyncio.Event()
+        over = asyncio.Event()
+        made = [0] * 32
+        more = asyncio.Condition()
 
-        async def call(n: int) -> int:
-            calls, last = 0, False
-            while not last:
-                last = back.is_set()
+        async def call(n: int) -> None:
+            while not over.is_set():
                 assert (await lunasec.detokenize(tokens[n])).value.reveal() == f"value {n}"
                 assert (await lunasec.tokenize("more")).durability == "stored"
-                calls += 1
-            return calls
+                async with more:
+                    made[n] += 1
+                    more.notify()
 
         calling = [asyncio.ensure_future(call(n)) for n in range(32)]
         for _ in range(3):
             await asyncio.to_thread(own_sidecar.stop, signal.SIGTERM if how == "restart" else signal.SIGKILL)
             await asyncio.to_thread(own_sidecar.start)
-        back.set()
-        assert all(calls > 1 for calls in await asyncio.gather(*calling))
+            before = list(made)
+            async with more:
+                past = more.wait_for(lambda before=before: all(now > then + 1 for now, then in zip(made, before)))
+                await asyncio.wait_for(past, 30)
+        over.set()
+        await asyncio.gather(*calling)
 
 
 def test_a_dead_sidecar_is_waited_for_once_and_then_fails_fast(own_sidecar: Sidecar) -> None:
