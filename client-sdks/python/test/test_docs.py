@@ -70,7 +70,9 @@ def test_pydantic() -> None:
 
 
 def test_sqlalchemy() -> None:
-    assert asyncio.run(run("docs/sqlalchemy.md"))["render"] == ["Alice"]
+    names = asyncio.run(run("docs/sqlalchemy.md"))
+    assert names["render"] == ["Alice"]
+    names["engine"].dispose()
 
 
 def test_fastapi() -> None:

@@ -104,6 +104,9 @@ def test_a_closed_client_says_so_and_nothing_stands_in_for_it() -> None:
     with pytest.raises(SidecarUnreachable, match="closed") as caught:
         client.detokenize(token(1))
     assert caught.value.closed
+    client._pilot.renew()
+    with pytest.raises(SidecarUnreachable, match="closed"):
+        client.detokenize(token(1))
 
 
 def test_repr_names_class_and_code() -> None:

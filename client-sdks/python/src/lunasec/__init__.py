@@ -1,11 +1,12 @@
 """LunaSec tokenization from Python: see `LunaSec`, or `AsyncLunaSec`, which everything begins with."""
 
+from ._gathering import CallOptions
 from ._operations import Action, Item, ItemLike
 from ._redacted import Plaintext, PlaintextLike, Token, TokenLike
 from ._retry import Retry
 from ._stop import Stop
 from .aio import AsyncCallOptions, AsyncClientOptions, AsyncLunaSec, AsyncLunaSecSession
-from .client import CallOptions, ClientOptions, LunaSec, LunaSecSession, ViewOptions
+from .client import ClientOptions, LunaSec, LunaSecSession, ViewOptions
 from .errors import (
     AccessDenied,
     BadRequest,

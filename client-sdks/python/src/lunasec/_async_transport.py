@@ -132,6 +132,7 @@ class AsyncUnixTransport(httpx.AsyncBaseTransport):
         self._backend = _TrioBackend() if trio else _Backend()
         self._slots = anyio.Semaphore(connections, fast_acquire=True)
         self._idle: list[httpcore.AsyncHTTP11Connection] = []
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         async with self._slots:
@@ -141,7 +142,7 @@ class AsyncUnixTransport(httpx.AsyncBaseTransport):
                 chunks = [chunk async for chunk in answer.stream]  # type: ignore[union-attr]
                 await answer.aclose()
             finally:
-                if connection.is_idle():
+                if connection.is_idle() and not self._closed:
                     self._idle.append(connection)
                 else:
                     await connection.aclose()
@@ -159,6 +160,7 @@ class AsyncUnixTransport(httpx.AsyncBaseTransport):
         return httpcore.AsyncHTTP11Connection(ORIGIN, stream, keepalive_expiry=KEEP_ALIVE)
 
     async def aclose(self) -> None:
+        self._closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.aclose()

@@ -58,8 +58,12 @@ class Pilot:
     def renew(self) -> None:
         engine = self._engine
         self._exchanges = Exchanges(engine.socket, engine.connections, engine.transport)
+        if engine.closed:
+            self._exchanges.close()
 
     def close(self) -> None:
+        # Also of a process that is forked later.
+        self._engine.closed = True
         self._exchanges.close()
 
     def fly(self, asks: Iterable[Ask[Any]], stop: Stop | None) -> list[Call[Any]]:

@@ -143,6 +143,7 @@ class UnixTransport(httpx.BaseTransport):
         self._backend = _Backend()
         # Lists give and take under the interpreter's own lock.
         self._idle: list[httpcore.HTTP11Connection] = []
+        self._closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         connection = self._connection()
@@ -151,7 +152,7 @@ class UnixTransport(httpx.BaseTransport):
             chunks = list(answer.stream)  # type: ignore[arg-type]
             answer.close()
         finally:
-            if connection.is_idle():
+            if connection.is_idle() and not self._closed:
                 self._idle.append(connection)
             else:
                 connection.close()
@@ -171,6 +172,7 @@ class UnixTransport(httpx.BaseTransport):
             connection.close()
 
     def close(self) -> None:
+        self._closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

@@ -6,13 +6,14 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, TypedDict, cast, overload
+from typing import Any, Generic, Literal, TypedDict, overload
 
 import httpx
 from typing_extensions import Self, TypeVar, Unpack
 
 from . import _plans as plans
 from ._engine import Engine
+from ._gathering import CallOptions, Gathering
 from ._limits import BATCH_ITEMS, CONNECTIONS, PENDING_CALLS, RESTART_GRACE, START_DEADLINE
 from ._operations import Action, ItemLike
 from ._plans import Ask, View
@@ -42,20 +43,6 @@ T = TypeVar("T")
 F = TypeVar("F")
 #: What reads come to under the policy of a client.
 R = TypeVar("R", default=Value)
-C = TypeVar("C")
-
-
-class CallOptions(TypedDict, total=False):
-    """What any call may say of itself."""
-
-    #: Seconds for the whole call, its retries included: 15, and 2 where a policy stands in for an answer.
-    deadline: float | timedelta
-    #: Instead of the client's: another namespace.
-    namespace: str
-    #: Instead of the client's: what it is for, for the audit record.
-    purpose: str
-    #: Gives the call up.
-    stop: Stop
 
 
 class ViewOptions(TypedDict, total=False):
@@ -240,7 +227,7 @@ class Reader(Generic[R]):
             print(name.result())
         ```
         """
-        return Gathering(self, stop)
+        return Gathering(lambda: self._view, self._made, self._answer, stop)
 
 
 class LunaSec(Reader[R]):
@@ -373,67 +360,6 @@ class LunaSecSession(Reader[R]):
     def revoke_all(self, **options: Unpack[CallOptions]) -> Revoked:
         """Takes back all that the session was granted: for a logout."""
         return self._call(plans.revoke, None, options)
-
-
-class Pending(Generic[C]):
-    """What a gathered call comes to, once its `with` is over."""
-
-    def __init__(self) -> None:
-        self._said: Callable[[], C] | None = None
-
-    def result(self) -> C:
-        """The result, or the call's own error, which is nobody else's."""
-        if self._said is None:
-            raise RuntimeError("a gathered call has no result before the end of its `with`")
-        wrong: LunaSecError
-        try:
-            return self._said()
-        except LunaSecError as error:
-            wrong = error
-        raise wrong.with_traceback(None)
-
-
-class Gathering(Generic[R]):
-    """Made by `gather()`. A call that is wrong in itself is refused where it is made; whatever else goes wrong is said by
-    `result()`."""
-
-    def __init__(self, reader: Reader[R], stop: Stop | None) -> None:
-        self._reader = reader
-        self._stop = stop
-        self._asks: list[tuple[Ask[Any], Pending[Any]]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        asks, self._asks = self._asks, []
-        if kind is not None or not asks:
-            return
-        calls = self._reader._made([ask for ask, _ in asks], self._stop)
-        for (ask, pending), call in zip(asks, calls):
-            pending._said = lambda ask=ask, call=call: Reader._answer(ask, call)
-
-    def _note(self, plan: Callable[..., Ask[T]], *arguments: Any) -> Pending[T]:
-        pending: Pending[T] = Pending()
-        self._asks.append((plan(self._reader._view, *arguments), pending))
-        return pending
-
-    def detokenize(self, token: TokenLike, **options: Unpack[CallOptions]) -> Pending[R]:
-        """See `detokenize` of the client; under its policy."""
-        token = plans.hidden(token)
-        return cast(Pending[R], self._note(plans.detokenize, token, None, options))
-
-    def tokenize(
-        self,
-        value: PlaintextLike,
-        *,
-        metadata: Mapping[str, Any] | None = None,
-        expires_in: str | timedelta | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Pending[Tokenized]:
-        """See `tokenize` of the client."""
-        value = Plaintext.of(value)
-        return self._note(plans.tokenize, value, metadata, expires_in, None, None, options)
 
 
 _PILOTS: weakref.WeakSet[Pilot] = weakref.WeakSet()
