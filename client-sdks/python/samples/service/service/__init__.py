@@ -1,0 +1,1 @@
+"""A customer service that keeps tokens; see README.md."""
