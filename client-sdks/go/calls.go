@@ -10,29 +10,41 @@ import (
 // calls are what clients and sessions have in common: values, metadata, deletion.
 type calls struct {
 	engine *engine
+	// view is what a function gives: it knows the session and the JWT, and fmt looks behind some pointers.
+	view func() *view
+}
+
+func callsOf(engine *engine, of *view) calls { return calls{engine, func() *view { return of }} }
+
+type view struct {
 	config viewConfig
 	spoken spoken
 	// attempts of a call; 0: as is usual.
 	attempts int
 }
 
-// view is the same, with something otherwise.
-func (c *calls) with(config viewConfig) (*calls, error) {
+// with is the same, with something otherwise.
+func (c calls) with(config viewConfig) (calls, error) {
 	spoken, err := config.spoken()
 	if err != nil {
-		return nil, err
+		return calls{}, err
 	}
-	return &calls{c.engine, config, spoken, c.attempts}, nil
+	return callsOf(c.engine, &view{config, spoken, c.view().attempts}), nil
 }
 
+const clientPrint = "[lunasec client]"
+
 // Format shows neither a session nor a JWT, whatever the verb.
-func (c *calls) Format(state fmt.State, _ rune) { fmt.Fprint(state, "[lunasec client]") }
+func (c calls) Format(state fmt.State, _ rune) { fmt.Fprint(state, clientPrint) }
+
+// String shows neither a session nor a JWT.
+func (c calls) String() string { return clientPrint }
 
 // LogValue shows neither a session nor a JWT.
-func (c *calls) LogValue() slog.Value { return slog.StringValue("[lunasec client]") }
+func (c calls) LogValue() slog.Value { return slog.StringValue(clientPrint) }
 
 // MarshalJSON shows neither a session nor a JWT.
-func (c *calls) MarshalJSON() ([]byte, error) { return []byte(`"[lunasec client]"`), nil }
+func (c calls) MarshalJSON() ([]byte, error) { return []byte(`"` + clientPrint + `"`), nil }
 
 // Tokenize tokenizes one value: [Text], [Bytes], or a [Plaintext] from elsewhere. Calls that are made at once may share a
 // request. No policy stands in for it: where nobody can take the value, it fails with [ErrUnavailable].
@@ -132,7 +144,7 @@ func (c *calls) GetMetadata(ctx context.Context, token Token, options ...CallOpt
 		return Described{}, err
 	}
 	var described Described
-	err = c.send(ctx, "/v1/metadata/get", body, always, described.read, config, holder{c.config.session, true})
+	err = c.send(ctx, "/v1/metadata/get", body, always, described.read, config, holder{c.view().config.session, true})
 	return described, err
 }
 
@@ -157,7 +169,7 @@ func (c *calls) SetMetadata(ctx context.Context, token Token, metadata any, opti
 	// A second attempt would meet the version that the first one wrote.
 	again := repeatable(config.ifVersion == nil)
 	var written Written
-	err = c.send(ctx, "/v1/metadata/set", body, again, written.read, config, holder{c.config.session, true})
+	err = c.send(ctx, "/v1/metadata/set", body, again, written.read, config, holder{c.view().config.session, true})
 	return written, err
 }
 
@@ -188,7 +200,7 @@ func (c *calls) list(ctx context.Context, operation *operation, units []unit, co
 	if err != nil {
 		return nil, nil, err
 	}
-	limits.holder = holder{session: c.config.session}
+	limits.holder = holder{session: c.view().config.session}
 	shared := shared{operation: operation, lines: spoken.lines, attempts: limits.attempts, asBatch: how.asBatch, key: config.key}
 	submit := c.engine.batcher.submit
 	if how.apart {
@@ -214,15 +226,16 @@ func (c *calls) send(ctx context.Context, path string, body []byte, again repeat
 
 // limits of a call, and what it says beside its body.
 func (c *calls) limits(ctx context.Context, config *callConfig, standing bool) (spoken, limits, error) {
-	spoken, view, err := c.spoken, &c.config, error(nil)
+	view, err := c.view(), error(nil)
+	spoken, of := view.spoken, &view.config
 	if config != nothing {
-		view = &config.viewConfig
-		if config.said != c.config.said {
-			spoken, err = config.said.spoken()
+		of = &config.viewConfig
+		if of.said != view.config.said {
+			spoken, err = of.said.spoken()
 		}
 	}
-	patience, attempts := view.deadline, c.attempts
-	if !view.timed {
+	patience, attempts := of.deadline, view.attempts
+	if !of.timed {
 		patience = defaultDeadline
 		if standing {
 			patience = displayDeadline
@@ -250,7 +263,7 @@ func configured[O any](c *calls, options []O, with func(O, *callConfig) error) (
 	if len(options) == 0 {
 		return nothing, nil
 	}
-	config := &callConfig{viewConfig: c.config}
+	config := &callConfig{viewConfig: c.view().config}
 	for _, option := range options {
 		if err := with(option, config); err != nil {
 			return nil, err

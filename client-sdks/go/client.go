@@ -48,7 +48,7 @@ func made(config config, transport exchanger, clock clock) (*Client, error) {
 		places:       newPlaces(config.pending),
 	}
 	engine.batcher = newBatcher(engine, config.batchItems)
-	return &Client{calls{engine, config.viewConfig, spoken, config.retry.Attempts}}, nil
+	return &Client{callsOf(engine, &view{config.viewConfig, spoken, config.retry.Attempts})}, nil
 }
 
 func orElse[T int | time.Duration](given, usual T) T {
@@ -60,7 +60,7 @@ func orElse[T int | time.Duration](given, usual T) T {
 
 // With is the same client with something otherwise: another namespace, purpose or deadline.
 func (c *Client) With(options ...ViewOption) (*Client, error) {
-	config := c.config
+	config := c.view().config
 	for _, option := range options {
 		if err := option.view(&config); err != nil {
 			return nil, err
@@ -70,13 +70,13 @@ func (c *Client) With(options ...ViewOption) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{*view}, nil
+	return &Client{view}, nil
 }
 
 // ForSession is the same client for one session of one of your users: any text of 1 to 1,024 bytes that the application
 // knows the user's session by, without control characters and without a space at either end.
 func (c *Client) ForSession(session string, options ...SessionOption) (*Session, error) {
-	config := c.config
+	config := c.view().config
 	config.session = session
 	// A session that is missing by mistake would be nobody's.
 	if err := sayable("session", session); err != nil {
@@ -91,7 +91,7 @@ func (c *Client) ForSession(session string, options ...SessionOption) (*Session,
 	if err != nil {
 		return nil, err
 	}
-	return &Session{*view}, nil
+	return &Session{view}, nil
 }
 
 // Ready waits until the sidecar answers. It fails with [ErrSidecarUnreachable] if it does not in time.

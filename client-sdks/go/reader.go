@@ -31,23 +31,32 @@ type Revealed[F any] struct {
 	// Err is all that is known about it.
 	Err *Error
 
-	value   Value
-	standIn F
+	value Value
+	// Behind a pointer: it may be the value, from elsewhere.
+	standIn *F
 }
 
 // Value is what was revealed, and whether it was.
 func (r Revealed[F]) Value() (Value, bool) { return r.value, r.Err == nil }
 
 // StandIn is what stands in for it, and whether something does.
-func (r Revealed[F]) StandIn() (F, bool) { return r.standIn, r.Err != nil }
+func (r Revealed[F]) StandIn() (F, bool) {
+	if r.standIn == nil {
+		var none F
+		return none, false
+	}
+	return *r.standIn, true
+}
 
 // Format says which it is, and shows neither.
-func (r Revealed[F]) Format(state fmt.State, _ rune) {
+func (r Revealed[F]) Format(state fmt.State, _ rune) { fmt.Fprint(state, r.String()) }
+
+// String says which it is, and shows neither.
+func (r Revealed[F]) String() string {
 	if r.Err == nil {
-		fmt.Fprint(state, plaintextPrint)
-		return
+		return plaintextPrint
 	}
-	fmt.Fprintf(state, "[lunasec: something stands in for a value: %s]", r.Reason)
+	return "[lunasec: something stands in for a value: " + r.Reason + "]"
 }
 
 // Show is the text of a value, or the mask that stands in for it.
@@ -76,6 +85,9 @@ func Fallback[F any](from Speaker, fallback func(ctx context.Context, token Toke
 
 // Format shows nothing of its session.
 func (r *Reader[F]) Format(state fmt.State, verb rune) { r.calls.Format(state, verb) }
+
+// String shows nothing of its session.
+func (r *Reader[F]) String() string { return clientPrint }
 
 // Detokenize reveals one value, or gives what stands in for it.
 func (r *Reader[F]) Detokenize(ctx context.Context, token Token, options ...CallOption) (Revealed[F], error) {
@@ -165,7 +177,7 @@ func (r *Reader[F]) instead(ctx context.Context, token Token, away *Error) (Reve
 	if err != nil {
 		return Revealed[F]{}, err
 	}
-	return Revealed[F]{Token: token, Reason: away.Code, Err: away, standIn: given}, nil
+	return Revealed[F]{Token: token, Reason: away.Code, Err: away, standIn: &given}, nil
 }
 
 // standsInFor is the error that something may stand in for; nil for any other. Not where the client was closed: that is no

@@ -19,7 +19,7 @@ func (s *Session) Grant(ctx context.Context, tokens []Token, options ...GrantOpt
 	if err != nil {
 		return nil, err
 	}
-	operation := opGrant(s.config.session, config.expiresIn, config.actions)
+	operation := opGrant(s.view().config.session, config.expiresIn, config.actions)
 	return many[Granted](s.list(ctx, operation, units, config, how{}))
 }
 
@@ -34,7 +34,7 @@ func (s *Session) Verify(ctx context.Context, tokens []Token, options ...VerifyO
 	if err != nil {
 		return nil, err
 	}
-	return many[Verdict](s.list(ctx, opVerify(s.config.session, config.action), units, config, how{}))
+	return many[Verdict](s.list(ctx, opVerify(s.view().config.session, config.action), units, config, how{}))
 }
 
 // Revoke takes back all that the session was granted for 1 to 1,000 tokens.
@@ -66,7 +66,7 @@ func (s *Session) revoke(ctx context.Context, texts []string, options []CallOpti
 	body, err := encode(struct {
 		Session string   `json:"session"`
 		Tokens  []string `json:"tokens,omitempty"`
-	}{s.config.session, texts})
+	}{s.view().config.session, texts})
 	if err != nil {
 		return Revoked{}, err
 	}
