@@ -189,3 +189,12 @@ func standsInFor(err error) *Error {
 	}
 	return known
 }
+
+// AsRevealed are values as a [Reader] gives them, where nothing stood in for any: for code that takes both.
+func AsRevealed[F any](outcomes []Outcome[Value]) []Outcome[Revealed[F]] {
+	revealed := make([]Outcome[Revealed[F]], len(outcomes))
+	for i, outcome := range outcomes {
+		revealed[i] = Outcome[Revealed[F]]{outcome.Token, Revealed[F]{Token: outcome.Token, value: outcome.Value}, outcome.Err}
+	}
+	return revealed
+}
