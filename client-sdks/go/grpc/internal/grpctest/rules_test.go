@@ -25,9 +25,26 @@ import (
 // filesOf a service whose request and answer have these members.
 func filesOf(t *testing.T, request, answer string, resolve bool) *protoregistry.Files {
 	t.Helper()
-	source := `syntax = "proto3"; package toy; import "lunasec/options.proto"; import "google/protobuf/wrappers.proto";
+	return compiled(t, `syntax = "proto3"; package toy; import "lunasec/options.proto"; import "google/protobuf/wrappers.proto";
 		service Toys { rpc Make(Ask) returns (Answer); }
-		message Ask { ` + request + ` } message Answer { ` + answer + ` } message Inner { string text = 1; }`
+		message Ask { `+request+` } message Answer { `+answer+` } message Inner { string text = 1; }`, resolve)
+}
+
+// protected by a server's interceptors, of which there is nothing wrong.
+func protected(t *testing.T, files *protoregistry.Files) {
+	t.Helper()
+	client, err := lunasec.New(lunasec.Socket("/nowhere/s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lunasecgrpc.NewServer(lunasecgrpc.Options{Client: client, Session: lunasecgrpc.FromMetadata("session"), Files: files}); err != nil {
+		t.Error(err)
+	}
+}
+
+// compiled are the files of a .proto, with or without what its options mean.
+func compiled(t *testing.T, source string, resolve bool) *protoregistry.Files {
+	t.Helper()
 	sources := protocompile.SourceAccessorFromMap(map[string]string{"toy.proto": source})
 	options, err := os.ReadFile("../../proto/lunasec/options.proto")
 	if err != nil {
@@ -40,7 +57,7 @@ func filesOf(t *testing.T, request, answer string, resolve bool) *protoregistry.
 		return (&protocompile.SourceResolver{Accessor: sources}).FindFileByPath(path)
 	}
 	compiler := protocompile.Compiler{Resolver: protocompile.WithStandardImports(protocompile.ResolverFunc(both))}
-	compiled, err := compiler.Compile(context.Background(), "toy.proto")
+	linked, err := compiler.Compile(context.Background(), "toy.proto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +71,7 @@ func filesOf(t *testing.T, request, answer string, resolve bool) *protoregistry.
 			set.File = append(set.File, protodesc.ToFileDescriptorProto(file))
 		}
 	}
-	add(compiled[0])
+	add(linked[0])
 	raw, err := proto.Marshal(set)
 	if err != nil {
 		t.Fatal(err)
