@@ -82,24 +82,20 @@ func TestBrokenConnectionsHaveABudgetOfTheirOwn(t *testing.T) {
 
 func TestBudgetsAreSpentAndSavedUp(t *testing.T) {
 	budget := newBudget(2)
-	if !budget.take() || !budget.take() || budget.take() {
-		t.Fatal("a budget of two is not two")
+	// spent after some successes.
+	spent := func(successes int) (retries int) {
+		for range successes {
+			budget.succeeded()
+		}
+		for budget.take() {
+			retries++
+		}
+		return retries
 	}
-	for range successesForARetry - 1 {
-		budget.succeeded()
-	}
-	if budget.take() {
-		t.Error("nine successes save up a retry")
-	}
-	budget.succeeded()
-	if !budget.take() || budget.take() {
-		t.Error("ten successes save up one retry, and no more")
-	}
-	for range 1_000 {
-		budget.succeeded()
-	}
-	if !budget.take() || !budget.take() || budget.take() {
-		t.Error("more is saved up than may be")
+	for _, row := range [][2]int{{0, 2}, {successesForARetry - 1, 0}, {1, 1}, {1_000, 2}} {
+		if retries := spent(row[0]); retries != row[1] {
+			t.Errorf("after %d successes there are %d retries, not %d", row[0], retries, row[1])
+		}
 	}
 }
 

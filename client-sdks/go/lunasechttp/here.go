@@ -36,15 +36,14 @@ type Here struct {
 	resolve func() (Who, error)
 	onError func(*http.Request, error)
 
-	mutex    sync.Mutex
-	asked    bool
-	session  *lunasec.Session
-	reasons  map[string]bool
-	noted    Noted
-	waited   time.Duration
-	inVain   bool
-	planned  *plan
-	finished bool
+	mutex   sync.Mutex
+	asked   bool
+	session *lunasec.Session
+	reasons map[string]bool
+	noted   Noted
+	waited  time.Duration
+	inVain  bool
+	planned *plan
 }
 
 // Noted is what a request came to that is not as on a healthy day.
