@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,22 @@ func gathered(t *testing.T, options ...Option) *crowd {
 		crowd.first = append(crowd.first, <-sidecar.requests)
 	}
 	return crowd
+}
+
+// together has all further calls gathered until one of the first comes back; it gives what waits until so many are.
+func (c *crowd) together() (all func(int)) {
+	batcher := c.client.engine.batcher
+	batcher.gather = time.Hour
+	return func(count int) {
+		for waiting := 0; waiting < count; runtime.Gosched() {
+			waiting = 0
+			batcher.mutex.Lock()
+			for _, lane := range batcher.lanes {
+				waiting += len(lane.waiting)
+			}
+			batcher.mutex.Unlock()
+		}
+	}
 }
 
 func (c *crowd) call(call func() error) {
@@ -80,35 +97,22 @@ func (c *crowd) next(tokens int) []*came {
 
 func TestCallsAtOnceShareARequestAndEachGetsItsOwn(t *testing.T) {
 	crowd := gathered(t)
+	all := crowd.together()
 	for n := range 100 {
 		crowd.call(crowd.reveals(n % 50))
 	}
-	// However they were gathered: none asks for a token twice in one request.
-	asked, requests := map[string]int{}, 0
-	done := make(chan struct{})
-	go func() { defer close(done); crowd.wait.Wait() }()
-	for _, first := range crowd.first {
-		first.reveal(t)
+	all(100)
+	crowd.first[0].reveal(t)
+	request := <-crowd.sidecar.requests
+	tokens := request.tokens(t)
+	slices.Sort(tokens)
+	// A token that two ask for is asked for once.
+	if len(tokens) != 50 || len(slices.Compact(tokens)) != 50 {
+		t.Errorf("%d tokens in a request of a hundred callers for fifty", len(tokens))
 	}
-	for over := false; !over; {
-		select {
-		case came := <-crowd.sidecar.requests:
-			requests++
-			tokens := came.tokens(t)
-			for _, token := range tokens {
-				asked[token]++
-			}
-			if slices.Sort(tokens); len(slices.Compact(tokens)) != len(came.tokens(t)) {
-				t.Error("a token is asked for twice in one request")
-			}
-			came.reveal(t)
-		case <-done:
-			over = true
-		}
-	}
-	if len(asked) != 50 || requests > 60 {
-		t.Errorf("%d tokens in %d requests", len(asked), requests)
-	}
+	request.reveal(t)
+	crowd.first = crowd.first[1:]
+	crowd.end()
 }
 
 func TestWhoIsAloneIsSentAtOnceAsItIs(t *testing.T) {
@@ -127,6 +131,7 @@ func TestWhoIsAloneIsSentAtOnceAsItIs(t *testing.T) {
 
 func TestOneItemThatTheWholeIsRefusedForFailsNoOther(t *testing.T) {
 	crowd := gathered(t)
+	all := crowd.together()
 	for n := range 8 {
 		crowd.call(func() error {
 			err := crowd.reveals(n)()
@@ -136,6 +141,7 @@ func TestOneItemThatTheWholeIsRefusedForFailsNoOther(t *testing.T) {
 			return err
 		})
 	}
+	all(8)
 	go func() {
 		for request := range crowd.sidecar.requests {
 			if slices.Contains(request.tokens(t), tokenN(5).Expose()) {
@@ -151,9 +157,11 @@ func TestOneItemThatTheWholeIsRefusedForFailsNoOther(t *testing.T) {
 
 func TestWhoFindsNoRoomInAnAnswerAsksAgainWithFewer(t *testing.T) {
 	crowd := gathered(t)
+	all := crowd.together()
 	for n := range 4 {
 		crowd.call(crowd.reveals(n))
 	}
+	all(4)
 	go func() {
 		for request := range crowd.sidecar.requests {
 			tokens := request.tokens(t)

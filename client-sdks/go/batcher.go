@@ -14,6 +14,8 @@ import (
 type batcher struct {
 	engine *engine
 	items  int
+	// gather for so long at most.
+	gather time.Duration
 
 	mutex sync.Mutex
 	lanes map[string]*lane
@@ -27,7 +29,7 @@ type lane struct {
 }
 
 func newBatcher(engine *engine, items int) *batcher {
-	return &batcher{engine: engine, items: items, lanes: map[string]*lane{}}
+	return &batcher{engine: engine, items: items, gather: gatherTime, lanes: map[string]*lane{}}
 }
 
 // submit is one caller's items, perhaps together with those of others.
@@ -103,7 +105,7 @@ func (b *batcher) board(key string, shared shared, entry *entry) bool {
 	entry.done = make(chan struct{})
 	at.waiting = append(at.waiting, entry)
 	if at.timer == nil {
-		at.timer = time.AfterFunc(gatherTime, func() { b.depart(key) })
+		at.timer = time.AfterFunc(b.gather, func() { b.depart(key) })
 	}
 	return false
 }
