@@ -227,6 +227,15 @@ func TestABatchIsBoundedInItemsAndBytes(t *testing.T) {
 	if len(batches) != 3 || len(batches[0]) != 1_000 || len(batches[2]) != 500 {
 		t.Errorf("1,000 items: %d batches", len(batches))
 	}
+	// Whoever asks for what is asked for already goes along, and takes no room.
+	first := entries[0].units
+	var same []*entry
+	for range 1_500 {
+		same = append(same, &entry{units: first})
+	}
+	if batches = batcher.cut(shared{operation: opDetokenize}, same); len(batches) != 1 || len(batches[0]) != 1_500 {
+		t.Errorf("the same token: %d batches", len(batches))
+	}
 }
 
 func TestTokenizesShareARequestAndAKeyAndAreNotTakenForEachOther(t *testing.T) {

@@ -125,6 +125,11 @@ func TestANameThatComesTwiceIsReadAsItWasLookedAt(t *testing.T) {
 	if problem(t, text).Field != "body.card" {
 		t.Error(text)
 	}
+	// encoding/json would put both objects together, and the handler would read a token that nobody has verified.
+	app.handle("POST /merge", app.echo, lunasechttp.Verify(lunasechttp.In{Body: lunasechttp.Fields{"a.card?"}}))
+	if text := app.expects(200, "alice", "POST", "/merge", `{"a":{"card":"`+mine+`"},"a":{"b":1}}`); text != `{"a":{"b":1}}`+"\n" {
+		t.Errorf("the handler reads %s", text)
+	}
 	app.expects(201, "alice", "POST", "/customers", `{"name":"4111","name":"4222"}`)
 	if _, err := lunasec.ParseToken(app.rows[0].Name); err != nil {
 		t.Errorf("the handler got %q", app.rows[0].Name)
@@ -179,7 +184,7 @@ func TestAPageOfASidecarThatHangsWaitsForTwoSecondsInAll(t *testing.T) {
 	defer goOn()
 	began := time.Now()
 	text := app.expects(200, "alice", "GET", "/page", "")
-	if took := time.Since(began); !strings.Contains(text, lunasec.Mask) || took < 2*time.Second || took > 10*time.Second {
+	if took := time.Since(began); !strings.Contains(text, lunasec.Mask) || took < 2*time.Second || took >= 3900*time.Millisecond {
 		t.Errorf("after %v: %s", took, text)
 	}
 	ctx, leave := context.WithCancel(context.Background())
