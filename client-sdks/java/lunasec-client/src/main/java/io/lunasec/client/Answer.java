@@ -2,7 +2,7 @@ package io.lunasec.client;
 
 import com.google.protobuf.CodedInputStream;
 import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.protobuf.MessageLite;
+import com.google.protobuf.Message;
 import io.lunasec.client.LunaSecException.Facts;
 import io.lunasec.client.LunaSecException.ProtocolError;
 import io.netty.buffer.ByteBuf;
@@ -19,7 +19,7 @@ record Answer(Http2Headers head, ByteBuf body, Http2Headers end) {
     /** A flag and a length before each message. */
     private static final int PREFIX_BYTES = 5;
 
-    <A extends MessageLite, T> T read(Route<A, T> route) {
+    <A extends Message, T> T read(Route<A, T> route) {
         Head said = new Head(head);
         try {
             if (!"200".contentEquals(head.status() == null ? "" : head.status())) {
@@ -33,14 +33,14 @@ record Answer(Http2Headers head, ByteBuf body, Http2Headers end) {
             if (!"0".equals(status)) {
                 throw Problems.of(status, end, said.requestId());
             }
-            return route.reader().read(message(route), said);
+            return route.reader().read(Wire.known(message(route)), said);
         } catch (ProtocolError error) {
             Facts facts = error.facts();
             throw new ProtocolError(facts.answered(facts.status(), null, said.requestId()));
         }
     }
 
-    private <A extends MessageLite> A message(Route<A, ?> route) {
+    private <A extends Message> A message(Route<A, ?> route) {
         if (body.readableBytes() < PREFIX_BYTES || body.getByte(0) != 0) {
             throw Wire.misread("it has no message, or one that is compressed");
         }

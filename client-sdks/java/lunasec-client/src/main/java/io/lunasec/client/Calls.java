@@ -4,8 +4,10 @@ import io.lunasec.client.LunaSecException.Facts;
 import io.lunasec.client.LunaSecException.Unavailable;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.TreeMap;
 
 /** Each operation, from what an application says to a call under way. What blocks and what gives futures share it. */
 final class Calls<R extends Revealed> {
@@ -28,14 +30,27 @@ final class Calls<R extends Revealed> {
         return pending(call).then(Calls::only);
     }
 
-    /** The key may be null. */
+    /** The key may be null. What can be seen to be no value is not sent, and fails by itself. */
     Pending<?, List<TokenizedItem>> tokenizeBatch(List<TokenizeItem> items, String key) {
-        List<Unit> units = items.stream()
-                .map(item -> Values.unit(item.value(), item.metadata(), item.expiresIn()))
-                .toList();
+        List<Unit> units = new ArrayList<>(items.size());
+        Map<Integer, LunaSecException> refused = new TreeMap<>();
+        for (int at = 0; at < items.size(); at++) {
+            TokenizeItem item = items.get(at);
+            try {
+                units.add(Values.unit(item.value(), item.metadata(), item.expiresIn()));
+            } catch (LunaSecException.BadRequest error) {
+                refused.put(at, error);
+            }
+        }
         Common<Tokenized> common = common(TokenizeOperation.IT, false, true, key);
-        return pending(batcher().alone(common, units, view, false))
-                .then(outcomes -> items(outcomes, List.of(), TokenizedItem.class));
+        if (units.isEmpty() && !refused.isEmpty()) {
+            throw refused.get(0).here();
+        }
+        return pending(batcher().alone(common, units, view, false)).then(outcomes -> {
+            List<Outcome<Tokenized>> all = new ArrayList<>(outcomes);
+            refused.forEach((at, error) -> all.add(at, Outcome.failed(error)));
+            return items(all, List.of(), TokenizedItem.class);
+        });
     }
 
     Pending<?, R> detokenize(Token token) {

@@ -40,7 +40,7 @@ record DeleteOperation() implements ListOperation<Deleted> {
         Wire.counted(answer.getItemsCount(), units.size());
         List<Outcome<Deleted>> outcomes = new ArrayList<>(units.size());
         for (int at = 0; at < units.size(); at++) {
-            DeleteItem item = answer.getItems(at);
+            DeleteItem item = Wire.known(answer.getItems(at));
             Unit unit = units.get(at);
             Wire.about(item.getToken(), unit);
             outcomes.add(

@@ -68,12 +68,12 @@ record DetokenizeOperation() implements ListOperation<Value> {
         List<Outcome<Value>> outcomes = new ArrayList<>(units.size());
         for (int at = 0; at < units.size(); at++) {
             Unit unit = units.get(at);
-            DetokenizeItem item = answer.getItems(at);
+            DetokenizeItem item = Wire.known(answer.getItems(at));
             Wire.about(item.getToken(), unit);
             if (item.getOutcomeCase() == OutcomeCase.ERROR) {
                 outcomes.add(Outcome.failed(Wire.error(item.getError())));
             } else if (item.getOutcomeCase() == OutcomeCase.DETOKENIZED) {
-                outcomes.add(Outcome.of(read(unit, item.getDetokenized(), ofHead)));
+                outcomes.add(Outcome.of(read(unit, Wire.known(item.getDetokenized()), ofHead)));
             } else {
                 throw Wire.misread("an item is neither a value nor an error");
             }

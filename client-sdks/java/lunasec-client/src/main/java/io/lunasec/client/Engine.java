@@ -1,6 +1,6 @@
 package io.lunasec.client;
 
-import com.google.protobuf.MessageLite;
+import com.google.protobuf.Message;
 import io.netty.channel.EventLoop;
 import io.netty.channel.nio.NioEventLoopGroup;
 import io.netty.handler.codec.http2.Http2Headers;
@@ -121,7 +121,7 @@ final class Engine {
     }
 
     /** One attempt. Calls back once, in the client's thread, with a result or an error; not where it was told to stop. */
-    <A extends MessageLite, T> void attempt(
+    <A extends Message, T> void attempt(
             Route<A, T> route, List<AsciiString> head, Stop stop, BiConsumer<T, LunaSecException> then) {
         Http2Headers headers = Transport.headers(route.path());
         for (int at = 0; at < head.size(); at += 2) {

@@ -43,7 +43,7 @@ record GrantOperation(String session, GrantOptions options) implements ListOpera
         Wire.counted(answer.getItemsCount(), units.size());
         List<Outcome<Granted>> outcomes = new ArrayList<>(units.size());
         for (int at = 0; at < units.size(); at++) {
-            CreateGrantsItem item = answer.getItems(at);
+            CreateGrantsItem item = Wire.known(answer.getItems(at));
             Wire.about(item.getToken(), units.get(at));
             outcomes.add(
                     switch (item.getOutcomeCase()) {

@@ -27,6 +27,11 @@ public record GrantOptions(Duration expiresIn, Set<Action> actions) {
         return new GrantOptions(time, actions);
     }
 
+    /** The same, spelled: {@code 15m}, {@code 720h}, {@code 30d}. */
+    public GrantOptions expiresIn(String time) {
+        return expiresIn(Times.parse("expiresIn", time));
+    }
+
     /** What is allowed. */
     public GrantOptions actions(Action... allowed) {
         return new GrantOptions(expiresIn, Set.of(allowed));

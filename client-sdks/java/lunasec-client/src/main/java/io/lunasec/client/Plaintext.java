@@ -3,6 +3,7 @@ package io.lunasec.client;
 import com.fasterxml.jackson.annotation.JsonValue;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
+import java.util.Base64;
 import java.util.Objects;
 
 /**
@@ -34,6 +35,23 @@ public final class Plaintext {
                         .clone());
     }
 
+    /**
+     * Wraps the bytes that a base64 text stands for, as JSON brings them. Whether it is base64 is looked at where it is used, so that one
+     * that is not fails alone among the items of a batch. Not null.
+     */
+    public static Plaintext ofBase64(String base64) {
+        try {
+            return new Plaintext(null, Base64.getDecoder().decode(base64));
+        } catch (IllegalArgumentException none) {
+            return new Plaintext(null, null);
+        }
+    }
+
+    /** Whether there is anything in it: not where what was said to be base64 was none. */
+    boolean isWhole() {
+        return text != null || bytes != null;
+    }
+
     /** Whether it was tokenized as text, or as bytes. */
     public boolean isText() {
         return text != null;
@@ -54,6 +72,9 @@ public final class Plaintext {
 
     /** The bytes; of a text, those of its UTF-8. A copy: changing it changes nothing else. */
     public byte[] revealBytes() {
+        if (!isWhole()) {
+            throw LunaSecException.invalid("the value was said to be base64, and is not: encode its bytes");
+        }
         return text == null ? bytes.clone() : text.getBytes(StandardCharsets.UTF_8);
     }
 
@@ -62,6 +83,8 @@ public final class Plaintext {
     public boolean equals(Object other) {
         return other instanceof Plaintext plaintext
                 && isText() == plaintext.isText()
+                && isWhole()
+                && plaintext.isWhole()
                 && MessageDigest.isEqual(revealBytes(), plaintext.revealBytes());
     }
 

@@ -1,5 +1,6 @@
 package io.lunasec.client;
 
+import com.google.protobuf.Message;
 import com.google.protobuf.MessageLite;
 import com.google.protobuf.Parser;
 import io.netty.util.AsciiString;
@@ -11,7 +12,7 @@ import io.netty.util.AsciiString;
  * @param keyed whether the client makes an idempotency key for it
  * @param repeatable whether another time changes nothing
  */
-record Route<A extends MessageLite, T>(
+record Route<A extends Message, T>(
         String operation,
         AsciiString path,
         MessageLite request,

@@ -104,12 +104,16 @@ final class Routes {
     }
 
     private static Status status(GetStatusResponse answer) {
-        if (answer.getVersion().isEmpty() || !answer.hasStorage() || !answer.hasKeys()) {
-            throw Wire.misread("a status says neither version nor dependencies");
+        if (answer.getVersion().isEmpty()) {
+            throw Wire.misread("a status says no version");
         }
         Map<String, Status.Dependency> dependencies = new LinkedHashMap<>();
-        dependencies.put("storage", dependency(answer.getStorage()));
-        dependencies.put("keys", dependency(answer.getKeys()));
+        if (answer.hasStorage()) {
+            dependencies.put("storage", dependency(answer.getStorage()));
+        }
+        if (answer.hasKeys()) {
+            dependencies.put("keys", dependency(answer.getKeys()));
+        }
         if (answer.hasState()) {
             dependencies.put("state", dependency(answer.getState()));
         }

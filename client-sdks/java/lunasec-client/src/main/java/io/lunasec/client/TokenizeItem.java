@@ -26,6 +26,21 @@ public record TokenizeItem(Plaintext value, String metadata, Duration expiresIn)
         return new TokenizeItem(value, null, null);
     }
 
+    /** The text of a JSON object of at most 16 KiB, kept beside the value. */
+    public TokenizeItem metadata(String json) {
+        return new TokenizeItem(value, json, expiresIn);
+    }
+
+    /** For how long; for ever unless given. */
+    public TokenizeItem expiresIn(Duration time) {
+        return new TokenizeItem(value, metadata, time);
+    }
+
+    /** The same, spelled: {@code 15m}, {@code 720h}, {@code 30d}. */
+    public TokenizeItem expiresIn(String time) {
+        return expiresIn(Times.parse("expiresIn", time));
+    }
+
     /** Not the metadata: it is given with a secret. */
     @Override
     public String toString() {

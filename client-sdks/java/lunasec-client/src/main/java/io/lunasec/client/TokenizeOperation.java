@@ -69,10 +69,10 @@ record TokenizeOperation() implements ListOperation<Tokenized> {
     }
 
     private static Tokenized read(io.lunasec.client.internal.wire.TokenizeItem item) {
-        if (!item.hasTokenized()) {
+        if (!Wire.known(item).hasTokenized()) {
             throw Wire.misread("an item is neither a token nor an error");
         }
-        return read(item.getTokenized());
+        return read(Wire.known(item.getTokenized()));
     }
 
     private static Tokenized read(TokenizeResponse answer) {

@@ -27,6 +27,11 @@ public record TokenizeOptions(String metadata, Duration expiresIn, String idempo
         return new TokenizeOptions(metadata, time, idempotencyKey);
     }
 
+    /** The same, spelled: {@code 15m}, {@code 720h}, {@code 30d}. */
+    public TokenizeOptions expiresIn(String time) {
+        return expiresIn(Times.parse("expiresIn", time));
+    }
+
     /**
      * 1 to 255 visible ASCII characters that name this value for 24 hours: the same key with the same value gives the same token,
      * also from another process beside the same sidecar. Unless given, the client makes one for each call, so that its own retries

@@ -45,7 +45,7 @@ record VerifyOperation(String session, Action action) implements ListOperation<V
         Wire.counted(answer.getItemsCount(), units.size());
         List<Outcome<Verdict>> outcomes = new ArrayList<>(units.size());
         for (int at = 0; at < units.size(); at++) {
-            VerifyGrantsItem item = answer.getItems(at);
+            VerifyGrantsItem item = Wire.known(answer.getItems(at));
             Wire.about(item.getToken(), units.get(at));
             Optional<Staleness> staleness = Wire.staleness(item.hasStaleness(), item.getStaleness(), ofHead);
             outcomes.add(read(units.get(at).token(), item, staleness));

@@ -1,19 +1,37 @@
 package io.lunasec.client;
 
 import com.google.protobuf.ByteString;
+import com.google.protobuf.Message;
 import com.google.protobuf.Timestamp;
 import io.lunasec.client.LunaSecException.Facts;
 import io.lunasec.client.LunaSecException.ProtocolError;
 import io.lunasec.client.internal.wire.Encoding;
 import io.lunasec.client.internal.wire.ItemError;
-import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Optional;
 
 /** From messages of the contract to what an application sees. What is not the contract's to the letter is a {@link ProtocolError}. */
 final class Wire {
+    /** The years 1 to 9999, which is all that a Timestamp may say. */
+    private static final long EARLIEST = Instant.parse("0001-01-01T00:00:00Z").getEpochSecond();
+
+    private static final long LATEST = Instant.parse("9999-12-31T23:59:59Z").getEpochSecond();
+
     private Wire() {}
+
+    /** Fields that are newer than this client are let pass; one that it knows, of another type than it knows, is none of those. */
+    static <M extends Message> M known(M message) {
+        if (message.getUnknownFields().asMap().isEmpty()) {
+            return message;
+        }
+        for (int number : message.getUnknownFields().asMap().keySet()) {
+            if (message.getDescriptorForType().findFieldByNumber(number) != null) {
+                throw misread("a member is of another type");
+            }
+        }
+        return message;
+    }
 
     /** A parser's exception may quote what came: it is not passed on. */
     static ProtocolError misread(String what) {
@@ -39,14 +57,14 @@ final class Wire {
     }
 
     static Instant time(boolean there, Timestamp wire, String what) {
-        if (!there || wire.getNanos() < 0 || wire.getNanos() > 999_999_999) {
+        boolean isOne = wire.getNanos() >= 0
+                && wire.getNanos() <= 999_999_999
+                && wire.getSeconds() >= EARLIEST
+                && wire.getSeconds() <= LATEST;
+        if (!there || !isOne) {
             throw misread(what + " is no time");
         }
-        try {
-            return Instant.ofEpochSecond(wire.getSeconds(), wire.getNanos());
-        } catch (DateTimeException none) {
-            throw misread(what + " is no time");
-        }
+        return Instant.ofEpochSecond(wire.getSeconds(), wire.getNanos());
     }
 
     static Plaintext plaintext(ByteString value, Encoding encoding) {
@@ -78,7 +96,7 @@ final class Wire {
 
     /** The error of one item. */
     static LunaSecException error(ItemError wire) {
-        if (wire.getCode().isEmpty()) {
+        if (known(wire).getCode().isEmpty()) {
             throw misread("an error has no code");
         }
         return LunaSecException.of(new Facts(wire.getCode(), wire.getDetail()).retryable(wire.getRetryable()));

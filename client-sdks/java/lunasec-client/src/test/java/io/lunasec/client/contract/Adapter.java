@@ -21,6 +21,7 @@ import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 
@@ -32,7 +33,7 @@ public final class Adapter {
             .disable(SerializationFeature.FAIL_ON_EMPTY_BEANS);
 
     private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
-    private final ConcurrentHashMap<Integer, Thread> calls = new ConcurrentHashMap<>();
+    private final ConcurrentHashMap<Integer, CompletableFuture<?>> calls = new ConcurrentHashMap<>();
     private volatile LunaSec<? extends Revealed> client;
 
     private Adapter() {}
@@ -56,38 +57,51 @@ public final class Adapter {
                 answer.put("printed", client.toString());
             });
         } else if (message.has("abort")) {
-            Thread call = calls.get(message.path("abort").asInt());
+            CompletableFuture<?> call = calls.get(message.path("abort").asInt());
             if (call != null) {
-                call.interrupt();
+                call.cancel(true);
             }
             say(id, answer -> answer.putObject("ok"));
         } else if (client == null || !AdapterCalls.ALL.containsKey(message.path("call").asText())) {
             say(id, answer -> answer.put("missing", message.path("call").asText("open")));
         } else {
-            Thread call = new Thread(() -> call(id, message));
-            calls.put(id, call);
-            call.start();
+            call(id, message);
         }
     }
 
     private void call(int id, JsonNode message) {
         JsonNode options = message.path("options");
         try {
-            AdapterCalls.Called called = AdapterCalls.ALL
-                    .get(message.path("call").asText())
-                    .apply(viewOf(client, options), message.path("arguments"), options);
-            say(id, answer -> {
-                answer.set("ok", called.wire());
-                answer.put("printed", printed(called.result()));
-            });
+            await(
+                    id,
+                    AdapterCalls.ALL
+                            .get(message.path("call").asText())
+                            .apply(viewOf(client, options), message.path("arguments"), options));
         } catch (RuntimeException error) {
-            say(id, answer -> {
-                answer.set("error", errorOf(error));
-                answer.put("printed", printed(error));
-            });
-        } finally {
-            calls.remove(id);
+            failed(id, error);
         }
+    }
+
+    private <T> void await(int id, AdapterCalls.Called<T> called) {
+        calls.put(id, called.future());
+        called.future().whenComplete((result, error) -> {
+            calls.remove(id);
+            if (error != null) {
+                failed(id, error);
+                return;
+            }
+            say(id, answer -> {
+                answer.set("ok", called.wire().apply(result));
+                answer.put("printed", printed(result));
+            });
+        });
+    }
+
+    private void failed(int id, Throwable error) {
+        say(id, answer -> {
+            answer.set("error", errorOf(error));
+            answer.put("printed", printed(error));
+        });
     }
 
     private void say(int id, Consumer<ObjectNode> with) {
@@ -158,7 +172,7 @@ public final class Adapter {
                 : view;
     }
 
-    private static ObjectNode errorOf(RuntimeException error) {
+    private static ObjectNode errorOf(Throwable error) {
         ObjectNode wire = JSON.createObjectNode();
         if (error instanceof CancellationException) {
             return wire.put("class", "Aborted");

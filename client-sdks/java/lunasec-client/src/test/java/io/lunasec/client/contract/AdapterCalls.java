@@ -5,6 +5,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.lunasec.client.Action;
+import io.lunasec.client.AsyncSession;
+import io.lunasec.client.AsyncTokenizer;
 import io.lunasec.client.Deleted;
 import io.lunasec.client.Durability;
 import io.lunasec.client.Failed;
@@ -13,23 +15,17 @@ import io.lunasec.client.GrantOptions;
 import io.lunasec.client.Granted;
 import io.lunasec.client.Invalid;
 import io.lunasec.client.LunaSec;
-import io.lunasec.client.LunaSecSession;
 import io.lunasec.client.Masked;
-import io.lunasec.client.Metadata;
-import io.lunasec.client.MetadataWritten;
 import io.lunasec.client.Plaintext;
 import io.lunasec.client.Revealed;
-import io.lunasec.client.Revoked;
 import io.lunasec.client.Staleness;
 import io.lunasec.client.Status;
 import io.lunasec.client.Token;
 import io.lunasec.client.TokenizeItem;
 import io.lunasec.client.TokenizeOptions;
 import io.lunasec.client.Tokenized;
-import io.lunasec.client.Tokenizer;
 import io.lunasec.client.Valid;
 import io.lunasec.client.Value;
-import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -37,14 +33,17 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Function;
 import java.util.stream.StreamSupport;
 
 /** Each operation of the contract, from the wire's words to this SDK's and back. */
 final class AdapterCalls {
-    record Called(Object result, JsonNode wire) {}
+    /** A call under way, and how what it comes to is said. */
+    record Called<T>(CompletableFuture<T> future, Function<T, JsonNode> wire) {}
 
     interface Operation {
-        Called apply(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options);
+        Called<?> apply(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options);
     }
 
     static final Map<String, Operation> ALL = Map.ofEntries(
@@ -58,106 +57,111 @@ final class AdapterCalls {
             Map.entry("grants_verify", AdapterCalls::grantsVerify),
             Map.entry("grants_revoke", AdapterCalls::grantsRevoke),
             Map.entry("delete", AdapterCalls::delete),
-            Map.entry("status", (client, given, options) -> {
-                Status status = client.status();
-                return new Called(status, status(status));
-            }));
+            Map.entry(
+                    "status",
+                    (client, given, options) -> new Called<>(client.async().status(), AdapterCalls::status)));
 
     private AdapterCalls() {}
 
-    private static Tokenizer<? extends Revealed> speaker(LunaSec<? extends Revealed> client, JsonNode options) {
+    private static AsyncTokenizer<? extends Revealed> speaker(LunaSec<? extends Revealed> client, JsonNode options) {
         if (!options.has("session")) {
-            return client;
+            return client.async();
         }
         String session = options.path("session").asText();
         return options.has("jwt")
-                ? client.forSession(session, options.path("jwt").asText())
-                : client.forSession(session);
+                ? client.forSession(session, options.path("jwt").asText()).async()
+                : client.forSession(session).async();
     }
 
-    private static LunaSecSession<? extends Revealed> session(LunaSec<? extends Revealed> client, JsonNode given) {
-        return client.forSession(given.path("session").asText());
+    private static AsyncSession<? extends Revealed> session(LunaSec<? extends Revealed> client, JsonNode given) {
+        return client.forSession(given.path("session").asText()).async();
     }
 
-    private static Called tokenize(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+    private static Called<?> tokenize(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         TokenizeItem item = item(given);
         TokenizeOptions with = new TokenizeOptions(
                 item.metadata(), item.expiresIn(), options.path("idempotency_key").asText(null));
-        Tokenized result = speaker(client, options).tokenize(item.value(), with);
-        return new Called(result, tokenized(result));
+        return new Called<>(speaker(client, options).tokenize(item.value(), with), AdapterCalls::result);
     }
 
-    private static Called tokenizeBatch(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+    private static Called<?> tokenizeBatch(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         List<TokenizeItem> items = each(given.path("items"), AdapterCalls::item);
-        Tokenizer<? extends Revealed> speaker = speaker(client, options);
-        var result = options.has("idempotency_key")
-                ? speaker.tokenizeBatch(items, options.path("idempotency_key").asText())
-                : speaker.tokenizeBatch(items);
-        return new Called(result, items(result));
+        AsyncTokenizer<? extends Revealed> speaker = speaker(client, options);
+        return new Called<>(
+                options.has("idempotency_key")
+                        ? speaker.tokenizeBatch(items, options.path("idempotency_key").asText())
+                        : speaker.tokenizeBatch(items),
+                AdapterCalls::items);
     }
 
-    private static Called detokenize(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
-        Revealed result = speaker(client, options).detokenize(token(given.path("token")));
-        ObjectNode wire = result(result);
-        wire.remove("token");
-        return new Called(result, wire);
+    private static Called<?> detokenize(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+        return new Called<Revealed>(revealing(speaker(client, options), token(given.path("token"))), result -> {
+            ObjectNode wire = result(result);
+            wire.remove("token");
+            return wire;
+        });
     }
 
-    private static Called detokenizeBatch(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
-        var result = speaker(client, options).detokenizeBatch(tokens(given));
-        return new Called(result, items(result));
+    @SuppressWarnings("unchecked")
+    private static CompletableFuture<Revealed> revealing(AsyncTokenizer<? extends Revealed> speaker, Token token) {
+        return (CompletableFuture<Revealed>) speaker.detokenize(token);
     }
 
-    private static Called metadataGet(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
-        Metadata result = speaker(client, options).getMetadata(token(given.path("token")));
-        ObjectNode wire = Adapter.JSON.createObjectNode();
-        wire.set("metadata", parsed(result.json()));
-        wire.put("version", result.version()).put("created_at", time(result.createdAt()));
-        result.expiresAt().ifPresent(at -> wire.put("expires_at", time(at)));
-        aged(wire, result.staleness());
-        return new Called(result, wire);
+    private static Called<?> detokenizeBatch(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+        return new Called<>(speaker(client, options).detokenizeBatch(tokens(given)), AdapterCalls::items);
     }
 
-    private static Called metadataSet(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+    private static Called<?> metadataGet(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+        return new Called<>(speaker(client, options).getMetadata(token(given.path("token"))), result -> {
+            ObjectNode wire = Adapter.JSON.createObjectNode();
+            wire.set("metadata", parsed(result.json()));
+            wire.put("version", result.version()).put("created_at", time(result.createdAt()));
+            result.expiresAt().ifPresent(at -> wire.put("expires_at", time(at)));
+            return aged(wire, result.staleness());
+        });
+    }
+
+    private static Called<?> metadataSet(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         Token token = token(given.path("token"));
         String json = given.path("metadata").toString();
-        Tokenizer<? extends Revealed> speaker = speaker(client, options);
-        MetadataWritten result = given.has("if_version")
-                ? speaker.setMetadata(token, json, given.path("if_version").asLong())
-                : speaker.setMetadata(token, json);
-        ObjectNode wire = Adapter.JSON.createObjectNode();
-        return new Called(result, durable(wire, result.durability()).put("version", result.version()));
+        AsyncTokenizer<? extends Revealed> speaker = speaker(client, options);
+        return new Called<>(
+                given.has("if_version")
+                        ? speaker.setMetadata(token, json, given.path("if_version").asLong())
+                        : speaker.setMetadata(token, json),
+                result -> durable(Adapter.JSON.createObjectNode(), result.durability())
+                        .put("version", result.version()));
     }
 
-    private static Called grantsCreate(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+    private static Called<?> grantsCreate(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         GrantOptions with = GrantOptions.defaults();
         if (given.has("expires_in")) {
-            with = with.expiresIn(duration(given.path("expires_in").asText()));
+            with = with.expiresIn(given.path("expires_in").asText());
         }
         with = with.actions(each(given.path("actions"), AdapterCalls::action).toArray(Action[]::new));
-        var result = session(client, given).grant(tokens(given), with);
-        return new Called(result, items(result));
+        return new Called<>(session(client, given).grant(tokens(given), with), AdapterCalls::items);
     }
 
-    private static Called grantsVerify(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+    private static Called<?> grantsVerify(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         var session = session(client, given);
-        var result = given.has("action")
-                ? session.verify(tokens(given), action(given.path("action")))
-                : session.verify(tokens(given));
-        return new Called(result, items(result));
+        return new Called<>(
+                given.has("action")
+                        ? session.verify(tokens(given), action(given.path("action")))
+                        : session.verify(tokens(given)),
+                AdapterCalls::items);
     }
 
-    private static Called grantsRevoke(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+    private static Called<?> grantsRevoke(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         var session = session(client, given);
-        Revoked result = given.has("tokens") ? session.revoke(tokens(given)) : session.revokeAll();
-        ObjectNode wire = durable(Adapter.JSON.createObjectNode(), result.durability());
-        result.revoked().ifPresent(count -> wire.put("revoked", count));
-        return new Called(result, wire);
+        return new Called<>(given.has("tokens") ? session.revoke(tokens(given)) : session.revokeAll(), result -> {
+            ObjectNode wire = durable(Adapter.JSON.createObjectNode(), result.durability());
+            result.revoked().ifPresent(count -> wire.put("revoked", count));
+            return wire;
+        });
     }
 
-    private static Called delete(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
-        var result = speaker(client, options).delete(tokens(given));
-        return new Called(result, items(result));
+    private static Called<?> delete(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
+        return new Called<>(speaker(client, options).delete(tokens(given)), AdapterCalls::items);
     }
 
     private static ObjectNode items(List<?> results) {
@@ -260,26 +264,14 @@ final class AdapterCalls {
         wire.put("entries", cache.entries()).put("bytes", cache.bytes());
     }
 
-    /** Bytes as bytes, where the text is the base64 of some. */
     private static TokenizeItem item(JsonNode given) {
         String text = given.path("value").asText();
         boolean isBytes = given.path("encoding").asText().equals("base64");
-        Plaintext value = isBytes ? Plaintext.of(Base64.getDecoder().decode(text)) : Plaintext.of(text);
-        String metadata = given.has("metadata") ? given.path("metadata").toString() : null;
-        Duration expiresIn =
-                given.has("expires_in") ? duration(given.path("expires_in").asText()) : null;
-        return new TokenizeItem(value, metadata, expiresIn);
-    }
-
-    private static Duration duration(String text) {
-        long number = Long.parseLong(text.replaceAll("[a-z]+$", ""));
-        return switch (text.replaceAll("^-?\\d+", "")) {
-            case "h" -> Duration.ofHours(number);
-            case "m" -> Duration.ofMinutes(number);
-            case "s" -> Duration.ofSeconds(number);
-            case "ms" -> Duration.ofMillis(number);
-            default -> throw new IllegalArgumentException("no duration: " + text);
-        };
+        TokenizeItem item = TokenizeItem.of(isBytes ? Plaintext.ofBase64(text) : Plaintext.of(text));
+        item = given.has("metadata") ? item.metadata(given.path("metadata").toString()) : item;
+        return given.has("expires_in")
+                ? item.expiresIn(given.path("expires_in").asText())
+                : item;
     }
 
     private static Action action(JsonNode given) {
@@ -294,7 +286,7 @@ final class AdapterCalls {
         return each(given.path("tokens"), AdapterCalls::token);
     }
 
-    private static <T> List<T> each(JsonNode array, java.util.function.Function<JsonNode, T> of) {
+    private static <T> List<T> each(JsonNode array, Function<JsonNode, T> of) {
         List<T> all = new ArrayList<>();
         StreamSupport.stream(array.spliterator(), false).map(of).forEach(all::add);
         return all;
