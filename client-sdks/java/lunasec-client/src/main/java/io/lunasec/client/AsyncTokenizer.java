@@ -45,7 +45,8 @@ public abstract sealed class AsyncTokenizer<R extends Revealed> permits AsyncLun
 
     /** The same; the values and their order belong to the key. */
     public CompletableFuture<List<TokenizedItem>> tokenizeBatch(List<TokenizeItem> items, String idempotencyKey) {
-        return calls.tokenizeBatch(items, java.util.Objects.requireNonNull(idempotencyKey)).future();
+        return calls.tokenizeBatch(items, java.util.Objects.requireNonNull(idempotencyKey))
+                .future();
     }
 
     /** Reveals one value. Calls that come at the same time share one request. */

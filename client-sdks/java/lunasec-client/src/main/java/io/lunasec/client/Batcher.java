@@ -47,7 +47,8 @@ final class Batcher {
         if (units.size() > items) {
             return alone(common, units, view, reads);
         }
-        Call<List<Outcome<T>>> call = engine.call(view.deadlineMs(reads), view.said().session(), false);
+        Call<List<Outcome<T>>> call =
+                engine.call(view.deadlineMs(reads), view.said().session(), false);
         queue.add(new Waiting<>(common, new Entry<>(units, call, engine.spans().here())));
         if (called.compareAndSet(false, true)) {
             engine.run(this::drain, call);
@@ -57,7 +58,8 @@ final class Batcher {
 
     /** One caller's items, by themselves. */
     <T> Call<List<Outcome<T>>> alone(Common<T> common, List<Unit> units, View<?> view, boolean reads) {
-        Call<List<Outcome<T>>> call = engine.call(view.deadlineMs(reads), view.said().session(), false);
+        Call<List<Outcome<T>>> call =
+                engine.call(view.deadlineMs(reads), view.said().session(), false);
         Entry<T> entry = new Entry<>(units, call, engine.spans().here());
         engine.run(() -> new Flight<>(engine, common, List.of(entry), new Searches()).go(), call);
         return call;

@@ -71,8 +71,7 @@ final class Call<T> {
                         ? why
                         : LunaSecException.of(new Facts(
                                         "deadline_exceeded",
-                                        "there was no answer within " + deadlineMs
-                                                + " ms; a write may have been done")
+                                        "there was no answer within " + deadlineMs + " ms; a write may have been done")
                                 .retryable(true)));
     }
 

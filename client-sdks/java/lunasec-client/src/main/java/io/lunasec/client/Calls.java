@@ -25,8 +25,9 @@ final class Calls<R extends Revealed> {
         List<Unit> units = List.of(Values.unit(value, options.metadata(), options.expiresIn()));
         String key = options.idempotencyKey();
         Common<Tokenized> common = common(TokenizeOperation.IT, false, false, key);
-        Call<List<Outcome<Tokenized>>> call =
-                key == null ? batcher().submit(common, units, view, false) : batcher().alone(common, units, view, false);
+        Call<List<Outcome<Tokenized>>> call = key == null
+                ? batcher().submit(common, units, view, false)
+                : batcher().alone(common, units, view, false);
         return pending(call).then(Calls::only);
     }
 
@@ -81,8 +82,7 @@ final class Calls<R extends Revealed> {
             }
             List<RevealedItem> items = new ArrayList<>(tokens.size());
             for (int at = 0; at < tokens.size(); at++) {
-                Outcome<Value> outcome =
-                        error == null ? outcomes.get(at) : Outcome.failed((LunaSecException) error);
+                Outcome<Value> outcome = error == null ? outcomes.get(at) : Outcome.failed((LunaSecException) error);
                 items.add(revealedOrFailed(tokens.get(at), outcome));
             }
             return List.copyOf(items);
@@ -109,7 +109,8 @@ final class Calls<R extends Revealed> {
     /** Whoever reads items finds exceptions of this client only. */
     private static Unavailable failedFallback(LunaSecException error, RuntimeException theirs) {
         String detail = error.detail() + "; and the fallback threw: see the cause, and mend the fallback";
-        Facts facts = new Facts(error.code(), detail).retryable(error.retryable()).because(theirs);
+        Facts facts =
+                new Facts(error.code(), detail).retryable(error.retryable()).because(theirs);
         return LunaSecException.of(facts) instanceof Unavailable known ? known : new Unavailable(facts);
     }
 

@@ -6,8 +6,7 @@ package io.lunasec.client;
  * @param asBatch the caller asked for a batch, also of a single item
  * @param idempotencyKey of the application; may be null
  */
-record Common<T>(
-        ListOperation<T> operation, Context context, int attempts, boolean asBatch, String idempotencyKey) {
+record Common<T>(ListOperation<T> operation, Context context, int attempts, boolean asBatch, String idempotencyKey) {
 
     /** Whether calls of both may share a request. */
     boolean sameAs(Common<?> other) {

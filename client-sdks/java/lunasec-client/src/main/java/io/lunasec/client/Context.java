@@ -24,8 +24,9 @@ record Context(List<AsciiString> headers, String key) {
         bytes += add(headers, key, "authorization", "JWT", "Bearer ", jwt);
         bytes += add(headers, key, "lunasec-purpose", "purpose", "", purpose);
         if (bytes > Limits.HEAD_BYTES) {
-            throw LunaSecException.invalid("namespace, session, JWT and purpose are longer than 14 KiB together, which is more than a"
-                    + " request can say beside its message; shorten them");
+            throw LunaSecException.invalid(
+                    "namespace, session, JWT and purpose are longer than 14 KiB together, which is more than a"
+                            + " request can say beside its message; shorten them");
         }
         return new Context(List.copyOf(headers), key.toString());
     }
@@ -49,8 +50,9 @@ record Context(List<AsciiString> headers, String key) {
      */
     static AsciiString value(String what, String scheme, String text) {
         if (text.isEmpty() || !text.strip().equals(text) || !Texts.wellFormed(text) || hasControl(text)) {
-            throw LunaSecException.invalid("the " + what + " cannot be sent: it is text without control characters, at least one"
-                    + " character, and with no space at either end");
+            throw LunaSecException.invalid(
+                    "the " + what + " cannot be sent: it is text without control characters, at least one"
+                            + " character, and with no space at either end");
         }
         return new AsciiString((scheme + text).getBytes(StandardCharsets.UTF_8), false);
     }

@@ -46,8 +46,10 @@ record DeleteOperation() implements ListOperation<Deleted> {
             outcomes.add(
                     switch (item.getOutcomeCase()) {
                         case ERROR -> Outcome.failed(Wire.error(item.getError()));
-                        case DELETED -> Outcome.of(new Deleted(
-                                unit.token(), Wire.durability(item.getDeleted().getDurability())));
+                        case DELETED ->
+                            Outcome.of(new Deleted(
+                                    unit.token(),
+                                    Wire.durability(item.getDeleted().getDurability())));
                         default -> throw Wire.misread("an item is neither deleted nor an error");
                     });
         }

@@ -83,7 +83,6 @@ record DetokenizeOperation() implements ListOperation<Value> {
 
     private static Value read(Unit unit, DetokenizeResponse answer, Optional<Staleness> ofHead) {
         Plaintext value = Wire.plaintext(answer.getValue(), answer.getEncoding());
-        return new Value(
-                unit.token(), value, Wire.staleness(answer.hasStaleness(), answer.getStaleness(), ofHead));
+        return new Value(unit.token(), value, Wire.staleness(answer.hasStaleness(), answer.getStaleness(), ofHead));
     }
 }

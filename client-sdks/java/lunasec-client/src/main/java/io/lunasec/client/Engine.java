@@ -108,7 +108,9 @@ final class Engine {
     /** What all attempts of a request say of it beside its message. The key may be null. */
     List<AsciiString> head(Route<?, ?> route, Context context, String idempotencyKey, Telemetry.Span span) {
         List<AsciiString> head = new java.util.ArrayList<>(context.headers());
-        String key = idempotencyKey != null || !route.keyed() ? idempotencyKey : UUID.randomUUID().toString();
+        String key = idempotencyKey != null || !route.keyed()
+                ? idempotencyKey
+                : UUID.randomUUID().toString();
         if (key != null) {
             head.add(Context.IDEMPOTENCY_KEY);
             head.add(Context.value("idempotency key", "", key));

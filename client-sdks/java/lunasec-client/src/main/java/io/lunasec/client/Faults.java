@@ -42,16 +42,13 @@ final class Faults {
     }
 
     static LunaSecException closed() {
-        return LunaSecException.of(new Facts(
-                        CODE, "this client was closed: make calls before close(), or make another client")
-                .byClose());
+        return LunaSecException.of(
+                new Facts(CODE, "this client was closed: make calls before close(), or make another client").byClose());
     }
 
     private static LunaSecException of(String words, Throwable cause, boolean retryable, boolean sent) {
         boolean isPlain = cause instanceof IOException;
-        return LunaSecException.of(new Facts(CODE, words)
-                .retryable(retryable)
-                .sent(sent)
-                .because(isPlain ? cause : null));
+        return LunaSecException.of(
+                new Facts(CODE, words).retryable(retryable).sent(sent).because(isPlain ? cause : null));
     }
 }

@@ -188,7 +188,9 @@ final class Flight<T> extends Journey {
         Map<Entry<T>, List<Outcome<T>>> found = new IdentityHashMap<>();
         for (Seat<T> seat : seats) {
             if (!seat.entry.call().over() && seat.outcome != null) {
-                found.computeIfAbsent(seat.entry, entry -> new ArrayList<>(entry.units().size()))
+                found.computeIfAbsent(
+                                seat.entry,
+                                entry -> new ArrayList<>(entry.units().size()))
                         .add(seat.outcome);
             }
         }

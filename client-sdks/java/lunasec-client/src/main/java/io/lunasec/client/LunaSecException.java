@@ -393,5 +393,4 @@ public class LunaSecException extends RuntimeException {
             super(facts);
         }
     }
-
 }

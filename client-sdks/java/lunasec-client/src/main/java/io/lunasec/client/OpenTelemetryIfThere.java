@@ -7,7 +7,8 @@ final class OpenTelemetryIfThere {
     /** Null where it is not. */
     static Telemetry find() {
         try {
-            Class.forName("io.opentelemetry.api.GlobalOpenTelemetry", false, OpenTelemetryIfThere.class.getClassLoader());
+            Class.forName(
+                    "io.opentelemetry.api.GlobalOpenTelemetry", false, OpenTelemetryIfThere.class.getClassLoader());
         } catch (ClassNotFoundException | LinkageError without) {
             return null;
         }

@@ -44,11 +44,14 @@ final class OpenTelemetrySpans implements Telemetry {
     /** Those who share the request, each of their spans once. */
     private static void link(SpanBuilder builder, Context parent, List<Object> from) {
         Set<String> seen = new HashSet<>();
-        seen.add(io.opentelemetry.api.trace.Span.fromContext(parent).getSpanContext().getSpanId());
+        seen.add(io.opentelemetry.api.trace.Span.fromContext(parent)
+                .getSpanContext()
+                .getSpanId());
         for (Object other : from) {
             SpanContext context = other == null
                     ? SpanContext.getInvalid()
-                    : io.opentelemetry.api.trace.Span.fromContext((Context) other).getSpanContext();
+                    : io.opentelemetry.api.trace.Span.fromContext((Context) other)
+                            .getSpanContext();
             if (context.isValid() && seen.add(context.getSpanId())) {
                 builder.addLink(context);
             }

@@ -69,8 +69,8 @@ final class Places {
     }
 
     private static LunaSecException tooMany(String what) {
-        return LunaSecException.of(new Facts(
-                        "overloaded", what + ", which is all that may be: make fewer at once, or raise pendingCalls")
-                .retryable(true));
+        return LunaSecException.of(
+                new Facts("overloaded", what + ", which is all that may be: make fewer at once, or raise pendingCalls")
+                        .retryable(true));
     }
 }

@@ -66,8 +66,7 @@ final class Routes {
 
     /** An empty list is sent as one: it takes back nothing, and is refused. */
     static Route<RevokeGrantsResponse, Revoked> revoke(String session, List<Token> tokens) {
-        RevokeGrantsRequest.Builder request =
-                RevokeGrantsRequest.newBuilder().setSession(session);
+        RevokeGrantsRequest.Builder request = RevokeGrantsRequest.newBuilder().setSession(session);
         tokens.forEach(token -> request.addTokens(token.expose()));
         return revoke(request.build());
     }

@@ -44,7 +44,8 @@ public abstract sealed class Tokenizer<R extends Revealed> permits LunaSec, Luna
 
     /** The same; the values and their order belong to the key. */
     public List<TokenizedItem> tokenizeBatch(List<TokenizeItem> items, String idempotencyKey) {
-        return calls.tokenizeBatch(items, java.util.Objects.requireNonNull(idempotencyKey)).await();
+        return calls.tokenizeBatch(items, java.util.Objects.requireNonNull(idempotencyKey))
+                .await();
     }
 
     /** Reveals one value. Calls that come at the same time share one request. */

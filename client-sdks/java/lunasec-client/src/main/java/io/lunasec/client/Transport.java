@@ -47,8 +47,8 @@ final class Transport {
     static UnixDomainSocketAddress addressOf(String socket) {
         int bytes = socket.getBytes(StandardCharsets.UTF_8).length;
         if (bytes > PATH_BYTES) {
-            throw LunaSecException.invalid("the path of the socket is " + bytes + " bytes long, and Unix takes " + PATH_BYTES
-                    + ": put the socket where its path is shorter");
+            throw LunaSecException.invalid("the path of the socket is " + bytes + " bytes long, and Unix takes "
+                    + PATH_BYTES + ": put the socket where its path is shorter");
         }
         try {
             return UnixDomainSocketAddress.of(Path.of(socket));

@@ -56,8 +56,8 @@ record VerifyOperation(String session, Action action) implements ListOperation<V
     private static Outcome<Verdict> read(Token token, VerifyGrantsItem item, Optional<Staleness> staleness) {
         return switch (item.getOutcomeCase()) {
             case ERROR -> Outcome.failed(Wire.error(item.getError()));
-            case VALID_UNTIL -> Outcome.of(
-                    new Valid(token, Wire.time(true, item.getValidUntil(), "valid_until"), staleness));
+            case VALID_UNTIL ->
+                Outcome.of(new Valid(token, Wire.time(true, item.getValidUntil(), "valid_until"), staleness));
             case REFUSAL -> Outcome.of(new Invalid(token, reason(item.getRefusal()), staleness));
             default -> throw Wire.misread("an item is neither a yes, a no nor an error");
         };

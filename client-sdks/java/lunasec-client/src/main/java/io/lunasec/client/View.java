@@ -10,12 +10,7 @@ import java.util.Objects;
  * @param retryAttempts 0: the default
  */
 record View<R extends Revealed>(
-        Engine engine,
-        Said said,
-        Context context,
-        OnUnavailable<R> policy,
-        Duration deadline,
-        int retryAttempts) {
+        Engine engine, Said said, Context context, OnUnavailable<R> policy, Duration deadline, int retryAttempts) {
 
     /** For whom it speaks, and what for. Any of them may be null. */
     record Said(String namespace, String session, String jwt, String purpose) {

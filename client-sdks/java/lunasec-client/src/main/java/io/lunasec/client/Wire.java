@@ -115,5 +115,4 @@ final class Wire {
             throw misread("an item is about another token than the request");
         }
     }
-
 }

@@ -62,7 +62,8 @@ public final class Adapter {
                 call.cancel(true);
             }
             say(id, answer -> answer.putObject("ok"));
-        } else if (client == null || !AdapterCalls.ALL.containsKey(message.path("call").asText())) {
+        } else if (client == null
+                || !AdapterCalls.ALL.containsKey(message.path("call").asText())) {
             say(id, answer -> answer.put("missing", message.path("call").asText("open")));
         } else {
             call(id, message);
@@ -131,7 +132,9 @@ public final class Adapter {
 
     private static RetryOptions retryOf(JsonNode options) {
         RetryOptions retry = RetryOptions.defaults();
-        retry = options.has("attempts") ? retry.attempts(options.path("attempts").asInt()) : retry;
+        retry = options.has("attempts")
+                ? retry.attempts(options.path("attempts").asInt())
+                : retry;
         retry = options.has("pause_ms") ? retry.pause(millis(options.path("pause_ms"))) : retry;
         retry = options.has("pause_most_ms") ? retry.pauseMost(millis(options.path("pause_most_ms"))) : retry;
         return options.has("retry_budget")
@@ -167,9 +170,7 @@ public final class Adapter {
                 : view;
         view = options.has("purpose") ? view.withPurpose(options.path("purpose").asText()) : view;
         view = options.has("deadline_ms") ? view.withDeadline(millis(options.path("deadline_ms"))) : view;
-        return options.has("on_unavailable")
-                ? view.onUnavailable(policyOf(options.path("on_unavailable")))
-                : view;
+        return options.has("on_unavailable") ? view.onUnavailable(policyOf(options.path("on_unavailable"))) : view;
     }
 
     private static ObjectNode errorOf(Throwable error) {

@@ -80,7 +80,9 @@ final class AdapterCalls {
     private static Called<?> tokenize(LunaSec<? extends Revealed> client, JsonNode given, JsonNode options) {
         TokenizeItem item = item(given);
         TokenizeOptions with = new TokenizeOptions(
-                item.metadata(), item.expiresIn(), options.path("idempotency_key").asText(null));
+                item.metadata(),
+                item.expiresIn(),
+                options.path("idempotency_key").asText(null));
         return new Called<>(speaker(client, options).tokenize(item.value(), with), AdapterCalls::result);
     }
 
@@ -89,7 +91,8 @@ final class AdapterCalls {
         AsyncTokenizer<? extends Revealed> speaker = speaker(client, options);
         return new Called<>(
                 options.has("idempotency_key")
-                        ? speaker.tokenizeBatch(items, options.path("idempotency_key").asText())
+                        ? speaker.tokenizeBatch(
+                                items, options.path("idempotency_key").asText())
                         : speaker.tokenizeBatch(items),
                 AdapterCalls::items);
     }
@@ -127,7 +130,8 @@ final class AdapterCalls {
         AsyncTokenizer<? extends Revealed> speaker = speaker(client, options);
         return new Called<>(
                 given.has("if_version")
-                        ? speaker.setMetadata(token, json, given.path("if_version").asLong())
+                        ? speaker.setMetadata(
+                                token, json, given.path("if_version").asLong())
                         : speaker.setMetadata(token, json),
                 result -> durable(Adapter.JSON.createObjectNode(), result.durability())
                         .put("version", result.version()));
@@ -219,9 +223,7 @@ final class AdapterCalls {
 
     private static ObjectNode revealed(ObjectNode wire, Value result) {
         Plaintext value = result.value();
-        wire.put(
-                "value",
-                value.isText() ? value.reveal() : Base64.getEncoder().encodeToString(value.revealBytes()));
+        wire.put("value", value.isText() ? value.reveal() : Base64.getEncoder().encodeToString(value.revealBytes()));
         return aged(wire.put("encoding", value.isText() ? "utf8" : "base64"), result.staleness());
     }
 
@@ -269,9 +271,7 @@ final class AdapterCalls {
         boolean isBytes = given.path("encoding").asText().equals("base64");
         TokenizeItem item = TokenizeItem.of(isBytes ? Plaintext.ofBase64(text) : Plaintext.of(text));
         item = given.has("metadata") ? item.metadata(given.path("metadata").toString()) : item;
-        return given.has("expires_in")
-                ? item.expiresIn(given.path("expires_in").asText())
-                : item;
+        return given.has("expires_in") ? item.expiresIn(given.path("expires_in").asText()) : item;
     }
 
     private static Action action(JsonNode given) {
