@@ -27,6 +27,7 @@ import java.net.SocketAddress;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
 
 /**
  * HTTP/2 on one connection to the socket, many requests at a time, as gRPC frames them. It tries nothing twice, and says of what failed
@@ -41,10 +42,12 @@ final class Connection extends Http2EventAdapter {
     /** A flag and a length before each message. */
     private static final int PREFIX_BYTES = 5;
 
+    private static final long RESETS_NANOS = TimeUnit.SECONDS.toNanos(1);
+
     private final Faults faults;
     private final Runnable gone;
     private final IntObjectMap<Exchange> exchanges = new IntObjectHashMap<>();
-    /** Until it is connected. */
+    /** Until the other side has said what it takes. */
     private List<Exchange> waiting = new ArrayList<>();
 
     private Channel channel;
@@ -52,6 +55,8 @@ final class Connection extends Http2EventAdapter {
     private ChannelHandlerContext ctx;
     private boolean usable = true;
     private boolean flushing;
+    private int resets;
+    private long resetsSince = System.nanoTime();
     /** Whether what came is not HTTP/2. */
     private boolean misunderstood;
 
@@ -114,12 +119,9 @@ final class Connection extends Http2EventAdapter {
         }
     }
 
-    private void opened() throws Http2Exception {
-        handler.decoder()
-                .flowController()
-                .incrementWindowSize(
-                        handler.connection().connectionStream(),
-                        Limits.CONNECTION_WINDOW - Http2CodecUtil.DEFAULT_WINDOW_SIZE);
+    /** How many requests it takes at a time is known only now: with more, the sidecar would end the connection. */
+    @Override
+    public void onSettingsRead(ChannelHandlerContext c, Http2Settings settings) {
         List<Exchange> all = waiting;
         waiting = null;
         if (all != null) {
@@ -138,7 +140,7 @@ final class Connection extends Http2EventAdapter {
             return;
         }
         exchanges.put(id, exchange);
-        exchange.whenStopped(() -> reset(id));
+        exchange.whenStopped(() -> abandon(id, exchange));
         Http2ConnectionEncoder encoder = handler.encoder();
         encoder.writeHeaders(ctx, id, exchange.headers, 0, false, ctx.newPromise())
                 .addListener(written -> left(id, exchange, written.isSuccess()));
@@ -183,11 +185,42 @@ final class Connection extends Http2EventAdapter {
         }
     }
 
-    private void reset(int id) {
-        if (exchanges.remove(id) != null) {
+    /**
+     * What is not wanted any more is taken back, if its answer does not come soon: most are on their way already, and the sidecar ends a
+     * connection on which too many are taken back at once.
+     */
+    private void abandon(int id, Exchange exchange) {
+        if (exchange.sent) {
+            channel.eventLoop().schedule(() -> takeBack(id, exchange), RESETS_NANOS, TimeUnit.NANOSECONDS);
+        } else {
+            reset(id, exchange);
+        }
+    }
+
+    private void takeBack(int id, Exchange exchange) {
+        if (exchanges.get(id) == exchange) {
+            if (mayReset()) {
+                reset(id, exchange);
+            } else {
+                abandon(id, exchange);
+            }
+        }
+    }
+
+    private void reset(int id, Exchange exchange) {
+        if (exchanges.get(id) == exchange && exchanges.remove(id) != null) {
             handler.encoder().writeRstStream(ctx, id, Http2Error.CANCEL.code(), ctx.newPromise());
             flushSoon();
         }
+    }
+
+    private boolean mayReset() {
+        long now = System.nanoTime();
+        if (now - resetsSince > RESETS_NANOS) {
+            resetsSince = now;
+            resets = 0;
+        }
+        return ++resets <= Limits.RESETS;
     }
 
     @Override
@@ -222,7 +255,7 @@ final class Connection extends Http2EventAdapter {
             return read;
         }
         if (!exchange.data(c, data)) {
-            reset(id);
+            reset(id, exchange);
         } else if (last) {
             exchanges.remove(id);
             exchange.ended();
@@ -282,13 +315,27 @@ final class Connection extends Http2EventAdapter {
         public void channelActive(ChannelHandlerContext c) throws Exception {
             super.channelActive(c);
             ctx = c;
-            opened();
+            decoder()
+                    .flowController()
+                    .incrementWindowSize(
+                            connection().connectionStream(),
+                            Limits.CONNECTION_WINDOW - Http2CodecUtil.DEFAULT_WINDOW_SIZE);
         }
 
         @Override
         public void channelInactive(ChannelHandlerContext c) throws Exception {
             super.channelInactive(c);
             closed();
+        }
+
+        /** A connection that broke ends in {@link #channelInactive}; nothing is to be logged of it. */
+        @Override
+        public void exceptionCaught(ChannelHandlerContext c, Throwable cause) throws Exception {
+            if (cause instanceof IOException) {
+                c.close();
+            } else {
+                super.exceptionCaught(c, cause);
+            }
         }
 
         @Override

@@ -138,6 +138,9 @@ final class Engine {
                 } catch (LunaSecException error) {
                     then.accept(null, error);
                     return;
+                } catch (RuntimeException quotes) {
+                    then.accept(null, Wire.misread("it cannot be read"));
+                    return;
                 }
                 then.accept(result, null);
             }

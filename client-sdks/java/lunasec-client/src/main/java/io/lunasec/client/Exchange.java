@@ -60,6 +60,9 @@ final class Exchange {
 
     /** Whether there was room for it. */
     boolean data(ChannelHandlerContext ctx, ByteBuf came) {
+        if (over) {
+            return true;
+        }
         int before = body == null ? 0 : body.readableBytes();
         if (before + came.readableBytes() > Limits.ANSWER_BYTES) {
             failed(LunaSecException.of("protocol_error", "the answer is larger than the contract allows"));

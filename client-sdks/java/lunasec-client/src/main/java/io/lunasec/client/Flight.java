@@ -66,6 +66,10 @@ final class Flight<T> extends Journey {
     @Override
     void attempt() {
         List<Slot<T>> slots = slots(toSend());
+        if (slots.isEmpty() && !seats.isEmpty()) {
+            // Everybody has left just now, and says so.
+            return;
+        }
         Route<?, List<Outcome<T>>> route = route(slots);
         if (head == null) {
             head = engine.head(route, common.context(), common.idempotencyKey(), span);

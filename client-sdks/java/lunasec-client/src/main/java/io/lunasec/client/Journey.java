@@ -27,8 +27,16 @@ abstract class Journey {
     abstract void gaveUp(LunaSecException error);
 
     final void go() {
-        if (!stop.said()) {
+        if (stop.said()) {
+            return;
+        }
+        try {
             attempt();
+        } catch (RuntimeException defect) {
+            // A defect of ours must not leave callers waiting.
+            gaveUp(LunaSecException.of(
+                    new LunaSecException.Facts("protocol_error", "the request could not be made; see the cause")
+                            .because(defect)));
         }
     }
 

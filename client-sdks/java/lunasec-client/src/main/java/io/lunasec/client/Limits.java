@@ -43,6 +43,8 @@ final class Limits {
     static final int CONNECTIONS = 4;
     /** Requests under way on a connection before another is opened; the sidecar takes 100 at a time. */
     static final int STREAMS = 64;
+    /** Requests of a connection that are taken back in a second; the sidecar ends one on which too many are. */
+    static final int RESETS = 32;
     /** Calls under way; more are refused as {@code overloaded}. */
     static final int PENDING_CALLS = 10_000;
 

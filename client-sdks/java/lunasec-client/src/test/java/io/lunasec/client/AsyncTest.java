@@ -65,7 +65,8 @@ class AsyncTest {
                     return Thread.currentThread().getName();
                 })
                 .get();
-        assertTrue(thread.equals("theirs") || thread.equals(Thread.currentThread().getName()), thread);
+        assertTrue(
+                thread.equals("theirs") || thread.equals(Thread.currentThread().getName()), thread);
         executor.shutdown();
     }
 
@@ -117,8 +118,8 @@ class AsyncTest {
         sidecar.detokenize = request -> {
             throw FakeSidecar.problem(io.grpc.Status.Code.UNAVAILABLE, "overloaded", true);
         };
-        Revealed revealed = client.onUnavailable(
-                        OnUnavailable.fallback((token, error) -> Thread.currentThread().getName()))
+        Revealed revealed = client.onUnavailable(OnUnavailable.fallback(
+                        (token, error) -> Thread.currentThread().getName()))
                 .async()
                 .detokenize(TOKEN)
                 .get();

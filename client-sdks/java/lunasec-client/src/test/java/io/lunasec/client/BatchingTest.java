@@ -208,7 +208,9 @@ class BatchingTest {
         for (int at = 0; at < calls; at++) {
             CompletableFuture<Value> future = futures.get(at);
             if (at == 3) {
-                assertInstanceOf(error, assertThrows(CompletionException.class, future::join).getCause());
+                assertInstanceOf(
+                        error,
+                        assertThrows(CompletionException.class, future::join).getCause());
             } else {
                 assertEquals("value of lunasec-" + at, future.get().reveal());
             }
@@ -221,14 +223,25 @@ class BatchingTest {
             var answer = io.lunasec.client.internal.wire.BatchTokenizeResponse.newBuilder();
             request.getItemsList()
                     .forEach(item -> answer.addItems(io.lunasec.client.internal.wire.TokenizeItem.newBuilder()
-                            .setTokenized(FakeSidecar.token("lunasec-" + item.getValue().toStringUtf8()))));
+                            .setTokenized(FakeSidecar.token(
+                                    "lunasec-" + item.getValue().toStringUtf8()))));
             return answer.build();
         };
-        List<TokenizedItem> items = client.tokenizeBatch(
-                List.of(TokenizeItem.of("a"), TokenizeItem.of(Limits.MASK), TokenizeItem.of("b")));
+        List<TokenizedItem> items =
+                client.tokenizeBatch(List.of(TokenizeItem.of("a"), TokenizeItem.of(Limits.MASK), TokenizeItem.of("b")));
         assertEquals(Token.of("lunasec-a"), ((Tokenized) items.get(0)).token());
-        assertEquals("invalid_request", assertInstanceOf(Failed.class, items.get(1)).error().code());
+        assertEquals(
+                "invalid_request",
+                assertInstanceOf(Failed.class, items.get(1)).error().code());
         assertEquals(Token.of("lunasec-b"), ((Tokenized) items.get(2)).token());
+    }
+
+    /** The sidecar says no to an empty list: it must be asked. */
+    @Test
+    void anEmptyListIsAskedFor() {
+        assertEquals(List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).detokenizeBatch(List.of()));
+        assertEquals(List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).tokenizeBatch(List.of()));
+        assertEquals(2, sidecar.asked.size());
     }
 
     @Test

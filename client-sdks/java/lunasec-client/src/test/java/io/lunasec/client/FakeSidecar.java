@@ -193,15 +193,16 @@ final class FakeSidecar implements AutoCloseable {
     static BatchDetokenizeResponse values(BatchDetokenizeRequest request) {
         BatchDetokenizeResponse.Builder answer = BatchDetokenizeResponse.newBuilder();
         request.getTokensList()
-                .forEach(token ->
-                        answer.addItems(DetokenizeItem.newBuilder().setToken(token).setDetokenized(value(token))));
+                .forEach(token -> answer.addItems(
+                        DetokenizeItem.newBuilder().setToken(token).setDetokenized(value(token))));
         return answer.build();
     }
 
     static DetokenizeItem failed(String token, String code, boolean retryable) {
         return DetokenizeItem.newBuilder()
                 .setToken(token)
-                .setError(ItemError.newBuilder().setCode(code).setDetail("words").setRetryable(retryable))
+                .setError(
+                        ItemError.newBuilder().setCode(code).setDetail("words").setRetryable(retryable))
                 .build();
     }
 

@@ -69,8 +69,8 @@ class OptionsTest {
         assertEquals(Duration.ofMillis(60_000), Times.parse("t", "60000ms"));
         assertEquals(Duration.ofMinutes(15), Times.parse("t", "15m"));
         assertEquals(Duration.ofDays(36_500), Times.parse("t", "36500d"));
-        assertEquals(Duration.ofHours(720), TokenizeOptions.none().expiresIn("720h").expiresIn());
         assertEquals(
-                Duration.ofSeconds(5), TokenizeItem.of("v").expiresIn("5s").expiresIn());
+                Duration.ofHours(720), TokenizeOptions.none().expiresIn("720h").expiresIn());
+        assertEquals(Duration.ofSeconds(5), TokenizeItem.of("v").expiresIn("5s").expiresIn());
     }
 }

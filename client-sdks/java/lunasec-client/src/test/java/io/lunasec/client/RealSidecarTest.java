@@ -11,6 +11,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -90,7 +91,8 @@ class RealSidecarTest {
             }
             assertTrue(System.nanoTime() - before < TimeUnit.SECONDS.toNanos(20), "calls wait for who is gone");
             Masked masked = assertInstanceOf(
-                    Masked.class, lunasec.onUnavailable(OnUnavailable.mask("n/a")).detokenize(token));
+                    Masked.class,
+                    lunasec.onUnavailable(OnUnavailable.mask("n/a")).detokenize(token));
             assertEquals("n/a", masked.text());
             assertEquals("sidecar_unreachable", masked.reason());
             sidecar.start();
@@ -101,11 +103,12 @@ class RealSidecarTest {
     @Test
     void aSidecarThatStartsLateIsWaitedFor() throws Exception {
         try (Sidecar sidecar = Sidecar.stopped();
-                LunaSec<Value> lunasec =
-                        client(sidecar).startDeadline(Duration.ofSeconds(40)).deadline(Duration.ofSeconds(50)).build()) {
+                LunaSec<Value> lunasec = client(sidecar)
+                        .startDeadline(Duration.ofSeconds(40))
+                        .deadline(Duration.ofSeconds(50))
+                        .build()) {
             var token = lunasec.async().tokenize("v");
-            assertThrows(
-                    java.util.concurrent.TimeoutException.class, () -> token.get(100, TimeUnit.MILLISECONDS));
+            assertThrows(java.util.concurrent.TimeoutException.class, () -> token.get(100, TimeUnit.MILLISECONDS));
             sidecar.start();
             assertEquals("v", lunasec.detokenize(token.get().token()).reveal());
         }
@@ -123,8 +126,11 @@ class RealSidecarTest {
     @Test
     void aSocketThatMayNotBeUsedIsNotWaitedFor() throws Exception {
         java.nio.file.Path file = java.nio.file.Files.createTempFile("lunasec", ".sock");
-        try (LunaSec<Value> lunasec =
-                LunaSec.builder().socket(file + "/s.sock").telemetry(null).startDeadline(Duration.ofMillis(50)).build()) {
+        try (LunaSec<Value> lunasec = LunaSec.builder()
+                .socket(file + "/s.sock")
+                .telemetry(null)
+                .startDeadline(Duration.ofMillis(50))
+                .build()) {
             assertThrows(SidecarUnreachable.class, lunasec::ready);
         } finally {
             java.nio.file.Files.delete(file);
@@ -135,22 +141,53 @@ class RealSidecarTest {
     void amongHundredsOfThreadsEachGetsItsOwn() throws Exception {
         try (Sidecar sidecar = Sidecar.started();
                 LunaSec<Value> lunasec = client(sidecar).build()) {
-            everybodyGetsTheirOwn(lunasec, Executors.newFixedThreadPool(300), 300);
+            everybodyGetsTheirOwn(lunasec, Executors.newFixedThreadPool(300), 300, 3);
+        }
+    }
+
+    /** The sidecar ends a connection on which too many requests are taken back: others share it. */
+    @Test
+    void hundredsThatGiveUpAtOnceFailNobodyElse() throws Exception {
+        try (Sidecar sidecar = Sidecar.started();
+                LunaSec<Value> lunasec = client(sidecar)
+                        .connections(1)
+                        .batchItems(1)
+                        .retry(RetryOptions.defaults().budget(0))
+                        .build()) {
+            Token token = lunasec.tokenize("v").token();
+            for (int round = 0; round < 20; round++) {
+                List<CompletableFuture<Value>> futures = new ArrayList<>();
+                for (int at = 0; at < 400; at++) {
+                    futures.add(lunasec.async().detokenize(token));
+                }
+                for (int at = 0; at < 400; at++) {
+                    if (at % 10 != 0) {
+                        futures.get(at).cancel(true);
+                    }
+                }
+                for (int at = 0; at < 400; at += 10) {
+                    assertEquals("v", futures.get(at).get().reveal());
+                }
+            }
         }
     }
 
     /** Tokenizes, grants, reveals: each caller its own value, in its own session. */
-    static void everybodyGetsTheirOwn(LunaSec<Value> lunasec, ExecutorService threads, int callers) throws Exception {
+    static void everybodyGetsTheirOwn(LunaSec<Value> lunasec, ExecutorService threads, int callers, int times)
+            throws Exception {
         List<Callable<Void>> all = new ArrayList<>();
         for (int caller = 0; caller < callers; caller++) {
             String name = "caller " + caller;
             all.add(() -> {
                 LunaSecSession<Value> session = lunasec.forSession(name);
-                for (int at = 0; at < 10; at++) {
+                for (int at = 0; at < times; at++) {
                     Token token = session.tokenize(name + " value " + at).token();
-                    assertInstanceOf(Granted.class, session.grant(List.of(token)).get(0));
-                    assertEquals(name + " value " + at, lunasec.detokenize(token).reveal());
-                    assertEquals(name + " value " + at, session.detokenize(token).reveal());
+                    assertInstanceOf(
+                            Granted.class, session.grant(List.of(token)).get(0));
+                    assertEquals(
+                            name + " value " + at, lunasec.detokenize(token).reveal());
+                    assertEquals(
+                            name + " value " + at, session.detokenize(token).reveal());
                 }
                 return null;
             });

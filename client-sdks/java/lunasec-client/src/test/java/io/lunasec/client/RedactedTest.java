@@ -48,7 +48,8 @@ class RedactedTest {
                 Map.of(TOKEN, SECRET),
                 Unit.of(TOKEN));
         for (Object each : all) {
-            for (String printed : List.of("" + each, String.format("%s", each), String.valueOf(each), List.of(each) + "")) {
+            for (String printed :
+                    List.of("" + each, String.format("%s", each), String.valueOf(each), List.of(each) + "")) {
                 assertFalse(printed.contains("4111") || printed.contains("0f8fad5b"), printed);
             }
         }
@@ -73,8 +74,8 @@ class RedactedTest {
     void jacksonReadsATokenFromItsTextAndRefusesAPrint() throws Exception {
         ObjectMapper json = new ObjectMapper();
         assertEquals(TOKEN, json.readValue('"' + TEXT + '"', Token.class));
-        Exception refused = assertThrows(
-                Exception.class, () -> json.readValue('"' + TOKEN.toString() + '"', Token.class));
+        Exception refused =
+                assertThrows(Exception.class, () -> json.readValue('"' + TOKEN.toString() + '"', Token.class));
         assertTrue(String.valueOf(refused).contains("this is how a Token prints"), String.valueOf(refused));
     }
 

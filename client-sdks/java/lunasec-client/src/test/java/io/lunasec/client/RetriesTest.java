@@ -140,7 +140,9 @@ class RetriesTest {
             throw FakeSidecar.problem(Code.UNAVAILABLE, "asleep", true);
         };
         LunaSec<Revealed> masking = client.onUnavailable(OnUnavailable.mask());
-        assertEquals("asleep", assertInstanceOf(Masked.class, masking.detokenize(TOKEN)).reason());
+        assertEquals(
+                "asleep",
+                assertInstanceOf(Masked.class, masking.detokenize(TOKEN)).reason());
         sidecar.detokenize = request -> {
             throw FakeSidecar.problem(Code.PERMISSION_DENIED, "turned_away", false);
         };
@@ -155,9 +157,8 @@ class RetriesTest {
         UnknownFieldSet newer = UnknownFieldSet.newBuilder()
                 .addField(99, UnknownFieldSet.Field.newBuilder().addVarint(7).build())
                 .build();
-        sidecar.detokenize = request -> FakeSidecar.value("x").toBuilder()
-                .setUnknownFields(newer)
-                .build();
+        sidecar.detokenize = request ->
+                FakeSidecar.value("x").toBuilder().setUnknownFields(newer).build();
         assertEquals("value of x", client.detokenize(TOKEN).reveal());
         sidecar.verify = request -> VerifyGrantsResponse.newBuilder()
                 .addItems(VerifyGrantsItem.newBuilder().setToken(TOKEN.expose()).setRefusalValue(77))
@@ -194,12 +195,10 @@ class RetriesTest {
         ProtocolError error = assertThrows(ProtocolError.class, () -> client.detokenize(TOKEN));
         assertTrue(!error.detail().contains("4111"), error.detail());
         sidecar.verify = request -> VerifyGrantsResponse.newBuilder()
-                .addItems(VerifyGrantsItem.newBuilder()
-                        .setToken(TOKEN.expose())
-                        .setRefusal(Refusal.REFUSAL_UNSPECIFIED))
+                .addItems(
+                        VerifyGrantsItem.newBuilder().setToken(TOKEN.expose()).setRefusal(Refusal.REFUSAL_UNSPECIFIED))
                 .build();
-        assertThrows(
-                ProtocolError.class, () -> client.forSession("alice").verify(List.of(TOKEN)));
+        assertThrows(ProtocolError.class, () -> client.forSession("alice").verify(List.of(TOKEN)));
         assertEquals(3, sidecar.asked.size());
     }
 

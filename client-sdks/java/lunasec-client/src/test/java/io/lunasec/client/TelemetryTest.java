@@ -116,7 +116,9 @@ class TelemetryTest {
             }
         };
         try (LunaSec<Value> client = sidecar.client().telemetry(broken).build()) {
-            assertEquals("value of lunasec-1", client.detokenize(Token.of("lunasec-1")).reveal());
+            assertEquals(
+                    "value of lunasec-1",
+                    client.detokenize(Token.of("lunasec-1")).reveal());
         }
         assertEquals(null, FakeSidecar.header(sidecar.headers.get(0), "traceparent"));
         assertEquals(null, FakeSidecar.header(sidecar.headers.get(0), "baggage"));

@@ -28,11 +28,15 @@ class VirtualThreadsTest {
     @Test
     void thousandsOfThemWaitAndPinNothing() throws Exception {
         try (Sidecar sidecar = Sidecar.started();
-                LunaSec<Value> lunasec =
-                        LunaSec.builder().socket(sidecar.socket()).telemetry(null).build()) {
+                LunaSec<Value> lunasec = LunaSec.builder()
+                        .socket(sidecar.socket())
+                        .telemetry(null)
+                        .build()) {
             List<RecordedEvent> pinned =
-                    pinnedBy(() -> RealSidecarTest.everybodyGetsTheirOwn(lunasec, virtualThreads(), 2_000));
-            assertEquals(List.of(), pinned.stream().filter(VirtualThreadsTest::isInOurs).toList());
+                    pinnedBy(() -> RealSidecarTest.everybodyGetsTheirOwn(lunasec, virtualThreads(), 2_000, 1));
+            assertEquals(
+                    List.of(),
+                    pinned.stream().filter(VirtualThreadsTest::isInOurs).toList());
         }
     }
 
