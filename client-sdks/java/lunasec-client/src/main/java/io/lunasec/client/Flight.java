@@ -147,6 +147,9 @@ final class Flight<T> extends Journey {
                 known.add(() -> each.getKey().call().resolve(outcomes));
             }
         }
+        entries.stream()
+                .filter(entry -> entry.units().isEmpty())
+                .forEach(entry -> known.add(() -> entry.call().resolve(List.of())));
         makeRoom(crowded);
         if (trouble == null) {
             succeeded();

@@ -32,6 +32,8 @@ class VirtualThreadsTest {
                         .socket(sidecar.socket())
                         .telemetry(null)
                         .build()) {
+            // What loads a class for the first time pins, whosever it is.
+            RealSidecarTest.everybodyGetsTheirOwn(lunasec, virtualThreads(), 1, 1);
             List<RecordedEvent> pinned =
                     pinnedBy(() -> RealSidecarTest.everybodyGetsTheirOwn(lunasec, virtualThreads(), 2_000, 1));
             assertEquals(
