@@ -64,14 +64,13 @@ class PurchaseController {
                 .token();
         customer.grant(List.of(card, address));
         staff.grant(List.of(address));
-        return new Bought(purchases.save(new Purchase(wish.goods(), card, address)).id());
+        return new Bought(
+                purchases.save(new Purchase(wish.goods(), card, address)).id());
     }
 
     @GetMapping("/purchases/{id}")
     Shown look(@PathVariable Long id, LunaSecSession<Value> customer) {
-        Purchase purchase = purchases
-                .findById(id)
-                .orElseThrow(() -> new ResponseStatusException(HttpStatus.NOT_FOUND));
+        Purchase purchase = purchases.findById(id).orElseThrow(() -> new ResponseStatusException(HttpStatus.NOT_FOUND));
         String card = customer.detokenize(purchase.card()).reveal();
         String address = customer.detokenize(purchase.address()).reveal();
         return new Shown(purchase.goods(), "•• " + card.substring(card.length() - 4), address);

@@ -50,7 +50,8 @@ class SnippetsTest {
         }
         return IMPORTS + "public class Snippet" + number + " {\n"
                 + "public static void run(LunaSec<Value> lunasec, Token token) throws Exception {\n"
-                + snippet.replace("LunaSec.create()", "LunaSec.builder().socket(System.getProperty(\"snippets.socket\")).build()")
+                + snippet.replace(
+                        "LunaSec.create()", "LunaSec.builder().socket(System.getProperty(\"snippets.socket\")).build()")
                 + "}\n}\n";
     }
 
@@ -64,7 +65,8 @@ class SnippetsTest {
         }
         compile(directory, files);
         try (Sidecar sidecar = Sidecar.started();
-                LunaSec<Value> lunasec = LunaSec.builder().socket(sidecar.socket()).build();
+                LunaSec<Value> lunasec =
+                        LunaSec.builder().socket(sidecar.socket()).build();
                 URLClassLoader loader = new URLClassLoader(
                         new URL[] {directory.toUri().toURL()}, getClass().getClassLoader())) {
             System.setProperty("snippets.socket", sidecar.socket());
@@ -88,7 +90,8 @@ class SnippetsTest {
         try (var manager = compiler.getStandardFileManager(null, null, null)) {
             List<String> options = List.of(
                     "-d", directory.toString(), "-parameters", "-classpath", System.getProperty("java.class.path"));
-            boolean good = compiler.getTask(said, manager, null, options, null, manager.getJavaFileObjectsFromPaths(files))
+            boolean good = compiler.getTask(
+                            said, manager, null, options, null, manager.getJavaFileObjectsFromPaths(files))
                     .call();
             assertThat(good).as(said.toString()).isTrue();
         }

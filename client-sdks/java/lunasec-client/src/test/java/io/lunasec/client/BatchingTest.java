@@ -239,8 +239,10 @@ class BatchingTest {
     /** The sidecar says no to an empty list: it must be asked. */
     @Test
     void anEmptyListIsAskedFor() {
-        assertEquals(List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).detokenizeBatch(List.of()));
-        assertEquals(List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).tokenizeBatch(List.of()));
+        assertEquals(
+                List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).detokenizeBatch(List.of()));
+        assertEquals(
+                List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).tokenizeBatch(List.of()));
         assertEquals(2, sidecar.asked.size());
     }
 

@@ -50,6 +50,7 @@ class JpaTest {
                 .addAttributeConverter(TokenConverter.class, true)
                 .setProperty("hibernate.connection.url", "jdbc:h2:mem:" + System.nanoTime() + ";DB_CLOSE_DELAY=-1")
                 .setProperty("hibernate.hbm2ddl.auto", "create")
+                .setProperty("hibernate.show_sql", "false")
                 .buildSessionFactory();
     }
 
@@ -94,9 +95,8 @@ class JpaTest {
             session.persist(new Customer("Zoë", token, null));
             return null;
         });
-        Object column = inSession(
-                session -> session.createNativeQuery("select card from Customer", String.class)
-                        .getSingleResult());
+        Object column = inSession(session -> session.createNativeQuery("select card from Customer", String.class)
+                .getSingleResult());
         assertEquals(token.expose(), column);
         Customer read = inSession(session -> session.createQuery("from Customer where card = ?1", Customer.class)
                 .setParameter(1, token)
@@ -109,8 +109,8 @@ class JpaTest {
     void aRedactedTokenInAColumnIsRefusedWithWords() {
         TokenConverter converter = new TokenConverter();
         String printed = Token.of("lunasec-1").toString();
-        var error = assertThrows(
-                LunaSecException.InvalidToken.class, () -> converter.convertToEntityAttribute(printed));
+        var error =
+                assertThrows(LunaSecException.InvalidToken.class, () -> converter.convertToEntityAttribute(printed));
         assertTrue(error.detail().contains("what was stored here is lost"), error.detail());
     }
 
@@ -125,7 +125,10 @@ class JpaTest {
         }
         assertThrows(NoSuchElementException.class, () -> revealed.get(Token.of("lunasec-other")));
         assertEquals("Revealing[1500 tokens]", revealed.toString());
-        assertEquals(0, Revealing.of(lunasec.async(), List.<Customer>of(), Customer::card).size());
+        assertEquals(
+                0,
+                Revealing.of(lunasec.async(), List.<Customer>of(), Customer::card)
+                        .size());
     }
 
     @Test
@@ -135,11 +138,15 @@ class JpaTest {
         lunasec.delete(List.of(customers.get(1).card()));
         Revealing revealed = Revealing.of(lunasec.async(), customers, Customer::card);
         assertInstanceOf(Value.class, revealed.get(customers.get(0).card()));
-        Failed gone = assertInstanceOf(Failed.class, revealed.get(customers.get(1).card()));
+        Failed gone =
+                assertInstanceOf(Failed.class, revealed.get(customers.get(1).card()));
         assertInstanceOf(LunaSecException.Gone.class, gone.error());
         sidecar.kill();
         var masking = lunasec.onUnavailable(OnUnavailable.mask()).async();
-        assertInstanceOf(Masked.class, Revealing.of(masking, customers, Customer::card).get(customers.get(0).card()));
+        assertInstanceOf(
+                Masked.class,
+                Revealing.of(masking, customers, Customer::card)
+                        .get(customers.get(0).card()));
         assertThrows(
                 LunaSecException.SidecarUnreachable.class,
                 () -> Revealing.of(lunasec.async(), customers, Customer::card));

@@ -54,7 +54,11 @@ public class LunaSecProblems {
     @ExceptionHandler
     public ResponseEntity<ProblemDetail> problem(LunaSecException error) {
         Words words = error instanceof Unavailable ? AWAY : WORDS.getOrDefault(error.code(), FAILED);
-        LOG.warn("answered {}: {} (request {})", words.status().value(), error.getMessage(), error.requestId().orElse("-"));
+        LOG.warn(
+                "answered {}: {} (request {})",
+                words.status().value(),
+                error.getMessage(),
+                error.requestId().orElse("-"));
         String code = words == FAILED ? "internal" : error.code();
         ResponseEntity.BodyBuilder answer = ResponseEntity.status(words.status());
         boolean again = words == AWAY || words.status() == HttpStatus.TOO_MANY_REQUESTS;
@@ -63,7 +67,10 @@ public class LunaSecProblems {
             answer.header(HttpHeaders.RETRY_AFTER, String.valueOf(Math.max(1, (after.toMillis() + 999) / 1_000)));
         }
         ProblemDetail body = body(words, code, again);
-        error.requestId().ifPresent(id -> body.setProperty("request_id", id));
+        error.requestId().ifPresent(id -> {
+            body.setProperty("request_id", id);
+            body.setInstance(URI.create("urn:lunasec:request:" + id));
+        });
         return answer.body(body);
     }
 
@@ -78,6 +85,8 @@ public class LunaSecProblems {
         ProblemDetail body = ProblemDetail.forStatusAndDetail(words.status(), words.detail());
         body.setType(URI.create("urn:lunasec:error:" + code));
         body.setTitle(words.status().getReasonPhrase());
+        // Otherwise Spring puts the path there, and that may hold a token.
+        body.setInstance(URI.create("about:blank"));
         body.setProperty("code", code);
         body.setProperty("retryable", retryable);
         return body;

@@ -42,8 +42,6 @@ final class LunaSecSessionArgument implements HandlerMethodArgumentResolver {
             WebDataBinderFactory binders) {
         HttpServletRequest http = request.getNativeRequest(HttpServletRequest.class);
         LunaSecSessions.Id id = sessions.of(http).orElseThrow(NotSignedInException::new);
-        return id.jwt() == null
-                ? lunasec.forSession(id.session())
-                : lunasec.forSession(id.session(), id.jwt());
+        return id.jwt() == null ? lunasec.forSession(id.session()) : lunasec.forSession(id.session(), id.jwt());
     }
 }

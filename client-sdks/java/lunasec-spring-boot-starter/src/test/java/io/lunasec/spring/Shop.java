@@ -4,7 +4,6 @@ import io.lunasec.client.LunaSec;
 import io.lunasec.client.LunaSecSession;
 import io.lunasec.client.Token;
 import io.lunasec.client.Value;
-import jakarta.servlet.http.HttpServletRequest;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -23,8 +22,7 @@ import org.springframework.web.bind.annotation.RestController;
 class Shop {
     @Bean
     LunaSecSessions sessions() {
-        return request -> Optional.ofNullable(((HttpServletRequest) request).getHeader("x-user"))
-                .map(LunaSecSessions.Id::of);
+        return request -> Optional.ofNullable(request.getHeader("x-user")).map(LunaSecSessions.Id::of);
     }
 
     @RestController

@@ -20,25 +20,25 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.springframework.boot.WebApplicationType;
+import org.springframework.boot.autoconfigure.AutoConfigurations;
 import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.boot.test.context.runner.ApplicationContextRunner;
-import org.springframework.boot.autoconfigure.AutoConfigurations;
 import org.springframework.context.ConfigurableApplicationContext;
 
 /** A whole application, over HTTP, beside the sidecar itself. */
 class StarterTest {
     private static final ObjectMapper JSON = new ObjectMapper();
     private final HttpClient http = HttpClient.newHttpClient();
-    private Sidecar sidecar;
-    private ConfigurableApplicationContext application;
-    private String base;
+    private static Sidecar sidecar;
+    private static ConfigurableApplicationContext application;
+    private static String base;
 
-    @BeforeEach
-    void start() {
+    @BeforeAll
+    static void start() {
         sidecar = Sidecar.started();
         application = new SpringApplicationBuilder(Shop.class)
                 .web(WebApplicationType.SERVLET)
@@ -57,8 +57,8 @@ class StarterTest {
         base = "http://127.0.0.1:" + application.getEnvironment().getProperty("local.server.port");
     }
 
-    @AfterEach
-    void stop() {
+    @AfterAll
+    static void stop() {
         application.close();
         sidecar.close();
     }
@@ -117,7 +117,8 @@ class StarterTest {
     void anOutageIs503AndDownAndOverWhenItIsOver() throws Exception {
         String token = keep("4111 1111", "alice");
         JsonNode up = JSON.readTree(get("/actuator/health", null).body());
-        assertThat(up.path("components").path("lunasec").path("status").asText()).isEqualTo("UP");
+        assertThat(up.path("components").path("lunasec").path("status").asText())
+                .isEqualTo("UP");
         assertThat(up.at("/components/lunasec/details/storage").asText()).isEqualTo("up");
         sidecar.kill();
         HttpResponse<String> away = get("/cards/" + token, "alice");
@@ -133,15 +134,25 @@ class StarterTest {
 
     @Test
     void requestsAreMeteredByOperationAndCode() throws Exception {
-        String token = keep("4111 1111", "alice");
-        get("/cards/" + token, "alice");
-        get("/raw/lunasec-00000000-0000-4000-8000-000000000001", null);
         MeterRegistry meters = application.getBean(MeterRegistry.class);
-        assertThat(meters.get("lunasec.requests").tags("operation", "tokenize", "code", "ok").timer().count())
-                .isEqualTo(1);
-        assertThat(meters.get("lunasec.requests").tags("operation", "detokenize", "code", "not_found").timer().count())
-                .isEqualTo(1);
-        assertThat(meters.getMeters().toString()).doesNotContain(token).doesNotContain("alice");
+        String token = keep("4111 1111", "alice");
+        long before = count(meters, "tokenize", "ok");
+        keep("4222 2222", "alice");
+        get("/raw/lunasec-00000000-0000-4000-8000-000000000001", null);
+        assertThat(count(meters, "tokenize", "ok")).isEqualTo(before + 1);
+        assertThat(count(meters, "detokenize", "not_found")).isPositive();
+        String printed = meters.getMeters().stream()
+                .map(each -> each.getId().toString())
+                .toList()
+                .toString();
+        assertThat(printed).contains("lunasec.requests").doesNotContain(token).doesNotContain("alice");
+    }
+
+    private static long count(MeterRegistry meters, String operation, String code) {
+        return meters.get("lunasec.requests")
+                .tags("operation", operation, "code", code)
+                .timer()
+                .count();
     }
 
     @Test
@@ -177,10 +188,11 @@ class StarterTest {
             assertThat(context).hasSingleBean(LunaSecHealthIndicator.class).doesNotHaveBean(LunaSecProblems.class);
             @SuppressWarnings("unchecked")
             LunaSec<Value> lunasec = context.getBean(LunaSec.class);
-            assertThat(lunasec.detokenize(lunasec.tokenize("v").token()).reveal()).isEqualTo("v");
+            assertThat(lunasec.detokenize(lunasec.tokenize("v").token()).reveal())
+                    .isEqualTo("v");
         });
-        runner().withPropertyValues("management.health.lunasec.enabled=false").run(context -> assertThat(context)
-                .doesNotHaveBean(LunaSecHealthIndicator.class));
+        runner().withPropertyValues("management.health.lunasec.enabled=false")
+                .run(context -> assertThat(context).doesNotHaveBean(LunaSecHealthIndicator.class));
     }
 
     @Test
@@ -198,8 +210,8 @@ class StarterTest {
                 .withBean(LunaSecCustomizer.class, () -> builder -> builder.socket(sidecar.socket()))
                 .run(context -> context.getBean(LunaSec.class).ready());
         LunaSec<Value> own = LunaSec.builder().socket(sidecar.socket()).build();
-        runner().withBean(LunaSec.class, () -> own).run(context -> assertThat(context.getBean(LunaSec.class))
-                .isSameAs(own));
+        runner().withBean(LunaSec.class, () -> own)
+                .run(context -> assertThat(context.getBean(LunaSec.class)).isSameAs(own));
     }
 
     @Test
