@@ -7,7 +7,10 @@ import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.time.Duration;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
@@ -45,6 +48,8 @@ final class Engine {
     private final Spans spans;
     private final Executor executor;
     private final AtomicBoolean closed = new AtomicBoolean();
+    /** Requests between two attempts. */
+    private final Set<Journey> pausing = Collections.newSetFromMap(new IdentityHashMap<>());
 
     Engine(Options options) {
         Transport.addressOf(options.socket());
@@ -74,6 +79,10 @@ final class Engine {
 
     Batcher batcher() {
         return batcher;
+    }
+
+    Set<Journey> pausing() {
+        return pausing;
     }
 
     Executor executor() {
@@ -162,7 +171,11 @@ final class Engine {
 
     void close() {
         if (closed.compareAndSet(false, true)) {
-            loop.execute(transport::close);
+            loop.execute(() -> {
+                transport.close();
+                List.copyOf(pausing).forEach(Journey::closed);
+                pausing.clear();
+            });
             // What is under way ends first: its callers wait.
             loop.schedule(() -> group.shutdownGracefully(0, 1, TimeUnit.SECONDS), 10, TimeUnit.MILLISECONDS);
         }

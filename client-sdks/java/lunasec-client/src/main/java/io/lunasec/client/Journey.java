@@ -40,6 +40,17 @@ abstract class Journey {
         }
     }
 
+    private void awake() {
+        engine.pausing().remove(this);
+        stop.listen(null);
+        go();
+    }
+
+    /** The client was closed: who waits for another attempt waits in vain. */
+    final void closed() {
+        gaveUp(Faults.closed());
+    }
+
     final void succeeded() {
         retries.succeeded();
     }
@@ -52,7 +63,11 @@ abstract class Journey {
             return;
         }
         again(error);
-        ScheduledFuture<?> timer = engine.loop().schedule(this::go, pause, TimeUnit.NANOSECONDS);
-        stop.listen(() -> timer.cancel(false));
+        ScheduledFuture<?> timer = engine.loop().schedule(this::awake, pause, TimeUnit.NANOSECONDS);
+        engine.pausing().add(this);
+        stop.listen(() -> {
+            timer.cancel(false);
+            engine.pausing().remove(this);
+        });
     }
 }

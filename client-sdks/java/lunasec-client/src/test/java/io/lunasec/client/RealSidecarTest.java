@@ -123,6 +123,22 @@ class RealSidecarTest {
         }
     }
 
+    /** Whoever waits for another attempt is not left to a thread that is gone. */
+    @Test
+    void closingEndsWhoeverWaitsForTheSidecar() throws Exception {
+        try (Sidecar sidecar = Sidecar.stopped()) {
+            LunaSec<Value> lunasec = client(sidecar).build();
+            CompletableFuture<Status> waiting = lunasec.async().status();
+            CompletableFuture<Tokenized> other = lunasec.async().tokenize("v");
+            assertThrows(java.util.concurrent.TimeoutException.class, () -> waiting.get(50, TimeUnit.MILLISECONDS));
+            lunasec.close();
+            for (CompletableFuture<?> each : List.of(waiting, other)) {
+                Exception error = assertThrows(Exception.class, () -> each.get(5, TimeUnit.SECONDS));
+                assertInstanceOf(SidecarUnreachable.class, error.getCause());
+            }
+        }
+    }
+
     @Test
     void aSocketThatMayNotBeUsedIsNotWaitedFor() throws Exception {
         java.nio.file.Path file = java.nio.file.Files.createTempFile("lunasec", ".sock");
