@@ -117,6 +117,8 @@ class Scripted:
         return True
 
     def compare(self, expected, request, captured):
+        if request.unread:
+            raise Mismatch(request.unread)
         for part in ("method", "path"):
             found = getattr(request, part)
             if part in expected and expected[part] != found:

@@ -32,14 +32,16 @@ class Sidecar:
 
     def start(self):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LUNASEC_")}
-        command = [self.binary, "dev", "--dir", self.directory, "--socket", self.socket, "--admin", "127.0.0.1:0"]
         with open(os.path.join(self.directory, "log"), "ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(), env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the sidecar does not start:\n{self.log()}")
             time.sleep(0.005)
+
+    def command(self):
+        return [self.binary, "dev", "--dir", self.directory, "--socket", self.socket, "--admin", "127.0.0.1:0"]
 
     def answers(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

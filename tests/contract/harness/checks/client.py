@@ -1,7 +1,7 @@
 """A client of gRPC, small and right, as an adapter: what the harness must let pass, and find out when a line of it is not.
 
 It runs by the Python of the environment that has grpcio, with the contract's stubs beside it. It is no SDK: it has no
-policies, no budget, and waits as little as it can.
+types, shares no requests, and waits as little as it can.
 """
 
 import json
@@ -14,8 +14,8 @@ import uuid
 
 import grpc
 import spoken
+from around import Around, Budget, Refused
 from google.rpc import error_details_pb2, status_pb2
-from lunasec.v1 import tokenizer_pb2_grpc
 
 MOST_BYTES = 16 << 20
 CHANNEL = {
@@ -32,12 +32,10 @@ UNDERSTOOD = {code.value[0]: http for code, http in spoken.STATUSES.items()}
 NO_ANSWER = ("http2 header with status", "HTTP2", "frame", "Frame", "FRAME")
 
 
-class Refused(Exception):
-    def __init__(self, code, detail, retryable=False, status=None, after=None):
-        super().__init__(code)
-        self.said = {"code": code, "class": spoken.class_of(code, status, retryable), "detail": detail, "retryable": retryable}
-        self.said |= {"status": status} if status else {}
-        self.said |= {"retry_after_ms": after} if after is not None else {}
+def refusal(code, detail, retryable=False, status=None, after=None):
+    said = {"code": code, "class": spoken.class_of(code, status, retryable), "detail": detail, "retryable": retryable}
+    said |= {"status": status} if status else {}
+    return Refused(said | ({"retry_after_ms": after} if after is not None else {}))
 
 
 def understood(error):
@@ -46,16 +44,16 @@ def understood(error):
     if details is None:
         words = error.debug_error_string() or ""
         if error.code() is grpc.StatusCode.CANCELLED:
-            return Refused("aborted", "given up")
+            return refusal("aborted", "given up")
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Refused("deadline_exceeded", "no answer in time", True)
+            return refusal("deadline_exceeded", "no answer in time", True)
         if error.code() is grpc.StatusCode.UNAVAILABLE and not any(word in words for word in NO_ANSWER):
-            return Refused("sidecar_unreachable", "the connection was closed", True)
-        return Refused("protocol_error", "an answer that is none")
+            return refusal("sidecar_unreachable", "the connection was closed", True)
+        return refusal("protocol_error", "an answer that is none")
     try:
         return read(status_pb2.Status.FromString(details), error.code())
     except (spoken.Wrong, spoken.DecodeError):
-        return Refused("protocol_error", "an error that is none")
+        return refusal("protocol_error", "an error that is none")
 
 
 def read(status, grpc_code):
@@ -66,50 +64,51 @@ def read(status, grpc_code):
             after = retry.retry_delay.ToMilliseconds()
     spoken.check(info.domain == "lunasec" and info.reason and info.metadata.get("retryable") in ("true", "false"))
     http = spoken.CODES.get(info.reason) or UNDERSTOOD[grpc_code.value[0]]
-    return Refused(info.reason, status.message, info.metadata["retryable"] == "true", http, after)
+    return refusal(info.reason, status.message, info.metadata["retryable"] == "true", http, after)
 
 
 class Client:
     def __init__(self, path, options):
         self.path, self.options = path, options
+        self.budget = Budget(options.get("retry_budget", 20))
         self.channel = grpc.insecure_channel(f"unix:{path}", options=list(CHANNEL.items()))
-        self.stub = tokenizer_pb2_grpc.TokenizerStub(self.channel)
 
     def call(self, operation, arguments, options, futures):
         options = {**self.options, **options}
         until = time.monotonic() + options.get("deadline_ms", 10_000) / 1_000
         metadata = tuple(spoken.headers(operation, options, str(uuid.uuid4())))
         if not all(spoken.HEADER.fullmatch(value) for _, value in metadata):
-            raise Refused("invalid_request", "no metadata can hold that")
-        self.wait_for_socket(options)
-        for attempt in range(1, options.get("attempts", 3) + 1):
-            try:
-                return self.once(operation, arguments, metadata, until, futures)
-            except Refused as refused:
-                after = refused.said.get("retry_after_ms", 0) / 1_000
-                again = refused.said["retryable"] and attempt < options.get("attempts", 3)
-                if not again or time.monotonic() + after > until:
-                    raise
-                time.sleep(after + 0.005)
-        raise AssertionError("no attempt")
+            raise refusal("invalid_request", "no metadata can hold that")
+
+        def once(operation, arguments, until):
+            self.wait_for_socket(options)
+            return self.once(operation, arguments, metadata, until, futures)
+
+        return Around(self.budget, once).call(operation, arguments, options, until)
 
     def once(self, operation, arguments, metadata, until, futures):
-        name, request = spoken.request(operation, arguments)
-        future = getattr(self.stub, name).future(
-            request, metadata=metadata, timeout=max(0.001, until - time.monotonic()), wait_for_ready=True
+        try:
+            name, request, answer = spoken.request(operation, arguments)
+        except ValueError:
+            raise refusal("invalid_request", "no message can say that") from None
+        # Bytes, and no stub: grpcio's own future never ends where its answer is no message.
+        method = self.channel.unary_unary(f"/lunasec.v1.Tokenizer/{name}")
+        future = method.future(
+            request.SerializeToString(), metadata=metadata, timeout=max(0.001, until - time.monotonic()), wait_for_ready=True
         )
         futures.append(future)
         try:
-            # None: what came is no such message.
-            answer = future.result()
+            bytes_ = future.result()
         except grpc.FutureCancelledError:
-            raise Refused("aborted", "given up") from None
+            raise refusal("aborted", "given up") from None
         except grpc.RpcError as error:
             raise understood(error) from None
         try:
-            return spoken.answer(operation, answer, arguments, dict(future.initial_metadata()))
-        except spoken.Wrong:
-            raise Refused("protocol_error", "an answer that is not the contract's") from None
+            # None: it was a success, and there was no message.
+            spoken.check(bytes_ is not None)
+            return spoken.answer(operation, answer.FromString(bytes_), arguments)
+        except (spoken.Wrong, spoken.DecodeError):
+            raise refusal("protocol_error", "an answer that is not the contract's") from None
 
     def wait_for_socket(self, options):
         until = time.monotonic() + options.get("start_deadline_ms", 5_000) / 1_000
@@ -118,11 +117,13 @@ class Client:
                 if os.path.exists(self.path) and probe.connect_ex(self.path) == 0:
                     return
             if time.monotonic() >= until:
-                raise Refused("sidecar_unreachable", "there is no socket", True)
+                raise refusal("sidecar_unreachable", "there is no socket", True)
             time.sleep(0.005)
 
 
 def main():
+    # What no line here expects ends all of it, so that nobody waits for a reply.
+    threading.excepthook = lambda _: os._exit(1)
     client, lock, calls = None, threading.Lock(), {}
 
     def say(reply):

@@ -16,17 +16,17 @@ UNITS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 # What metadata of gRPC may hold, and what no more than 1,024 bytes of need be sent.
 HEADER = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
 METHODS = {
-    "tokenize": ("Tokenize", pb.TokenizeRequest),
-    "tokenize_batch": ("BatchTokenize", pb.BatchTokenizeRequest),
-    "detokenize": ("Detokenize", pb.DetokenizeRequest),
-    "detokenize_batch": ("BatchDetokenize", pb.BatchDetokenizeRequest),
-    "metadata_get": ("GetMetadata", pb.GetMetadataRequest),
-    "metadata_set": ("SetMetadata", pb.SetMetadataRequest),
-    "grants_create": ("CreateGrants", pb.CreateGrantsRequest),
-    "grants_verify": ("VerifyGrants", pb.VerifyGrantsRequest),
-    "grants_revoke": ("RevokeGrants", pb.RevokeGrantsRequest),
-    "delete": ("Delete", pb.DeleteRequest),
-    "status": ("GetStatus", pb.GetStatusRequest),
+    "tokenize": "Tokenize",
+    "tokenize_batch": "BatchTokenize",
+    "detokenize": "Detokenize",
+    "detokenize_batch": "BatchDetokenize",
+    "metadata_get": "GetMetadata",
+    "metadata_set": "SetMetadata",
+    "grants_create": "CreateGrants",
+    "grants_verify": "VerifyGrants",
+    "grants_revoke": "RevokeGrants",
+    "delete": "Delete",
+    "status": "GetStatus",
 }
 CODES = {
     "invalid_request": 400, "invalid_token": 400, "invalid_namespace": 400, "unauthenticated": 401, "forbidden": 403,
@@ -74,14 +74,16 @@ def headers(operation, options, key):
 
 
 def request(operation, said):
-    name, message = METHODS[operation]
+    """The method's name, its request, and the type of its answer."""
+    name = METHODS[operation]
+    message, answer = getattr(pb, f"{name}Request"), getattr(pb, f"{name}Response")
     if operation == "tokenize_batch":
-        return name, message(items=[value(item) for item in said["items"]])
+        return name, message(items=[value(item) for item in said["items"]]), answer
     if operation == "tokenize":
-        return name, value(said)
+        return name, value(said), answer
     given = dict(said)
     if "metadata" in given:
-        given["metadata"] = json.dumps(given["metadata"])
+        given["metadata"] = compact(given["metadata"])
     if "expires_in" in given:
         given["expires_in"] = duration(given["expires_in"])
     if "actions" in given:
@@ -90,7 +92,11 @@ def request(operation, said):
         given["action"] = f"ACTION_{given['action'].upper()}"
     if operation == "grants_revoke":
         given["all"] = "tokens" not in given
-    return name, message(**given)
+    return name, message(**given), answer
+
+
+def compact(said):
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
 def value(said):
@@ -99,7 +105,7 @@ def value(said):
     else:
         out = pb.TokenizeRequest(value=said["value"].encode(), encoding=pb.ENCODING_UTF8)
     if "metadata" in said:
-        out.metadata = json.dumps(said["metadata"])
+        out.metadata = compact(said["metadata"])
     if "expires_in" in said:
         out.expires_in.CopyFrom(duration(said["expires_in"]))
     return out
@@ -112,8 +118,7 @@ def duration(text):
     return out
 
 
-def answer(operation, message, asked, head):
-    check(message is not None)
+def answer(operation, message, asked):
     strict(message)
     if operation in READ:
         return READ[operation](message)

@@ -104,13 +104,14 @@ def details_bin(bytes_):
 
 
 def infos(problem):
+    """In the sidecar's order."""
+    if "retry_after_ms" in problem:
+        seconds, millis = divmod(problem["retry_after_ms"], 1_000)
+        yield any_of("google.rpc.RetryInfo", {"retry_delay": {"seconds": seconds, "nanos": millis * 1_000_000}})
     if "code" in problem or "retryable" in problem:
         metadata = [{"key": "retryable", "value": str(problem["retryable"]).lower()}] if "retryable" in problem else []
         info = {"reason": problem.get("code"), "domain": DOMAIN, "metadata": metadata}
         yield any_of("google.rpc.ErrorInfo", info)
-    if "retry_after_ms" in problem:
-        seconds, millis = divmod(problem["retry_after_ms"], 1_000)
-        yield any_of("google.rpc.RetryInfo", {"retry_delay": {"seconds": seconds, "nanos": millis * 1_000_000}})
 
 
 def any_of(name, said):
