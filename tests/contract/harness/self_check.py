@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import cases, grid, sdks, words  # noqa: E402
 from harness.checks.test_differential import Differential  # noqa: E402, F401
 from harness.checks.test_grpc import Clients, Tables  # noqa: E402, F401
+from harness.checks.test_wires import Answers, Requests  # noqa: E402, F401
 from harness.pattern import Mismatch, match  # noqa: E402
 
 TOKEN = "lunasec-00112233-4455-4677-8899-aabbccddeeff"

@@ -1,0 +1,35 @@
+package io.lunasec.client;
+
+import io.netty.handler.codec.http2.Http2Headers;
+import java.time.Duration;
+import java.util.Optional;
+
+/** What an answer says beside its message. */
+final class Head {
+    private final Http2Headers headers;
+
+    Head(Http2Headers headers) {
+        this.headers = headers;
+    }
+
+    String requestId() {
+        return text("lunasec-request-id");
+    }
+
+    Optional<Staleness> staleness() {
+        String degraded = text("lunasec-degraded");
+        return degraded == null ? Optional.empty() : Optional.of(new Staleness(degraded, age()));
+    }
+
+    private Optional<Duration> age() {
+        String age = text("age");
+        return age != null && age.matches("\\d{1,15}")
+                ? Optional.of(Duration.ofSeconds(Long.parseLong(age)))
+                : Optional.empty();
+    }
+
+    String text(String name) {
+        CharSequence value = headers.get(name);
+        return value == null ? null : value.toString();
+    }
+}

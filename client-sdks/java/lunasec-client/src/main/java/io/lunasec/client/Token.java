@@ -1,0 +1,73 @@
+package io.lunasec.client;
+
+import com.fasterxml.jackson.annotation.JsonCreator;
+import com.fasterxml.jackson.annotation.JsonValue;
+import io.lunasec.client.LunaSecException.Facts;
+import io.lunasec.client.LunaSecException.InvalidToken;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.util.Objects;
+
+/**
+ * What to keep instead of a value.
+ *
+ * <p>It prints redacted wherever something prints by itself: log lines, string concatenation, debuggers, JSON by Jackson or Gson. Java's
+ * own serialization refuses it. To store it or to hand it to a browser, ask for its text: {@link #expose()}.
+ */
+public final class Token {
+    /** Transient: what reads fields by reflection leaves it out. */
+    private final transient String text;
+
+    private Token(String text) {
+        this.text = text;
+    }
+
+    /**
+     * A token from its text. Only what was redacted is refused here; whether it is a token is the sidecar's to say.
+     *
+     * @param text as a database gave it back; not null
+     * @throws InvalidToken where a redacted token was stored instead of its text
+     */
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    public static Token of(String text) {
+        Objects.requireNonNull(text, "a token is a text: look for null before Token.of");
+        String printed = Redacted.printedAs(text);
+        if (printed != null) {
+            throw refused(printed + "; what was stored here is lost");
+        }
+        if (!Texts.wellFormed(text)) {
+            throw refused("a token is `lunasec-` and a UUID; this one is no text that can be sent");
+        }
+        return new Token(text);
+    }
+
+    private static InvalidToken refused(String detail) {
+        return new InvalidToken(new Facts("invalid_token", detail));
+    }
+
+    /** The text, {@code lunasec-} and a UUID: for a database, a request, and not for a log. */
+    public String expose() {
+        return text;
+    }
+
+    /** Compares in a time that says nothing of where they differ. */
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof Token token
+                && MessageDigest.isEqual(
+                        text.getBytes(StandardCharsets.UTF_8), token.text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Salted for this process. */
+    @Override
+    public int hashCode() {
+        return Redacted.hash(text);
+    }
+
+    /** Redacted. */
+    @Override
+    @JsonValue
+    public String toString() {
+        return Redacted.TOKEN;
+    }
+}

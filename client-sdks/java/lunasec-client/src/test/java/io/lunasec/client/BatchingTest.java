@@ -1,0 +1,305 @@
+package io.lunasec.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.grpc.Status.Code;
+import io.lunasec.client.LunaSecException.InvalidToken;
+import io.lunasec.client.LunaSecException.Overloaded;
+import io.lunasec.client.LunaSecException.PayloadTooLarge;
+import io.lunasec.client.internal.wire.BatchDetokenizeRequest;
+import io.lunasec.client.internal.wire.BatchDetokenizeResponse;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Calls that wait at the same time share requests, and nothing else. */
+class BatchingTest {
+    private FakeSidecar sidecar;
+    private LunaSec<Value> client;
+
+    @BeforeEach
+    void start() throws Exception {
+        sidecar = new FakeSidecar();
+        client = sidecar.client().build();
+    }
+
+    @AfterEach
+    void stop() {
+        client.close();
+        sidecar.close();
+    }
+
+    /** What is called meanwhile waits for the client's thread, and so comes at the same time. */
+    private void together(Runnable calls) throws InterruptedException {
+        CountDownLatch busy = new CountDownLatch(1);
+        CountDownLatch done = new CountDownLatch(1);
+        client.view().engine().loop().execute(() -> {
+            busy.countDown();
+            try {
+                done.await();
+            } catch (InterruptedException interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        });
+        busy.await();
+        calls.run();
+        done.countDown();
+    }
+
+    private static Token token(int number) {
+        return Token.of("lunasec-" + number);
+    }
+
+    @Test
+    void callsAtTheSameTimeShareARequestAndEachGetsItsOwn() throws Exception {
+        List<CompletableFuture<Value>> futures = new ArrayList<>();
+        together(() -> {
+            for (int at = 0; at < 300; at++) {
+                futures.add(client.async().detokenize(token(at % 100)));
+            }
+        });
+        for (int at = 0; at < 300; at++) {
+            assertEquals("value of lunasec-" + at % 100, futures.get(at).get().reveal());
+        }
+        assertEquals(1, sidecar.asked.size());
+        assertEquals(100, ((BatchDetokenizeRequest) sidecar.asked.get(0)).getTokensCount());
+    }
+
+    @Test
+    void thoseWhoSayOtherThingsOfThemselvesShareNone() throws Exception {
+        List<CompletableFuture<?>> futures = new ArrayList<>();
+        together(() -> {
+            for (var view : List.of(
+                    client.forSession("alice").async(),
+                    client.forSession("bob").async(),
+                    client.forSession("alice", "a.b.c").async(),
+                    client.withPurpose("p").forSession("alice").async(),
+                    client.withNamespace("n").forSession("alice").async())) {
+                futures.add(view.detokenize(token(1)));
+                futures.add(view.detokenize(token(2)));
+            }
+        });
+        for (CompletableFuture<?> each : futures) {
+            each.get();
+        }
+        assertEquals(5, sidecar.asked.size());
+    }
+
+    @Test
+    void batchesAreBoundedByItemsAndBytes() throws Exception {
+        List<CompletableFuture<?>> futures = new ArrayList<>();
+        together(() -> {
+            for (int at = 0; at < 1_500; at++) {
+                futures.add(client.async().detokenize(token(at)));
+            }
+        });
+        for (CompletableFuture<?> each : futures) {
+            each.get();
+        }
+        assertEquals(
+                List.of(500, 1_000),
+                sidecar.asked.stream()
+                        .map(each -> ((BatchDetokenizeRequest) each).getTokensCount())
+                        .sorted()
+                        .toList());
+        sidecar.asked.clear();
+        futures.clear();
+        String long4k = "x".repeat(4_000);
+        together(() -> {
+            for (int at = 0; at < 200; at++) {
+                futures.add(client.async().detokenize(Token.of(long4k + at)));
+            }
+        });
+        for (CompletableFuture<?> each : futures) {
+            each.get();
+        }
+        assertTrue(sidecar.asked.size() > 1, "more than 1 MiB in one request");
+    }
+
+    @Test
+    void eachCallIsARequestWhereThatIsSaid() throws Exception {
+        client.close();
+        client = sidecar.client().batchItems(1).build();
+        List<CompletableFuture<?>> futures = new ArrayList<>();
+        together(() -> {
+            for (int at = 0; at < 20; at++) {
+                futures.add(client.async().detokenize(token(1)));
+            }
+        });
+        for (CompletableFuture<?> each : futures) {
+            each.get();
+        }
+        assertEquals(20, sidecar.asked.size());
+    }
+
+    @Test
+    void aBadItemFailsNobodyElse() throws Exception {
+        sidecar.detokenizes = request -> {
+            BatchDetokenizeResponse.Builder answer = BatchDetokenizeResponse.newBuilder();
+            FakeSidecar.values(request).getItemsList().forEach(item -> {
+                boolean bad = item.getToken().equals("lunasec-3");
+                answer.addItems(bad ? FakeSidecar.failed(item.getToken(), "invalid_token", false) : item);
+            });
+            return answer.build();
+        };
+        outcomes(7, InvalidToken.class);
+        assertEquals(1, sidecar.asked.size());
+    }
+
+    @Test
+    void whatIsRefusedAsAWholeIsSoughtInHalves() throws Exception {
+        sidecar.detokenizes = request -> {
+            if (request.getTokensList().contains("lunasec-3")) {
+                throw FakeSidecar.problem(Code.RESOURCE_EXHAUSTED, "payload_too_large", false);
+            }
+            return FakeSidecar.values(request);
+        };
+        sidecar.detokenize = request -> {
+            if (request.getToken().equals("lunasec-3")) {
+                throw FakeSidecar.problem(Code.RESOURCE_EXHAUSTED, "payload_too_large", false);
+            }
+            return FakeSidecar.value(request.getToken());
+        };
+        outcomes(16, PayloadTooLarge.class);
+        assertTrue(sidecar.asked.size() < 12, "asked " + sidecar.asked.size() + " times");
+    }
+
+    @Test
+    void whoFoundNoRoomBecauseOfOthersGoesAgain() throws Exception {
+        sidecar.detokenizes = request -> {
+            BatchDetokenizeResponse.Builder answer = BatchDetokenizeResponse.newBuilder();
+            for (int at = 0; at < request.getTokensCount(); at++) {
+                String token = request.getTokens(at);
+                answer.addItems(
+                        at < 2
+                                ? FakeSidecar.values(request).getItems(at)
+                                : FakeSidecar.failed(token, "payload_too_large", false));
+            }
+            return answer.build();
+        };
+        List<CompletableFuture<Value>> futures = new ArrayList<>();
+        together(() -> {
+            for (int at = 0; at < 5; at++) {
+                futures.add(client.async().detokenize(token(at)));
+            }
+        });
+        for (int at = 0; at < 5; at++) {
+            assertEquals("value of lunasec-" + at, futures.get(at).get().reveal());
+        }
+        assertEquals(3, sidecar.asked.size());
+    }
+
+    private void outcomes(int calls, Class<?> error) throws Exception {
+        List<CompletableFuture<Value>> futures = new ArrayList<>();
+        together(() -> {
+            for (int at = 0; at < calls; at++) {
+                futures.add(client.async().detokenize(token(at)));
+            }
+        });
+        for (int at = 0; at < calls; at++) {
+            CompletableFuture<Value> future = futures.get(at);
+            if (at == 3) {
+                assertInstanceOf(
+                        error,
+                        assertThrows(CompletionException.class, future::join).getCause());
+            } else {
+                assertEquals("value of lunasec-" + at, future.get().reveal());
+            }
+        }
+    }
+
+    @Test
+    void itemsThatAreNoValuesFailAloneAndAreNotSent() {
+        sidecar.tokenizes = request -> {
+            var answer = io.lunasec.client.internal.wire.BatchTokenizeResponse.newBuilder();
+            request.getItemsList()
+                    .forEach(item -> answer.addItems(io.lunasec.client.internal.wire.TokenizeItem.newBuilder()
+                            .setTokenized(FakeSidecar.token(
+                                    "lunasec-" + item.getValue().toStringUtf8()))));
+            return answer.build();
+        };
+        List<TokenizedItem> items =
+                client.tokenizeBatch(List.of(TokenizeItem.of("a"), TokenizeItem.of(Limits.MASK), TokenizeItem.of("b")));
+        assertEquals(Token.of("lunasec-a"), ((Tokenized) items.get(0)).token());
+        assertEquals(
+                "invalid_request",
+                assertInstanceOf(Failed.class, items.get(1)).error().code());
+        assertEquals(Token.of("lunasec-b"), ((Tokenized) items.get(2)).token());
+    }
+
+    /** The sidecar says no to an empty list: it must be asked. */
+    @Test
+    void anEmptyListIsAskedFor() {
+        assertEquals(
+                List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).detokenizeBatch(List.of()));
+        assertEquals(
+                List.of(), client.withDeadline(java.time.Duration.ofSeconds(5)).tokenizeBatch(List.of()));
+        assertEquals(2, sidecar.asked.size());
+    }
+
+    @Test
+    void aFallbackThatThrowsFailsItsItemAlone() {
+        sidecar.detokenizes = request -> BatchDetokenizeResponse.newBuilder()
+                .addItems(FakeSidecar.values(request).getItems(0))
+                .addItems(FakeSidecar.failed(request.getTokens(1), "storage_unavailable", true))
+                .build();
+        IllegalStateException theirs = new IllegalStateException("theirs");
+        List<RevealedItem> items = client.onUnavailable(OnUnavailable.fallback((token, error) -> {
+                    throw theirs;
+                }))
+                .detokenizeBatch(List.of(token(1), token(2)));
+        assertInstanceOf(Value.class, items.get(0));
+        Failed failed = assertInstanceOf(Failed.class, items.get(1));
+        assertEquals(theirs, failed.error().getCause());
+        assertEquals("storage_unavailable", failed.error().code());
+    }
+
+    @Test
+    void tooManyCallsAreRefusedAndPlacesAreGivenBack() throws Exception {
+        client.close();
+        client = sidecar.client().pendingCalls(10).build();
+        AtomicInteger refused = new AtomicInteger();
+        List<CompletableFuture<Value>> futures = new ArrayList<>();
+        together(() -> {
+            for (int at = 0; at < 12; at++) {
+                try {
+                    futures.add(client.async().detokenize(token(at)));
+                } catch (Overloaded error) {
+                    refused.incrementAndGet();
+                }
+            }
+        });
+        assertEquals(2, refused.get());
+        for (CompletableFuture<Value> each : futures) {
+            each.get();
+        }
+        assertEquals("value of lunasec-1", client.detokenize(token(1)).reveal());
+    }
+
+    @Test
+    void oneSessionLeavesPlacesToTheOthers() {
+        Places places = new Places(10);
+        List<Runnable> alice = new ArrayList<>();
+        for (int at = 0; at < 5; at++) {
+            alice.add(places.take("alice", false));
+        }
+        assertThrows(Overloaded.class, () -> places.take("alice", false));
+        places.take("bob", true);
+        assertThrows(Overloaded.class, () -> places.take("bob", true));
+        alice.get(0).run();
+        places.take("alice", false);
+        for (int at = 0; at < 4; at++) {
+            places.take(null, false);
+        }
+        assertThrows(Overloaded.class, () -> places.take(null, false));
+    }
+}

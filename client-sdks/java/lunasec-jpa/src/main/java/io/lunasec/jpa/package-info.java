@@ -1,0 +1,2 @@
+/** LunaSec tokens in JPA entities. */
+package io.lunasec.jpa;

@@ -1,0 +1,39 @@
+package io.lunasec.spring;
+
+import jakarta.servlet.http.HttpServletRequest;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * Says whose request it is. A bean of it takes the place of the default, which is the id of the HTTP session. With Spring Security, say
+ * the id that your users keep over a login, or their JWT.
+ */
+@FunctionalInterface
+public interface LunaSecSessions {
+    /** None where nobody is signed in: a controller that asks for a session then answers 401. */
+    Optional<Id> of(HttpServletRequest request);
+
+    /**
+     * A session of a user.
+     *
+     * @param session the id; not null
+     * @param jwt that proves it, or null
+     */
+    record Id(String session, String jwt) {
+        /** Checks that there is one. */
+        public Id {
+            Objects.requireNonNull(session, "a session has an id");
+        }
+
+        /** One that nothing has to prove. */
+        public static Id of(String session) {
+            return new Id(session, null);
+        }
+
+        /** Not whose it is. */
+        @Override
+        public String toString() {
+            return "Id";
+        }
+    }
+}

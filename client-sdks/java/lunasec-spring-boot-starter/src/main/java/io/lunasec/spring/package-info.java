@@ -1,0 +1,2 @@
+/** LunaSec in Spring Boot. */
+package io.lunasec.spring;

@@ -1,0 +1,53 @@
+package io.lunasec.spring;
+
+import io.lunasec.client.LunaSec;
+import io.lunasec.client.LunaSecSession;
+import io.lunasec.client.Token;
+import io.lunasec.client.Value;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.springframework.boot.SpringBootConfiguration;
+import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
+import org.springframework.context.annotation.Bean;
+import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.PostMapping;
+import org.springframework.web.bind.annotation.RequestBody;
+import org.springframework.web.bind.annotation.RestController;
+
+/** An application as the tests need it. */
+@SpringBootConfiguration
+@EnableAutoConfiguration
+class Shop {
+    @Bean
+    LunaSecSessions sessions() {
+        return request -> Optional.ofNullable(request.getHeader("x-user")).map(LunaSecSessions.Id::of);
+    }
+
+    @RestController
+    static class Cards {
+        private final LunaSec<Value> lunasec;
+
+        Cards(LunaSec<Value> lunasec) {
+            this.lunasec = lunasec;
+        }
+
+        @PostMapping("/cards")
+        Map<String, String> keep(@RequestBody String number, LunaSecSession<Value> user) {
+            Token token = user.tokenize(number).token();
+            user.grant(List.of(token));
+            return Map.of("token", token.expose());
+        }
+
+        @GetMapping("/cards/{token}")
+        Map<String, String> reveal(@PathVariable Token token, LunaSecSession<Value> user) {
+            return Map.of("number", user.detokenize(token).reveal());
+        }
+
+        @GetMapping("/raw/{token}")
+        Object raw(@PathVariable String token) {
+            return lunasec.detokenize(Token.of(token));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+package io.lunasec.spring;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.lunasec.client.LunaSec;
+import io.lunasec.client.LunaSecException;
+import io.lunasec.client.Sidecar;
+import io.lunasec.client.Value;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.springframework.boot.WebApplicationType;
+import org.springframework.boot.autoconfigure.AutoConfigurations;
+import org.springframework.boot.builder.SpringApplicationBuilder;
+import org.springframework.boot.test.context.runner.ApplicationContextRunner;
+import org.springframework.context.ConfigurableApplicationContext;
+
+/** A whole application, over HTTP, beside the sidecar itself. */
+class StarterTest {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private final HttpClient http = HttpClient.newHttpClient();
+    private static Sidecar sidecar;
+    private static ConfigurableApplicationContext application;
+    private static String base;
+
+    @BeforeAll
+    static void start() {
+        sidecar = Sidecar.started();
+        application = new SpringApplicationBuilder(Shop.class)
+                .web(WebApplicationType.SERVLET)
+                .properties(
+                        "server.port=0",
+                        "server.address=127.0.0.1",
+                        "spring.main.banner-mode=off",
+                        "logging.level.root=warn",
+                        "management.endpoints.web.exposure.include=health,metrics",
+                        "management.endpoint.health.show-details=always",
+                        "management.health.diskspace.enabled=false",
+                        "lunasec.socket=" + sidecar.socket(),
+                        "lunasec.restart-grace=100ms",
+                        "lunasec.retry.attempts=2")
+                .run();
+        base = "http://127.0.0.1:" + application.getEnvironment().getProperty("local.server.port");
+    }
+
+    @AfterAll
+    static void stop() {
+        application.close();
+        sidecar.close();
+    }
+
+    private HttpResponse<String> get(String path, String user) throws IOException, InterruptedException {
+        return send(HttpRequest.newBuilder(URI.create(base + path)), user);
+    }
+
+    private HttpResponse<String> send(HttpRequest.Builder request, String user)
+            throws IOException, InterruptedException {
+        if (user != null) {
+            request.header("x-user", user);
+        }
+        return http.send(request.build(), HttpResponse.BodyHandlers.ofString());
+    }
+
+    private String keep(String number, String user) throws IOException, InterruptedException {
+        HttpResponse<String> kept = send(
+                HttpRequest.newBuilder(URI.create(base + "/cards")).POST(HttpRequest.BodyPublishers.ofString(number)),
+                user);
+        assertThat(kept.statusCode()).as(kept.body()).isEqualTo(200);
+        return JSON.readTree(kept.body()).path("token").asText();
+    }
+
+    @Test
+    void aControllerSpeaksForWhoMadeTheRequest() throws Exception {
+        String token = keep("4111 1111", "alice");
+        assertThat(get("/cards/" + token, "alice").body()).isEqualTo("{\"number\":\"4111 1111\"}");
+        HttpResponse<String> nobody = get("/cards/" + token, null);
+        assertThat(nobody.statusCode()).isEqualTo(401);
+        assertThat(JSON.readTree(nobody.body()).path("code").asText()).isEqualTo("unauthenticated");
+    }
+
+    @Test
+    void aValueThatIsAnsweredByMistakeIsRedacted() throws Exception {
+        String token = keep("4111 1111", "alice");
+        String body = get("/raw/" + token, null).body();
+        assertThat(body).contains("[lunasec plaintext").doesNotContain("4111").doesNotContain(token);
+    }
+
+    @Test
+    void exceptionsAreProblemsInWordsForTheUser() throws Exception {
+        HttpResponse<String> gone = get("/raw/lunasec-00000000-0000-4000-8000-000000000001", null);
+        assertThat(gone.statusCode()).isEqualTo(404);
+        assertThat(gone.headers().firstValue("content-type")).contains("application/problem+json");
+        JsonNode problem = JSON.readTree(gone.body());
+        assertThat(problem.path("type").asText()).isEqualTo("urn:lunasec:error:not_found");
+        assertThat(problem.path("request_id").asText()).isNotEmpty();
+        assertThat(problem.path("retryable").asBoolean()).isFalse();
+        HttpResponse<String> bad = get("/raw/no-token", null);
+        assertThat(bad.statusCode()).isEqualTo(400);
+        assertThat(bad.body()).doesNotContain("no-token").contains("This is not a token.");
+    }
+
+    @Test
+    void anOutageIs503AndDownAndOverWhenItIsOver() throws Exception {
+        String token = keep("4111 1111", "alice");
+        JsonNode up = JSON.readTree(get("/actuator/health", null).body());
+        assertThat(up.path("components").path("lunasec").path("status").asText())
+                .isEqualTo("UP");
+        assertThat(up.at("/components/lunasec/details/storage").asText()).isEqualTo("up");
+        sidecar.kill();
+        HttpResponse<String> away = get("/cards/" + token, "alice");
+        assertThat(away.statusCode()).isEqualTo(503);
+        assertThat(away.headers().firstValue("retry-after")).contains("1");
+        assertThat(JSON.readTree(away.body()).path("code").asText()).isEqualTo("sidecar_unreachable");
+        assertThat(away.body()).doesNotContain(sidecar.socket());
+        JsonNode down = JSON.readTree(get("/actuator/health", null).body());
+        assertThat(down.at("/components/lunasec/status").asText()).isEqualTo("DOWN");
+        sidecar.start();
+        assertThat(get("/cards/" + token, "alice").statusCode()).isEqualTo(200);
+    }
+
+    @Test
+    void requestsAreMeteredByOperationAndCode() throws Exception {
+        MeterRegistry meters = application.getBean(MeterRegistry.class);
+        String token = keep("4111 1111", "alice");
+        long before = count(meters, "tokenize", "ok");
+        keep("4222 2222", "alice");
+        get("/raw/lunasec-00000000-0000-4000-8000-000000000001", null);
+        assertThat(count(meters, "tokenize", "ok")).isEqualTo(before + 1);
+        assertThat(count(meters, "detokenize", "not_found")).isPositive();
+        String printed = meters.getMeters().stream()
+                .map(each -> each.getId().toString())
+                .toList()
+                .toString();
+        assertThat(printed).contains("lunasec.requests").doesNotContain(token).doesNotContain("alice");
+    }
+
+    private static long count(MeterRegistry meters, String operation, String code) {
+        return meters.get("lunasec.requests")
+                .tags("operation", operation, "code", code)
+                .timer()
+                .count();
+    }
+
+    @Test
+    void usersAtTheSameTimeGetTheirOwn() throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(32);
+        List<Callable<Void>> users = new ArrayList<>();
+        for (int at = 0; at < 64; at++) {
+            String user = "user-" + at;
+            users.add(() -> {
+                String token = keep("card of " + user, user);
+                assertThat(get("/cards/" + token, user).body()).contains("card of " + user + "\"");
+                return null;
+            });
+        }
+        for (Future<Void> each : threads.invokeAll(users)) {
+            each.get();
+        }
+        threads.shutdown();
+    }
+
+    private ApplicationContextRunner runner() {
+        return new ApplicationContextRunner()
+                .withConfiguration(AutoConfigurations.of(
+                        LunaSecAutoConfiguration.class,
+                        LunaSecObservationAutoConfiguration.class,
+                        LunaSecHealthAutoConfiguration.class,
+                        LunaSecWebAutoConfiguration.class));
+    }
+
+    @Test
+    void withoutWebOrMetersThereIsStillAClientAndItsHealth() {
+        runner().withPropertyValues("lunasec.socket=" + sidecar.socket()).run(context -> {
+            assertThat(context).hasSingleBean(LunaSecHealthIndicator.class).doesNotHaveBean(LunaSecProblems.class);
+            @SuppressWarnings("unchecked")
+            LunaSec<Value> lunasec = context.getBean(LunaSec.class);
+            assertThat(lunasec.detokenize(lunasec.tokenize("v").token()).reveal())
+                    .isEqualTo("v");
+        });
+        runner().withPropertyValues("management.health.lunasec.enabled=false")
+                .run(context -> assertThat(context).doesNotHaveBean(LunaSecHealthIndicator.class));
+    }
+
+    @Test
+    void propertiesThatCannotBeEndTheStart() {
+        runner().withPropertyValues("lunasec.connections=0").run(context -> assertThat(context)
+                .getFailure()
+                .rootCause()
+                .isInstanceOf(LunaSecException.InvalidRequest.class)
+                .hasMessageContaining("connections"));
+    }
+
+    @Test
+    void aCustomizerHasTheLastWordAndAnOwnClientTakesThePlace() {
+        runner().withPropertyValues("lunasec.socket=/tmp/nobody.sock")
+                .withBean(LunaSecCustomizer.class, () -> builder -> builder.socket(sidecar.socket()))
+                .run(context -> context.getBean(LunaSec.class).ready());
+        LunaSec<Value> own = LunaSec.builder().socket(sidecar.socket()).build();
+        runner().withBean(LunaSec.class, () -> own)
+                .run(context -> assertThat(context.getBean(LunaSec.class)).isSameAs(own));
+    }
+
+    @Test
+    void aDegradedSidecarIsNotDown() {
+        var health = LunaSecHealthIndicator.DEGRADED;
+        assertThat(new org.springframework.boot.actuate.health.SimpleHttpCodeStatusMapper().getStatusCode(health))
+                .isEqualTo(200);
+    }
+}

@@ -1,0 +1,6 @@
+package shop;
+
+import org.springframework.data.jpa.repository.JpaRepository;
+
+/** The database. */
+interface Purchases extends JpaRepository<Purchase, Long> {}
