@@ -140,7 +140,10 @@ def strict(message):
                 strict(each)
 
 
-def named(enum, number):
+def named(enum, number, newer=None):
+    """`newer`: what stands for a number that a newer sidecar has given a name."""
+    if newer and number not in enum.values():
+        return newer
     check(number != 0 and number in enum.values())
     return enum.Name(number).rpartition("_")[2].lower()
 
@@ -195,7 +198,7 @@ def status(message):
 
 def dependency(message):
     reason = {"reason": message.reason} if message.HasField("reason") else {}
-    return {"state": named(pb.Dependency.State, message.state), "since": message.since, **reason}
+    return {"state": named(pb.Dependency.State, message.state, "unknown"), "since": message.since, **reason}
 
 
 def item(name, given, keyed=True):
@@ -217,7 +220,7 @@ def verified(message):
     if which == "valid_until":
         return {**token, "valid": True, "expires_at": time(message.valid_until)}
     if which == "refusal":
-        return {**token, "valid": False, "reason": named(pb.Refusal, message.refusal)}
+        return {**token, "valid": False, "reason": named(pb.Refusal, message.refusal, "refused")}
     return item("none", None)(message)
 
 

@@ -31,9 +31,14 @@ def named(*titles):
 
 class Clients(unittest.TestCase):
     def test_a_right_client_has_no_gap(self):
+        """But where its library says no text that is not ASCII."""
+        foreign = {"sdk/requests: a session is said in UTF-8", "sdk/binary: a session reveals what it was granted, and is asked for by one id"}
         chosen = [case for case in cases.load() if case.server == "scripted" or case.file == "sdk/binary"]
         self.assertGreater(len(chosen), 240)
-        self.assertEqual(verdict(chosen), [])
+        self.assertEqual(verdict([case for case in chosen if case.title not in foreign]), [])
+        refused = verdict([case for case in chosen if case.title in foreign])
+        self.assertEqual({title for title in foreign for gap in refused if title in gap}, foreign)
+        self.assertTrue(all(any(title in gap for title in foreign) for gap in refused), refused)
 
     def test_each_flaw_of_a_client_is_a_gap(self):
         client, around, spoken, of = "client.py", "around.py", "spoken.py", "sdk/malformed: "
