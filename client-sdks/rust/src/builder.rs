@@ -128,7 +128,8 @@ impl Builder {
             (self.deadline.map(|deadline| deadline.min(LONGEST)), self.attempts);
         let context = Arc::new(context.checked()?);
         let engine = Arc::new(self.engine()?);
-        let view = View { engine, context, trace: None, deadline, attempts, way: Way::Apart };
+        let (trace, way, in_vain) = (None, Way::Apart, None);
+        let view = View { engine, context, trace, deadline, attempts, way, in_vain };
         Ok(Client { view, policy: Fail })
     }
 

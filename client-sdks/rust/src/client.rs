@@ -103,8 +103,7 @@ impl<P: Policy> Client<P> {
         Self { view, policy: self.policy.clone() }
     }
 
-    /// Within this trace: the text of a W3C `traceparent`, which goes into the sidecar's log and audit. What is none is
-    /// left out. [`Builder::tracer`] asks for it with each call instead.
+    /// Within this trace: the text of a W3C `traceparent`, which is sent along. What is none is left out. [`Builder::tracer`] asks for it with each call instead.
     #[must_use]
     pub fn in_trace(&self, text: &str) -> Self {
         Self {

@@ -28,6 +28,9 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 /// For what a page asks once it has waited in vain: enough for a sidecar that is back.
 #[cfg(feature = "tower")]
 pub(crate) const HOPELESS_DEADLINE: Duration = Duration::from_millis(50);
+/// After so long, and the time that a page waits, a request that still goes on may wait again.
+#[cfg(feature = "tower")]
+pub(crate) const PAGE_PATIENCE_BACK: Duration = Duration::from_secs(30);
 /// Bytes of a JSON body that an extractor reads.
 #[cfg(feature = "axum")]
 pub(crate) const REQUEST_BYTES: usize = 2 * 1024 * 1024;

@@ -16,7 +16,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,7 +30,7 @@ use tokio::time::Instant;
 use crate::{
     Client, Error, ErrorKind, Mask, Policy, Session,
     error::Facts,
-    limits::{DISPLAY_DEADLINE, HOPELESS_DEADLINE},
+    limits::{DISPLAY_DEADLINE, HOPELESS_DEADLINE, PAGE_PATIENCE_BACK},
 };
 
 type Finder = Arc<dyn Fn(&Parts) -> Option<SessionOf> + Send + Sync>;
@@ -76,8 +79,8 @@ struct Inner {
     /// The error of a session that cannot be one.
     session: Option<Result<Session, Error>>,
     page: Duration,
-    /// How long the page has waited for what it can do without.
-    waited: Mutex<Duration>,
+    /// Since when the page waits in vain for what it can do without.
+    in_vain: Mutex<Option<Instant>>,
 }
 
 impl RequestClient {
@@ -103,20 +106,33 @@ impl RequestClient {
         }
     }
 
-    /// Makes a call that the page can do without: with a policy that stands in, and in what is left of the time that a page
-    /// waits for all of those together. Once that was in vain, 50 ms are left, enough for a sidecar that is back.
+    /// Makes a call that the page can do without: with a policy that stands in, and within the time that a page waits. That
+    /// time runs from when the first call began that nobody could answer, not while calls are answered. Once it is over,
+    /// each call has 50 ms, enough for a sidecar that is back; a request that goes on for long has it anew after 30 s.
     pub async fn for_page<P: Policy, T>(
         &self,
         policy: P,
         call: impl AsyncFnOnce(Client<P>) -> T,
     ) -> Result<T, Error> {
-        let waited = *self.0.waited.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = self.0.page.saturating_sub(waited).max(HOPELESS_DEADLINE);
-        let client = self.client()?.with_deadline(left).with_policy(policy);
         let began = Instant::now();
-        let result = call(client).await;
-        *self.0.waited.lock().unwrap_or_else(PoisonError::into_inner) += began.elapsed();
+        let waited = self.since().map_or(Duration::ZERO, |since| since.elapsed());
+        let left = self.0.page.saturating_sub(waited).max(HOPELESS_DEADLINE);
+        let in_vain = Arc::new(AtomicBool::new(false));
+        let Client { mut view, policy } = self.client()?.with_deadline(left).with_policy(policy);
+        view.in_vain = Some(Arc::clone(&in_vain));
+        let result = call(Client { view, policy }).await;
+        if in_vain.load(Ordering::Relaxed) {
+            let mut since = self.since();
+            *since = Some(since.map_or(began, |since| since.min(began)));
+        }
         Ok(result)
+    }
+
+    /// Since when the page waits in vain, unless that is long ago.
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        let mut since = self.0.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        since.take_if(|since| since.elapsed() > self.0.page.saturating_add(PAGE_PATIENCE_BACK));
+        since
     }
 
     /// The same with a mask.
@@ -155,7 +171,7 @@ impl LunaSecLayer {
         Self { session: Arc::new(find), ..self }
     }
 
-    /// How long a page waits for all that it can do without: 2 s.
+    /// How long a page waits in vain for all that it can do without: 2 s.
     #[must_use]
     pub fn page_deadline(self, page: Duration) -> Self {
         Self { page, ..self }
@@ -168,8 +184,8 @@ impl LunaSecLayer {
             None => self.client.clone(),
         };
         let session = (self.session)(parts).map(|session| session.of(&client));
-        let waited = Mutex::default();
-        RequestClient(Arc::new(Inner { client, session, page: self.page, waited }))
+        let in_vain = Mutex::default();
+        RequestClient(Arc::new(Inner { client, session, page: self.page, in_vain }))
     }
 }
 

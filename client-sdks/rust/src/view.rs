@@ -1,6 +1,12 @@
 //! What clients and sessions have in common: how a call is made, whoever it is for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
@@ -36,9 +42,22 @@ pub(crate) struct View {
     pub(crate) deadline: Option<Duration>,
     pub(crate) attempts: Option<u32>,
     pub(crate) way: Way,
+    /// Set where nobody could answer a call, for whoever asks.
+    pub(crate) in_vain: Option<Arc<AtomicBool>>,
 }
 
 impl View {
+    fn noted<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        if let (Some(in_vain), Err(error)) = (&self.in_vain, &outcome) {
+            in_vain.fetch_or(error.is_unavailable(), Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn all_noted<T>(&self, outcomes: Outcome<Vec<Outcome<T>>>) -> Outcome<Vec<Outcome<T>>> {
+        Ok(self.noted(outcomes)?.into_iter().map(|outcome| self.noted(outcome)).collect())
+    }
+
     pub(crate) fn limits(&self, stands_in: bool) -> Limits {
         let (deadline, attempts) =
             if stands_in { (DISPLAY_DEADLINE, 1) } else { (DEADLINE, ATTEMPTS) };
@@ -60,7 +79,8 @@ impl View {
         &self,
         route: Route,
     ) -> Result<Said<B>, Error> {
-        self.engine.send(route, &self.context, self.trace.as_ref(), self.limits(false)).await
+        let limits = self.limits(false);
+        self.noted(self.engine.send(route, &self.context, self.trace.as_ref(), limits).await)
     }
 
     /// One item.
@@ -76,7 +96,7 @@ impl View {
             let outcomes = self.gathered(operation, vec![unit], limits, window).await?;
             return outcomes.into_iter().next().unwrap_or_else(|| Err(dropped()));
         }
-        self.alone(&operation, &unit, key, limits).await
+        self.noted(self.alone(&operation, &unit, key, limits).await)
     }
 
     /// The shortest way: nobody shares it.
@@ -128,10 +148,10 @@ impl View {
         let until = limits.until();
         let (entry, mut waiter) = Entry::new(units, until);
         let flight = Flight::new(Arc::clone(&self.engine), common, vec![entry]);
-        match timeout_at(until, flight.run()).await {
+        self.all_noted(match timeout_at(until, flight.run()).await {
             Ok(()) => waiter.reply.try_recv().unwrap_or_else(|_| Err(dropped())),
             Err(_) => Err(waiter.trouble().unwrap_or_else(|| Error::late(limits.deadline))),
-        }
+        })
     }
 
     async fn gathered<T: Gathered + Clone + Send + 'static>(
@@ -149,9 +169,9 @@ impl View {
         let until = limits.until();
         let (entry, mut waiter) = Entry::new(units, until);
         Batcher::submit(&self.engine, common, entry, window);
-        match timeout_at(until, &mut waiter.reply).await {
+        self.all_noted(match timeout_at(until, &mut waiter.reply).await {
             Ok(reply) => reply.unwrap_or_else(|_| Err(dropped())),
             Err(_) => Err(waiter.trouble().unwrap_or_else(|| Error::late(limits.deadline))),
-        }
+        })
     }
 }

@@ -21,7 +21,7 @@ use axum::{
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use lunasec_client::{
-    Client, Durability, Mask, StoredToken,
+    Client, Durability, Mask, Shown, StoredToken,
     axum::{LunaSec, Problem, Protected, RevealedJson, TokenizedJson, VerifiedJson},
     tower::LunaSecLayer,
 };
@@ -310,6 +310,60 @@ async fn all_that_a_page_waits_for_is_within_its_time() {
     assert_eq!(page.body[2_999]["name"], "n/a");
     assert!(began.elapsed() < Duration::from_secs(5), "each of them had its own 2 s");
     assert_eq!(server.came().len(), 3);
+}
+
+/// Whether each of ten calls at once was answered, and then one more.
+async fn busy(lunasec: LunaSec) -> Json<Vec<bool>> {
+    let read = async |number: usize| {
+        let tokens = [token(number)];
+        let shown = lunasec.page().masked(async |client| client.detokenize_batch(&tokens).await);
+        matches!(shown.await.unwrap().unwrap()[0], Ok(Shown::Value(_)))
+    };
+    let mut answered = join_all((0..10).map(read)).await;
+    answered.push(read(10).await);
+    Json(answered)
+}
+
+#[tokio::test]
+async fn calls_that_are_answered_use_up_nothing_of_a_pages_time() {
+    let server = Scripted::new(|came, _| match reveal(came) {
+        Act::Answer(status, body) => Act::Late(Duration::from_millis(210), status, body),
+        other => other,
+    });
+    let layer = LunaSecLayer::new(server.client());
+    let app = Router::new().route("/busy", post(busy)).layer(layer);
+    let answered = ask(&app, "/busy", "", "").await.body;
+    assert_eq!(answered, json!(vec![true; 11]), "together they took longer than a page waits");
+}
+
+/// How long each of these calls waits, in milliseconds: two at once, one later, and one much later.
+async fn patient(lunasec: LunaSec) -> Json<Vec<u128>> {
+    let read = async || {
+        let began = tokio::time::Instant::now();
+        let shown = lunasec.page().masked(async |client| client.detokenize(&token(1)).await).await;
+        assert!(matches!(shown.unwrap().unwrap(), Shown::Masked(_)));
+        began.elapsed().as_millis()
+    };
+    let (first, second) = tokio::join!(read(), read());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let third = read().await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    Json(vec![first, second, third, read().await])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_goes_on_for_long_waits_again() {
+    let nowhere = Client::builder().socket("/nowhere/s.sock");
+    let client = nowhere.start_deadline(Duration::from_secs(600)).build().unwrap();
+    let layer = LunaSecLayer::new(client);
+    let app = Router::new().route("/patient", post(patient)).layer(layer);
+    let waited: Vec<u128> =
+        serde_json::from_value(ask(&app, "/patient", "", "").await.body).unwrap();
+    // A call gives up before the pause that would go beyond its time.
+    for (call, expected) in [2_000, 2_000, 50, 2_000].into_iter().enumerate() {
+        let least = if expected > 1_000 { 1_000 } else { 0 };
+        assert!((least..=expected + 10).contains(&waited[call]), "call {call} of {waited:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use std::ops::Deref;
+use std::{collections::HashSet, ops::Deref};
 
 use axum_core::extract::{FromRequest, FromRequestParts, Request};
 use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
@@ -59,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for LunaSec {
 
 /// A JSON body whose [protected](Protected) fields came as values, and are tokens now: all of them, or the handler does not
 /// run. A field that holds a token already is refused with 400: it may be somebody else's, which would become this
-/// user's by being stored; so is the mask that is shown when a value is not available.
+/// user's by being stored; so is the mask that is shown when a value is not available. A token in any other field is refused, too.
 #[derive(Clone, Debug)]
 pub struct TokenizedJson<T> {
     /// The body, with tokens in it.
@@ -75,16 +75,16 @@ impl<T: DeserializeOwned + Protected, S: Sync> FromRequest<S> for TokenizedJson<
         let (parts, body) = request.into_parts();
         let lunasec = LunaSec::of(&parts)?;
         let mut data = json(&parts, body).await?;
-        let durability = tokenize(&lunasec, fields::places(&mut data, T::FIELDS)?).await?;
+        refuse_tokens(&fields::places::<T>(&mut data)?)?;
+        fields::no_others(&data, &|_| false)?;
+        let durability = tokenize(&lunasec, fields::places::<T>(&mut data)?).await?;
         Ok(Self { body: typed(data)?, durability })
     }
 }
 
-async fn tokenize(
-    client: &Client,
-    mut places: Vec<fields::Place<'_>>,
-) -> Result<Durability, Problem> {
-    for place in &places {
+/// Tokens, and what is shown instead of values, are no values.
+fn refuse_tokens(places: &[fields::Place<'_>]) -> Result<(), Problem> {
+    for place in places {
         if place.text.as_str().is_some_and(looks_like_a_token) {
             let words = "holds a token where a value is expected";
             return Err(Problem::of_field(place.name, ErrorKind::InvalidRequest, words));
@@ -94,6 +94,13 @@ async fn tokenize(
             return Err(Problem::of_field(place.name, ErrorKind::InvalidRequest, words));
         }
     }
+    Ok(())
+}
+
+async fn tokenize(
+    client: &Client,
+    mut places: Vec<fields::Place<'_>>,
+) -> Result<Durability, Problem> {
     let mut durability = Durability::Stored;
     for some in places.chunks_mut(BATCH_ITEMS) {
         let given = client.tokenize_batch(some.iter().map(text)).await?;
@@ -120,7 +127,8 @@ fn text<'a>(place: &'a fields::Place<'_>) -> &'a str {
 
 /// A JSON body whose [protected](Protected) fields hold tokens that were **all** granted to the request's session; otherwise
 /// it is a 403 (401 without a session), before the handler has done anything. Somebody else's token and one that never
-/// was get the same answer; where nobody can say, it is a 503: what nobody knows is no yes.
+/// was get the same answer; where nobody can say, it is a 503: what nobody knows is no yes. A token that is in the body
+/// and in none of its protected fields is a 400.
 #[derive(Clone, Debug)]
 pub struct VerifiedJson<T>(pub T);
 
@@ -132,8 +140,10 @@ impl<T: DeserializeOwned + Protected, S: Sync> FromRequest<S> for VerifiedJson<T
         let lunasec = LunaSec::of(&parts)?;
         let session = lunasec.session()?;
         let mut data = json(&parts, body).await?;
-        let places = fields::places(&mut data, T::FIELDS)?;
+        let places = fields::places::<T>(&mut data)?;
         let tokens = places.iter().map(|place| token(place)).collect::<Result<Vec<_>, _>>()?;
+        let known: HashSet<&str> = tokens.iter().map(|token| token.expose()).collect();
+        fields::no_others(&data, &|text| known.contains(text))?;
         verify(session, &tokens).await?;
         Ok(Self(typed(data)?))
     }

@@ -47,22 +47,29 @@ pub use reveal::{Marks, RevealedJson};
 /// Data of which some fields are protected: values when they come in, tokens where they are kept, and values again when they
 /// are revealed. Such a field is a [`StoredToken`](crate::StoredToken), or text.
 pub trait Protected {
-    /// Paths: `card`, `address.street`, `items[].card`, `tags[]`; `note?` may be missing or null.
+    /// Paths: `card`, `address.street`, `items[].card`, `tags[]`; `note?` may be missing or null. They are the names that JSON
+    /// has: a `#[serde(alias)]` of an optional field is a path of its own.
     const FIELDS: &'static [&'static str];
+    /// How many lists it is in: none where JSON has an object, one for a list of those. Data of another shape is refused.
+    const LISTS: usize = 0;
 }
 
 impl<T: Protected + ?Sized> Protected for &T {
     const FIELDS: &'static [&'static str] = T::FIELDS;
+    const LISTS: usize = T::LISTS;
 }
 
 impl<T: Protected> Protected for Vec<T> {
     const FIELDS: &'static [&'static str] = T::FIELDS;
+    const LISTS: usize = T::LISTS + 1;
 }
 
 impl<T: Protected> Protected for [T] {
     const FIELDS: &'static [&'static str] = T::FIELDS;
+    const LISTS: usize = T::LISTS + 1;
 }
 
 impl<T: Protected> Protected for Option<T> {
     const FIELDS: &'static [&'static str] = T::FIELDS;
+    const LISTS: usize = T::LISTS;
 }

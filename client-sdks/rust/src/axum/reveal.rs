@@ -22,7 +22,7 @@ impl LunaSec {
     ) -> Result<RevealedJson, Problem> {
         let mut json = serialized(data)?;
         let mut marks = Marks::default();
-        let mut places = fields::places(&mut json, T::FIELDS)?;
+        let mut places = fields::places::<T>(&mut json)?;
         for some in places.chunks_mut(BATCH_ITEMS) {
             let tokens = some.iter().map(token).collect::<Result<Vec<_>, _>>()?;
             let outcomes = (**self).detokenize_batch(&tokens).await?;
@@ -50,7 +50,7 @@ impl LunaSec {
     ) -> Result<RevealedJson, Problem> {
         let mut json = serialized(data)?;
         let mut marks = Marks::default();
-        let mut places = fields::places(&mut json, T::FIELDS)?;
+        let mut places = fields::places::<T>(&mut json)?;
         for some in places.chunks_mut(BATCH_ITEMS) {
             let tokens = some.iter().map(token).collect::<Result<Vec<_>, _>>()?;
             let read = async |client: crate::Client<Mask>| client.detokenize_batch(&tokens).await;
@@ -112,7 +112,7 @@ fn token(place: &fields::Place<'_>) -> Result<StoredToken, Problem> {
 
 fn tokens_in<T: Serialize + Protected + ?Sized>(data: &T) -> Result<Vec<StoredToken>, Problem> {
     let mut json = serialized(data)?;
-    fields::places(&mut json, T::FIELDS)?.iter().map(token).collect()
+    fields::places::<T>(&mut json)?.iter().map(token).collect()
 }
 
 /// How much of an answer is not as it should be.

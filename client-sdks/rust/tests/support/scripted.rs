@@ -35,6 +35,8 @@ impl Came {
 /// What is done with a request.
 pub(crate) enum Act {
     Answer(u16, Json),
+    /// The same, after a time.
+    Late(std::time::Duration, u16, Json),
     /// These bytes, and then the end of the connection.
     Bytes(Vec<u8>),
     /// Nothing, until the client goes away.
@@ -144,6 +146,10 @@ async fn serve(
         let act = decide(&came, before);
         let (bytes, last) = match act {
             Act::Answer(status, body) => (answer(status, &body), false),
+            Act::Late(after, status, body) => {
+                tokio::time::sleep(after).await;
+                (answer(status, &body), false)
+            }
             Act::Bytes(bytes) => (bytes, true),
             Act::Hang => {
                 let _ = stream.read(&mut [0; 1]).await;
