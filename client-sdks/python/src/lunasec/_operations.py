@@ -61,7 +61,8 @@ class Item:
         object.__setattr__(self, "expires_in", expires_in)
 
     def __repr__(self) -> str:
-        return f"Item(value={self.value!r})"
+        # Also of one that is not made yet.
+        return f"Item(value={getattr(self, 'value', None)!r})"
 
 
 ItemLike = Union[Item, PlaintextLike]
