@@ -153,7 +153,7 @@ def _rules_of(kind: Any) -> list[Any]:
         return []
     try:
         return rules_in(TypeAdapter(kind))
-    except (PydanticSchemaGenerationError, PydanticUserError):
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError):
         # Nothing that is a body.
         return []
 
