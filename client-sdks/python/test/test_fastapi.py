@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.sse import EventSourceResponse
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -415,3 +418,166 @@ def test_codes_have_a_status_each() -> None:
         assert "process" not in str(said)
         assert said["status"] in (400, 401, 403, 404, 409, 410, 413, 429, 500, 503)
     assert problem("x", 400).status_code == 400
+
+
+class Card(Model):
+    number: Annotated[Token, Rule(tokenize=True)]
+
+
+class Checked(Model):
+    card: Annotated[Token, Rule(verify=True)]
+    number: int
+
+
+class Both(Model):
+    name: Annotated[Token, Rule(detokenize=True)]
+    card: Annotated[Token, Rule(grant="15m", detokenize=True)] = Token(token(2))
+
+
+class Account(Model):
+    number: Annotated[Token, Rule(tokenize=True, detokenize=True)]
+    bank: str
+
+
+class Unchecked(Model):
+    card: Token
+
+
+async def body_of(customer: Customer) -> Customer:
+    return customer
+
+
+async def test_a_value_becomes_one_token_also_where_it_is_validated_twice(vault: Vault) -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()), session=session_of)
+    seen: list[Any] = []
+
+    @app.post("/union")
+    async def union(body: Card | Account) -> None:
+        seen.append(body)
+
+    @app.post("/depends")
+    async def depends(customer: Customer, same: Annotated[Customer, Depends(body_of)]) -> None:
+        assert (customer.name, customer.card) == (same.name, same.card)
+
+    async with browser(app) as alice:
+        assert (await alice.post("/union", json={"number": "4111", "bank": "b"})).status_code == 200
+        assert [body["items"] for _, body in vault.asked] == [[{"value": "4111"}]]
+        assert vault.values[seen[0].number.expose()]["value"] == "4111"
+        vault.asked.clear()
+        assert (await alice.post("/depends", json={"name": "Alice", "card": "4222"})).status_code == 200
+        assert [each["value"] for each in vault.asked[0][1]["items"]] == ["Alice", "4222"]
+        # Equal values of two fields are two tokens.
+        vault.asked.clear()
+        assert (await alice.post("/depends", json={"name": "4222", "card": "4222"})).status_code == 200
+        assert len(vault.asked[0][1]["items"]) == 2
+
+
+async def test_a_branch_of_a_union_that_was_not_chosen_is_not_verified(vault: Vault) -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()), session=session_of)
+
+    @app.post("/")
+    async def page(body: Checked | Unchecked) -> str:
+        return type(body).__name__
+
+    async with browser(app) as alice:
+        assert (await alice.post("/", json={"card": token(7)})).json() == "Unchecked"
+        assert vault.asked == []
+        assert (await alice.post("/", json={"card": token(7), "number": 1})).status_code == 403
+
+
+async def test_what_is_wrong_in_an_answer_is_said_without_what_it_was(vault: Vault) -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()), session=session_of)
+
+    @app.get("/rows")
+    async def rows() -> list[Named]:
+        return [{"name": "4111 1111 1111 1111"}]  # type: ignore[list-item]
+
+    async with browser(app) as alice:
+        with pytest.raises(ValidationError) as caught:
+            await alice.get("/rows")
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    told.stack = traceback.StackSummary.from_list([each for each in told.stack if "/lunasec/" in each.filename])
+    assert len(told.stack) > 0
+    for text in ("".join(traceback.format_exception(caught.value)), "".join(told.format()), str(caught.value.errors())):
+        assert "4111 1111" not in text
+
+
+async def test_what_does_not_go_out_is_neither_granted_nor_revealed(vault: Vault) -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()), session=session_of)
+    name = vault.put("Alice")
+    assert vault.put("4111") == token(2)
+
+    @app.get("/excluded", response_model_exclude={"card"})
+    @app.get("/included", response_model_include={"name"})
+    @app.get("/unset", response_model_exclude_unset=True)
+    @app.get("/defaults", response_model_exclude_defaults=True)
+    async def page() -> Both:
+        return Both(name=Token(name))
+
+    async with browser(app) as alice:
+        for path in ("/excluded", "/included", "/unset", "/defaults"):
+            vault.asked.clear()
+            assert (await alice.get(path)).json() == {"name": "Alice"}
+            assert vault.asked == [("/v1/detokenize:batch", {"tokens": [name]})]
+    assert vault.granted == set()
+
+
+async def test_endpoints_without_tokens_are_as_they_were(vault: Vault) -> None:
+    class Number(BaseModel):
+        n: int
+
+    class Endpoint:
+        async def __call__(self) -> dict[str, int]:
+            return {"n": 1}
+
+    class Plain:
+        def __init__(self) -> None:
+            self.n = 1
+
+    async def generated() -> AsyncIterator[Number]:
+        yield Number(n=1)
+
+    def in_a_thread() -> Iterator[Number]:
+        yield Number(n=1)
+
+    async def events() -> AsyncIterator[Number]:
+        yield Number(n=1)
+
+    async def unknown():  # type: ignore[no-untyped-def]
+        return Plain()
+
+    def answers(installed: bool) -> FastAPI:
+        app = FastAPI()
+        if installed:
+            install(app, AsyncLunaSec(transport=vault.aio()))
+        app.get("/generated")(generated)
+        app.get("/thread")(in_a_thread)
+        app.get("/events", response_class=EventSourceResponse)(events)
+        app.get("/object")(Endpoint())
+        app.get("/unknown")(unknown)
+        return app
+
+    async with browser(answers(True)) as with_it, browser(answers(False)) as without:
+        for path in ("/generated", "/thread", "/events", "/object", "/unknown"):
+            mine, plain = await with_it.get(path), await without.get(path)
+            assert (path, mine.status_code, mine.text) == (path, 200, plain.text)
+            assert mine.headers["content-type"] == plain.headers["content-type"]
+
+
+def test_endpoints_that_yield_have_no_rules(vault: Vault) -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()))
+
+    async def out() -> AsyncIterator[Named]:
+        yield Named(name=Token(token(1)))
+
+    def taken_in(order: list[Order]) -> Iterator[int]:
+        yield 1
+
+    for endpoint in (out, taken_in):
+        with pytest.raises(TypeError, match="LunaSecDep"):
+            app.post("/")(endpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_tools import protoc
 
 import lunasec.grpc
 from lunasec import FallbackTo, InvalidRequest, LunaSec, LunaSecError, options_pb2
-from lunasec.grpc import FieldRuleError, client_interceptors, server_interceptor
+from lunasec.grpc import FieldRuleError, ServerCall, client_interceptors, server_interceptor
 from shop_protos import generated, pb, stubs
 from sidecar import Sidecar
 from toy import token
@@ -285,9 +286,9 @@ def test_too_many_values_in_one_message_are_refused(run: Run, vault: Vault) -> N
 def test_methods_of_no_file_are_refused_unless_they_may_pass(run: Run, vault: Vault) -> None:
     services = [pb.DESCRIPTOR.services_by_name["Orders"]]
     lunasec_ = LunaSec(transport=vault.sync())
-    shop = run(server_interceptor(lunasec_, services))
+    shop = run(server_interceptor(lunasec_, services, session="session"))
     assert refused(lambda: stubs.ShapesStub(shop.channel).Echo(pb.Wide()))[0] == grpc.StatusCode.INTERNAL
-    passing = run(server_interceptor(lunasec_, services, other_methods="pass"))
+    passing = run(server_interceptor(lunasec_, services, session="session", other_methods="pass"))
     assert stubs.ShapesStub(passing.channel).Echo(pb.Wide(first_name="a")).first_name == "a"
 
 
@@ -363,7 +364,7 @@ def test_mistakes_in_rules_are_said_at_once_and_all(vault: Vault) -> None:
     """
     wrong, _ = generated("wrong", text)
     with pytest.raises(FieldRuleError) as caught:
-        server_interceptor(LunaSec(transport=vault.sync()), [wrong])
+        server_interceptor(LunaSec(transport=vault.sync()), [wrong], session="session")
     assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
         "wrong.v1.M.number",
         "wrong.v1.M.card",
@@ -372,7 +373,119 @@ def test_mistakes_in_rules_are_said_at_once_and_all(vault: Vault) -> None:
     with pytest.raises(TypeError, match="shop_pb2"):
         server_interceptor(LunaSec(transport=vault.sync()), ["shop.proto"])  # type: ignore[list-item]
     with pytest.raises(InvalidRequest):
-        server_interceptor(LunaSec(transport=vault.sync()), [pb], on_unavailable="masks")
+        serving(vault, on_unavailable="masks")
+
+
+def test_rules_that_would_never_be_carried_out_are_mistakes(vault: Vault) -> None:
+    text = """
+        syntax = "proto2"; package unused.v1; import "lunasec/options.proto";
+        service Unused { rpc Call(Asked) returns (Answered); }
+        message Asked {
+          extensions 100 to 200;
+          optional string shown = 1 [(lunasec.field).detokenize = true];
+          optional string both = 2 [(lunasec.field) = { tokenize: true, grant: "15m" }];
+          extend Asked { optional string inside = 101 [(lunasec.field).verify = true]; }
+        }
+        message Answered { optional string made = 1 [(lunasec.field).tokenize = true]; }
+        extend Asked { optional string outside = 100 [(lunasec.field).verify = true]; }
+    """
+    unused, _ = generated("unused", text)
+    with pytest.raises(FieldRuleError) as caught:
+        server_interceptor(LunaSec(transport=vault.sync()), [unused])
+    assert sorted(each.split(";")[0] for each in caught.value.mistakes) == [
+        "unused.v1.Answered.made: it is only part of responses, where tokenize and verify do nothing",
+        "unused.v1.Asked.both: grant and verify are for a session",
+        "unused.v1.Asked.inside: a rule on an extension has no effect",
+        "unused.v1.Asked.shown: it is only part of requests, where detokenize and grant do nothing",
+        "unused.v1.outside: a rule on an extension has no effect",
+    ]
+
+
+def test_rules_of_sessions_need_one(vault: Vault) -> None:
+    lunasec_ = LunaSec(transport=vault.sync())
+    needing = {
+        "shop.v1.Order.new_or_saved",
+        "shop.v1.Order.saved_cards",
+        "shop.v1.Receipt.saved_card",
+        "shop.v1.Receipt.both",
+    }
+    ways: list[tuple[Callable[[], Any], set[str]]] = [
+        (lambda: server_interceptor(lunasec_, [pb]), needing),
+        (lambda: server_interceptor(lunasec_, [pb], edge="client"), needing),
+        (lambda: client_interceptors(lunasec_, [pb]), {"shop.v1.Order.new_or_saved"}),
+    ]
+    for way, fields in ways:
+        with pytest.raises(FieldRuleError) as caught:
+            way()
+        assert {each.split(":")[0] for each in caught.value.mistakes} == fields
+    server_interceptor(lunasec_, [pb.DESCRIPTOR.services_by_name["Shapes"]])
+
+
+def test_a_rule_that_is_newer_is_a_mistake(vault: Vault) -> None:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="newer.proto", package="newer.v1", syntax="proto3", dependency=["lunasec/options.proto"]
+    )
+    field = file.message_type.add(name="M").field.add(name="x", number=1, type=9, label=1)
+    # Member 15 of the option, true.
+    field.options.MergeFromString(b"\xba\xba\x1c\x02\x78\x01")
+    file.service.add(name="S").method.add(name="C", input_type=".newer.v1.M", output_type=".newer.v1.M")
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
+    with pytest.raises(FieldRuleError, match=r"newer\.v1\.M\.x: it has a rule that is newer"):
+        server_interceptor(LunaSec(transport=vault.sync()), [pool.FindFileByName("newer.proto")])
+
+
+def test_what_finding_a_session_raises_is_for_on_error_only(run: Run, vault: Vault) -> None:
+    def session(call: ServerCall) -> str:
+        assert "SECRETJWT" not in f"{call} {call!r}"
+        raise ValueError(f"cannot decode {call.first('authorization')}")
+
+    told: list[LunaSecError] = []
+    shop = run(serving(vault, session=session, on_error=lambda error, _: told.append(error)))
+    said = (("authorization", "Bearer SECRETJWT"),)
+    code, details = refused(lambda: shop.stub.Place(pb.Order(card_number="4111"), metadata=said))
+    assert (code, "SECRETJWT" in details) == (grpc.StatusCode.INTERNAL, False)
+    assert [str(each.__cause__) for each in told] == ["cannot decode Bearer SECRETJWT"]
+
+
+def _locals_of(error: BaseException) -> str:
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return str([(each.name, each.locals) for each in told.stack if "/lunasec/" in each.filename])
+
+
+def test_frames_of_interceptors_hold_no_message(run: Run, vault: Vault) -> None:
+    told: list[LunaSecError] = []
+    within: list[str] = []
+    shop = run(serving(vault, on_error=lambda error, _: told.append(error)))
+    vault.away = "storage_unavailable"
+    order = pb.Order(card_number="a secret value")
+    refused(lambda: shop.stub.Place(order, metadata=ALICE))
+    assert "a secret value" not in _locals_of(told[0])
+
+    def importing(orders: Iterator[Any], context: Any) -> Any:
+        try:
+            list(orders)
+        except Exception as error:
+            within.append(_locals_of(error))
+            raise
+
+    other = Orders()
+    other.Import = importing  # type: ignore[method-assign]
+    server = grpc.server(ThreadPoolExecutor(2), interceptors=[serving(vault)])
+    stubs.add_OrdersServicer_to_server(other, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        refused(lambda: stubs.OrdersStub(channel).Import(iter([order]), metadata=ALICE))
+    server.stop(None).wait()
+    assert len(within) == 1
+    assert "_take_in" in within[0]
+    assert "a secret value" not in within[0]
+    client = client_interceptors(LunaSec(transport=vault.sync()), [pb], session="alice")
+    with pytest.raises(LunaSecError) as caught:
+        stubs.OrdersStub(grpc.intercept_channel(shop.channel, *client)).Place(order)
+    assert "intercept_unary_unary" in _locals_of(caught.value)
+    assert "a secret value" not in _locals_of(caught.value)
 
 
 def test_the_options_module_is_what_its_file_says(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from lunasec import AsyncLunaSec, InvalidRequest
+from lunasec import AsyncLunaSec, InvalidRequest, LunaSecError
 from lunasec.grpc import ServerCall, aio_client_interceptors, aio_server_interceptor
 from shop_protos import pb, stubs
 from sidecar import Sidecar
@@ -198,3 +199,33 @@ async def test_against_a_real_sidecar_and_in_its_absence(own_sidecar: Sidecar) -
         assert (await refused(shop.stub.Place(mine, metadata=ALICE)))[0] == grpc.StatusCode.UNAVAILABLE
         await asyncio.to_thread(own_sidecar.start)
         await shop.stub.Place(mine, metadata=ALICE)
+
+
+def _locals_of(error: BaseException) -> str:
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return str([(each.name, each.locals) for each in told.stack if "/lunasec/" in each.filename])
+
+
+async def test_frames_hold_no_message_and_what_finding_a_session_raises_stays_here() -> None:
+    vault = Vault()
+    told: list[LunaSecError] = []
+    order = pb.Order(card_number="a secret value")
+
+    async def session(call: ServerCall) -> str:
+        raise ValueError(f"cannot decode {call.first('authorization')}")
+
+    async with serving(vault, session=session, on_error=lambda error, _: told.append(error)) as shop:
+        said = (("authorization", "Bearer SECRETJWT"),)
+        code, details = await refused(shop.stub.Place(order, metadata=said))
+        assert (code, "SECRETJWT" in details) == (grpc.StatusCode.INTERNAL, False)
+        assert "SECRETJWT" in str(told[0].__cause__)
+    vault.away = "storage_unavailable"
+    async with serving(vault, on_error=lambda error, _: told.append(error)) as shop:
+        await refused(shop.stub.Place(order, metadata=ALICE))
+        assert "a secret value" not in _locals_of(told[1])
+        interceptors = aio_client_interceptors(AsyncLunaSec(transport=vault.aio()), [pb], session="alice")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{shop.port}", interceptors=interceptors) as channel:
+            with pytest.raises(LunaSecError) as caught:
+                await stubs.OrdersStub(channel).Place(order)
+    assert "intercept_unary_unary" in _locals_of(caught.value)
+    assert "a secret value" not in _locals_of(caught.value)

@@ -182,10 +182,11 @@ class Model_of_many(Model):
 
 
 def test_a_model_that_was_not_validated_so_has_no_tokens() -> None:
+    from lunasec._hiding import Held
     from lunasec.pydantic import collect
 
     model: Any
-    model, _ = collect(Address, {"street": "1 Main St"})
+    model, _ = collect(Address, Held({"street": "1 Main St"}))
     with pytest.raises(RuntimeError, match="was not tokenized"):
         model.street.expose()
     assert "Main" not in repr(model)

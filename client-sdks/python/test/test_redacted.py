@@ -8,17 +8,35 @@ import logging
 import pickle
 import pprint
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import pytest
+from pydantic import ValidationError
+from starlette.requests import HTTPConnection
 
-from lunasec import AsyncLunaSec, InvalidRequest, InvalidToken, Item, LunaSec, LunaSecError, NotFound, Plaintext, Token
+from lunasec import (
+    AsyncLunaSec,
+    InvalidRequest,
+    InvalidToken,
+    Item,
+    LunaSec,
+    LunaSecError,
+    NotFound,
+    Plaintext,
+    Retry,
+    Token,
+)
+from lunasec.fastapi import RequestLunaSec
+from lunasec.pydantic import Model, Rule, validate
 from lunasec.results import Tokenized, Value
+from lunasec.sqlalchemy import Shown, TokenType
 from sidecar import Sidecar
 from toy import Function, answer, problem, token
 
 SECRET = "4111 1111 1111 1111"
 TOKEN = token(1)
+TokenizedField = Annotated[Token, Rule(tokenize=True)]
 
 
 @pytest.mark.parametrize("thing", [Token(TOKEN), Plaintext(SECRET), Plaintext(SECRET.encode())])
@@ -128,6 +146,108 @@ def test_tracebacks_with_locals_show_neither_tokens_nor_values(response: Any) ->
         for secret in (SECRET, TOKEN, "somebodys-session", "a.jwt.x"):
             assert secret not in told
         assert caught.value.__context__ is None
+
+
+SESSION, GOOD_JWT = "somebodys-session", "a.jwt.x"
+JWT = GOOD_JWT + "\n"
+LOST = f"{Token(TOKEN)} {SECRET}"
+NUMBER = 4111111111111111
+SAID: list[Callable[[Any], Any]] = [
+    lambda client: client.for_session(SESSION, jwt=JWT),
+    lambda client: client.for_session(SESSION + " "),
+    lambda client: client.tokenize(NUMBER),
+    lambda client: client.tokenize(SECRET, nonsense=1),
+    lambda client: client.tokenize(SECRET, expires_in=1),
+    lambda client: client.tokenize(SECRET + "\ud800"),
+    lambda client: client.tokenize_batch([SECRET, NUMBER]),
+    lambda client: client.tokenize_batch(SECRET),
+    lambda client: client.detokenize(TOKEN.encode()),
+    lambda client: client.detokenize(LOST),
+    lambda client: client.detokenize_batch([TOKEN, None]),
+    lambda client: client.detokenize_batch(TOKEN),
+    lambda client: client.get_metadata(TOKEN.encode()),
+    lambda client: client.set_metadata(TOKEN.encode(), {}),
+    lambda client: client.delete([TOKEN, None]),
+    lambda client: client.for_session(SESSION).grant([TOKEN, None]),
+    lambda client: client.for_session(SESSION).grant([TOKEN], actions=1),
+    lambda client: client.for_session(SESSION).verify(TOKEN),
+    lambda client: client.for_session(SESSION).revoke([TOKEN, None]),
+]
+
+
+def _shows_nothing(error: BaseException) -> None:
+    told = _told(error)
+    for secret in (SECRET, TOKEN, SESSION, GOOD_JWT, str(NUMBER)):
+        assert secret not in told
+    assert error.__context__ is None
+
+
+@pytest.mark.parametrize("call", SAID)
+def test_tracebacks_of_what_is_said_wrongly_show_it_neither(call: Callable[[Any], Any]) -> None:
+    transport = Function([])
+
+    with pytest.raises((LunaSecError, TypeError)) as caught:
+        call(LunaSec(transport=transport.sync()))
+    _shows_nothing(caught.value)
+
+    async def awaited() -> Any:
+        client = AsyncLunaSec(transport=transport.aio())
+        return await call(client)
+
+    with pytest.raises((LunaSecError, TypeError, AttributeError)) as caught:
+        asyncio.run(awaited())
+    if not isinstance(caught.value, AttributeError):
+        _shows_nothing(caught.value)
+    assert transport.asked == []
+
+
+def test_tracebacks_of_clients_and_of_what_is_made_of_text_show_nothing_either() -> None:
+    gathering = LunaSec(transport=Function([]).sync(), pending_calls=0).for_session(SESSION)
+
+    def gathered() -> None:
+        with gathering.gather() as page:
+            page.detokenize(TOKEN)
+
+    ways: list[Callable[[], Any]] = [
+        lambda: LunaSec(jwt=JWT),
+        lambda: AsyncLunaSec(jwt=JWT),
+        lambda: LunaSec(jwt=GOOD_JWT, connections=0),
+        lambda: LunaSec(jwt=GOOD_JWT).with_options(namespace=" "),
+        lambda: Token(LOST),
+        lambda: Token.of(TOKEN.encode()),  # type: ignore[arg-type]
+        lambda: Plaintext.of(NUMBER),  # type: ignore[arg-type]
+        lambda: Plaintext(SECRET.encode()).reveal(),
+        lambda: Item(NUMBER),  # type: ignore[arg-type]
+        lambda: TokenType().process_bind_param(SECRET, None),  # type: ignore[arg-type]
+        lambda: TokenType().process_result_value(SECRET, None),  # type: ignore[arg-type]
+        lambda: Shown({}).text(TOKEN),
+        lambda: gathering.gather().tokenize(NUMBER),  # type: ignore[arg-type]
+        gathered,
+    ]
+    for way in ways:
+        with pytest.raises((LunaSecError, TypeError, KeyError)) as caught:
+            way()
+        _shows_nothing(caught.value)
+
+
+def test_tracebacks_of_models_and_requests_show_nothing_either() -> None:
+    class Customer(Model):
+        name: TokenizedField
+
+    away = Function(lambda *_: problem("storage_unavailable", 503))
+    with pytest.raises(LunaSecError) as caught:
+        validate(Customer, {"name": SECRET}, LunaSec(transport=away.sync(), retry=Retry(attempts=1)))
+    _shows_nothing(caught.value)
+    with pytest.raises(ValidationError) as wrong:
+        validate(Customer, [SECRET], LunaSec(transport=away.sync()))
+    _shows_nothing(wrong.value)
+    client = AsyncLunaSec(transport=away.aio())
+    scope = {"type": "http", "headers": []}
+    for call in SAID[2:15]:
+        request = RequestLunaSec(client, lambda _: (SESSION, JWT), HTTPConnection(scope))
+        with pytest.raises((LunaSecError, TypeError)) as caught:
+            asyncio.run(call(request))
+        _shows_nothing(caught.value)
 
 
 def test_logs_of_every_level_show_nothing(caplog: pytest.LogCaptureFixture, sidecar: Sidecar) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,6 +99,13 @@ def test_no_value_is_stored_in_a_tokens_place(session: Session, bad: Any, caplog
     with pytest.raises(NotAToken):
         session.scalar(select(Customer.id).where(Customer.name == bad))
     assert session.scalars(select(Customer)).all() == []
+
+
+def test_what_is_no_token_in_the_database_is_not_handed_out(session: Session) -> None:
+    session.execute(text("insert into customers (id, name) values (1, '4111 1111')"))
+    with pytest.raises(NotAToken) as caught:
+        session.scalars(select(Customer)).all()
+    assert "4111" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_result_set_is_revealed_in_one_request(session: Session) -> None:

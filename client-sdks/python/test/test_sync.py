@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lunasec import DeadlineExceeded, LunaSec, ProtocolError, SidecarUnreachable, Stop, Stopped
+from lunasec._sync_transport import Bounds, GivenUp, Late, Slots
 from toy import Server, http, read_request, token
 
 
@@ -182,3 +183,23 @@ def test_a_socket_that_may_not_be_used_is_not_waited_for(tmp_path: object) -> No
     with pytest.raises(SidecarUnreachable) as caught:
         LunaSec(socket=f"{path}/below").detokenize(token(1))
     assert not caught.value.retryable
+
+
+def test_one_stop_gives_up_whoever_waits_with_it() -> None:
+    slots, stop = Slots(1), Stop()
+    slots.take(Bounds(time.monotonic() + 60, None))
+    ended: dict[str, type[BaseException]] = {}
+
+    def wait(name: str, seconds: float) -> None:
+        try:
+            slots.take(Bounds(time.monotonic() + seconds, stop))
+        except BaseException as error:
+            ended[name] = type(error)
+
+    long, short = (threading.Thread(target=wait, args=each) for each in (("long", 30), ("short", 0.1)))
+    long.start()
+    short.start()
+    short.join(10)
+    stop.set()
+    long.join(10)
+    assert ended == {"short": Late, "long": GivenUp}

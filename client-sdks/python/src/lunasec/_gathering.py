@@ -9,11 +9,12 @@ from typing import Any, Generic, TypedDict, cast
 from typing_extensions import Self, TypeVar, Unpack
 
 from . import _plans as plans
+from ._hiding import caught, right
 from ._plans import Ask, View
-from ._redacted import Plaintext, PlaintextLike, TokenLike
+from ._redacted import PlaintextLike, TokenLike
 from ._stop import Stop
 from ._sync_flight import Call
-from .errors import LunaSecError
+from .errors import LunaSecError, Stopped
 from .results import Tokenized, Value
 
 T = TypeVar("T")
@@ -76,19 +77,20 @@ class Gathering(Generic[R]):
         asks, self._asks = self._asks, []
         if kind is not None or not asks:
             return
-        calls = self._made([ask for ask, _ in asks], self._stop)
+        calls = right(caught(self._made, [ask for ask, _ in asks], self._stop, kinds=(LunaSecError, Stopped)))
         for (ask, pending), call in zip(asks, calls):
             pending._said = lambda ask=ask, call=call: self._answer(ask, call)
 
     def _note(self, plan: Callable[..., Ask[T]], *arguments: Any) -> Pending[T]:
         pending: Pending[T] = Pending()
-        self._asks.append((plan(self._view(), *arguments), pending))
+        self._asks.append((plans.asked(plan, self._view(), arguments), pending))
         return pending
 
     def detokenize(self, token: TokenLike, **options: Unpack[CallOptions]) -> Pending[R]:
         """See `detokenize` of the client; under its policy."""
-        token = plans.hidden(token)
-        return cast(Pending[R], self._note(plans.detokenize, token, None, options))
+        hidden = plans.hidden(token)
+        del token
+        return cast(Pending[R], self._note(plans.detokenize, hidden, None, options))
 
     def tokenize(
         self,
@@ -99,5 +101,6 @@ class Gathering(Generic[R]):
         **options: Unpack[CallOptions],
     ) -> Pending[Tokenized]:
         """See `tokenize` of the client."""
-        value = Plaintext.of(value)
-        return self._note(plans.tokenize, value, metadata, expires_in, None, None, options)
+        hidden = plans.hidden_value(value)
+        del value
+        return self._note(plans.tokenize, hidden, metadata, expires_in, None, None, options)

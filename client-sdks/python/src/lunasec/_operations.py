@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, Union
 
+from ._hiding import caught, right
 from ._limits import BATCH_BYTES, MASK, PRINTED_BYTES, TOKEN_LIST_BYTES
 from ._operation import Operation, Unit
 from ._options import duration, text_list
@@ -33,7 +34,7 @@ from .results import (
 Action = Literal["detokenize", "metadata", "update", "delete"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Item:
     """A value to tokenize in a batch, and what goes with it."""
 
@@ -45,11 +46,23 @@ class Item:
     #: For how long, such as `720h` or a timedelta; for ever unless given.
     expires_in: str | timedelta | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "value", Plaintext.of(self.value))
+    def __init__(
+        self,
+        value: PlaintextLike,
+        encoding: Literal["base64"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_in: str | timedelta | None = None,
+    ) -> None:
+        hidden = caught(Plaintext.of, value)
+        del value
+        object.__setattr__(self, "value", right(hidden))
+        object.__setattr__(self, "encoding", encoding)
+        object.__setattr__(self, "metadata", metadata)
+        object.__setattr__(self, "expires_in", expires_in)
 
     def __repr__(self) -> str:
-        return f"Item(value={self.value!r})"
+        # Also of one that is not made yet.
+        return f"Item(value={getattr(self, 'value', None)!r})"
 
 
 ItemLike = Union[Item, PlaintextLike]

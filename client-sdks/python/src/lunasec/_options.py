@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from ._limits import LONGEST
 from .errors import InvalidRequest
-
-T = TypeVar("T")
 
 # What can be printed of a name that somebody made up.
 _NAME: Final = re.compile(r"[A-Za-z_]{1,32}")
@@ -54,11 +52,11 @@ def counted(what: str, value: object, least: int) -> int:
     return value
 
 
-def sequence(what: str, items: Any, each: Callable[[Any], T]) -> list[T]:
-    """A list that is one: of a text, each character would be taken for an item."""
+def no_list(what: str, items: object) -> TypeError | None:
+    """What is wrong where a list is none: of a text, each character would be taken for an item."""
     if isinstance(items, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(items, Iterable):
-        raise TypeError(f"{what} takes a list: write [ ] around what is one")
-    return [each(item) for item in items]
+        return TypeError(f"{what} takes a list: write [ ] around what is one")
+    return None
 
 
 def text_list(what: str, items: object) -> list[str]:

@@ -13,12 +13,13 @@ from . import _operations as ops
 from ._context import Context, Says, context_of, header_value, idempotency_key
 from ._engine import Engine
 from ._flight import Common
+from ._hiding import Wrong, caught, right
 from ._limits import DEADLINE, DISPLAY_DEADLINE
 from ._operation import Got, Operation, Outcome, Unit
 from ._operations import Action, Item, ItemLike
-from ._options import only_known, seconds, sequence
+from ._options import no_list, only_known, seconds
 from ._places import Holder
-from ._redacted import PlaintextLike, Token, TokenLike
+from ._redacted import Plaintext, PlaintextLike, Token, TokenLike
 from .errors import InvalidRequest, LunaSecError, Unavailable
 from .policy import AsyncFallbackTo, FallbackTo, Policy, mask_of, policy_of, stands_in_for
 from .results import (
@@ -94,22 +95,29 @@ class Ask(Generic[T]):
         return f"Ask({self.common.operation.name})"
 
 
+def said(namespace: str | None, purpose: str | None, jwt: str | None) -> Callable[[], Says]:
+    """What a client says, behind a function: it prints nothing."""
+    return lambda: Says(namespace=namespace, purpose=purpose, jwt=jwt)
+
+
 def view_of(
     engine: Engine[Any],
     awaits: bool,
-    namespace: str | None,
-    purpose: str | None,
-    jwt: str | None,
+    said: Callable[[], Says],
     on_unavailable: Any,
     deadline: float | timedelta | None,
 ) -> View:
-    says = Says(namespace=namespace, purpose=purpose, jwt=jwt)
     limit = None if deadline is None else seconds("deadline", deadline)
-    return View(engine, says, context_of(says), policy_of(on_unavailable, awaits), limit, awaits)
+    context = right(caught(context_of, said()))
+    return View(engine, said(), context, policy_of(on_unavailable, awaits), limit, awaits)
 
 
 def otherwise(view: View, changed: Mapping[str, Any]) -> View:
     """The same view, with something otherwise."""
+    return right(caught(_otherwise, view, changed, kinds=(LunaSecError, TypeError)))
+
+
+def _otherwise(view: View, changed: Mapping[str, Any]) -> View:
     only_known("with_options", changed, frozenset({"namespace", "purpose", "on_unavailable", "deadline"}))
     says = view.says._replace(**{name: changed[name] for name in ("namespace", "purpose") if name in changed})
     limit = view.deadline
@@ -119,7 +127,11 @@ def otherwise(view: View, changed: Mapping[str, Any]) -> View:
     return replace(view, says=says, context=context_of(says), policy=policy, deadline=limit)
 
 
-def in_session(view: View, session: str, jwt: str | None) -> View:
+def in_session(view: View, session: str, jwt: str | None) -> View | Wrong:
+    return caught(_in_session, view, session, jwt)
+
+
+def _in_session(view: View, session: str, jwt: str | None) -> View:
     # Also where the type was not looked at: a session that is missing by mistake would be nobody's.
     header_value("session", session)
     says = view.says._replace(session=session, jwt=view.says.jwt if jwt is None else jwt)
@@ -129,19 +141,49 @@ def in_session(view: View, session: str, jwt: str | None) -> View:
 def traced(view: View, traceparent: str | None) -> View:
     """For integrations: the trace of who called, where no OpenTelemetry says its own."""
     says = view.says._replace(traceparent=traceparent)
-    return replace(view, says=says, context=context_of(says))
+    return replace(view, says=says, context=right(caught(context_of, says)))
 
 
-def hidden(token: TokenLike) -> Token:
-    return Token.of(token)
+def session_of(client: Any, said: Any) -> Any:
+    """For integrations: the client of a session that an application said; `said` is behind a function. None without one."""
+    session, jwt = given if isinstance(given := said(), tuple) else (given, None)
+    return None if session is None or session == "" else client.for_session(session, jwt=jwt)
 
 
-def hidden_all(what: str, tokens: Iterable[TokenLike]) -> list[Token]:
-    return sequence(what, tokens, Token.of)
+def hidden(token: TokenLike | Wrong) -> Token | Wrong:
+    return token if isinstance(token, Wrong) else caught(Token.of, token)
 
 
-def hidden_items(items: Iterable[ItemLike]) -> list[Item]:
-    return sequence("tokenize_batch", items, lambda item: item if isinstance(item, Item) else Item(item))
+def hidden_value(value: PlaintextLike | Wrong) -> Plaintext | Wrong:
+    return value if isinstance(value, Wrong) else caught(Plaintext.of, value)
+
+
+def hidden_all(what: str, tokens: Iterable[TokenLike] | Wrong) -> list[Token] | Wrong:
+    return _hidden_list(what, tokens, Token.of)
+
+
+def hidden_items(items: Iterable[ItemLike] | Wrong) -> list[Item] | Wrong:
+    return _hidden_list("tokenize_batch", items, lambda item: item if isinstance(item, Item) else Item(item))
+
+
+def _hidden_list(what: str, items: Any, each: Callable[[Any], T]) -> list[T] | Wrong:
+    if isinstance(items, Wrong):
+        return items
+    wrong = no_list(what, items)
+    if wrong is not None:
+        return Wrong(wrong)
+    # What an application's own generator raises stays as it is.
+    listed = list(items)
+    del items
+    return caught(lambda: [each(item) for item in listed])
+
+
+def asked(plan: Callable[..., Ask[T]], view: View, arguments: Sequence[Any]) -> Ask[T]:
+    """A call, planned; what is wrong with it is raised without the frames that know more."""
+    for each in arguments:
+        if isinstance(each, Wrong):
+            return right(each)
+    return right(caught(plan, view, *arguments, kinds=(LunaSecError, TypeError)))
 
 
 def _raise(error: LunaSecError) -> Any:

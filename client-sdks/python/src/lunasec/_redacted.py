@@ -6,6 +6,7 @@ import hmac
 import secrets
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar, Union
 
+from ._hiding import caught, right
 from .errors import InvalidRequest, InvalidToken
 
 TOKEN_PRINT: Final = "[lunasec token: .expose() gives its text]"
@@ -98,9 +99,11 @@ class Token(_Redacted):
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
+            del text
             raise InvalidToken("a token is made of text; of what may be either, by Token.of()")
         printed = printed_as(text)
         if printed is not None:
+            del text
             raise InvalidToken(
                 f"this is how a {printed.what} prints, not a token: {printed.instead}; what was stored here is lost"
             )
@@ -112,7 +115,10 @@ class Token(_Redacted):
         if isinstance(token, Token):
             return token
         if isinstance(token, str):
-            return Token(token)
+            made = caught(Token, token)
+            del token
+            return right(made)
+        del token
         raise InvalidToken("a token is text or a Token; this is neither")
 
     @classmethod
@@ -149,13 +155,18 @@ class Plaintext(_Redacted):
         if isinstance(value, (bytearray, memoryview)):
             value = bytes(value)
         if not isinstance(value, (str, bytes)):
+            del value
             raise InvalidRequest("a value is text or bytes; convert it, or serialize it first")
         object.__setattr__(self, "_ask", lambda: value)
 
     @staticmethod
     def of(value: PlaintextLike) -> Plaintext:
         """Wraps a value, so that it prints redacted from here on."""
-        return value if isinstance(value, Plaintext) else Plaintext(value)
+        if isinstance(value, Plaintext):
+            return value
+        made = caught(Plaintext, value)
+        del value
+        return right(made)
 
     @property
     def is_text(self) -> bool:
@@ -167,6 +178,7 @@ class Plaintext(_Redacted):
         value = self._ask()  # type: ignore[attr-defined]
         if isinstance(value, str):
             return value
+        del value
         raise TypeError("this value was tokenized as bytes, not as text: ask for them with reveal_bytes()")
 
     def reveal_bytes(self) -> bytes:

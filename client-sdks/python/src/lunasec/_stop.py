@@ -22,13 +22,14 @@ class Stop:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._ends: tuple[socket.socket, socket.socket] | None = None
-        self._told: set[Callable[[], None]] = set()
+        #: By who waits: two waits may have the same to be told.
+        self._told: dict[object, Callable[[], None]] = {}
 
     def set(self) -> None:
         """Gives up what waits, and what will be called with it."""
         with self._lock:
             self._event.set()
-            ends, told = self._ends, list(self._told)
+            ends, told = self._ends, list(self._told.values())
         if ends is not None:
             with contextlib.suppress(OSError):
                 ends[1].send(b"!")
@@ -51,13 +52,15 @@ class Stop:
                     self._ends[1].send(b"!")
             return self._ends[0].fileno()
 
-    def _tell(self, then: Callable[[], None]) -> None:
+    def _tell(self, then: Callable[[], None]) -> object:
+        who = object()
         with self._lock:
-            self._told.add(then)
+            self._told[who] = then
+        return who
 
-    def _forget(self, then: Callable[[], None]) -> None:
+    def _forget(self, who: object) -> None:
         with self._lock:
-            self._told.discard(then)
+            self._told.pop(who, None)
 
     def __del__(self) -> None:
         for end in self._ends or ():

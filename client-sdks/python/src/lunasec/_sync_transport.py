@@ -187,8 +187,7 @@ class Slots:
 
     def take(self, bounds: Bounds) -> None:
         stop = bounds.stop
-        if stop is not None:
-            stop._tell(self._wake)
+        who = None if stop is None else stop._tell(self._wake)
         try:
             with self._changed:
                 while self._free <= 0:
@@ -196,7 +195,7 @@ class Slots:
                 self._free -= 1
         finally:
             if stop is not None:
-                stop._forget(self._wake)
+                stop._forget(who)
 
     def leave(self) -> None:
         with self._changed:

@@ -14,10 +14,11 @@ from typing_extensions import Self, TypeVar, Unpack
 from . import _plans as plans
 from ._async_flight import Lanes, lanes_of
 from ._engine import Engine
+from ._hiding import right
 from ._limits import BATCH_ITEMS, CONNECTIONS, PENDING_CALLS, RESTART_GRACE, START_DEADLINE
 from ._operations import Action, ItemLike
 from ._plans import Ask, Awaiting, View
-from ._redacted import Plaintext, PlaintextLike, TokenLike
+from ._redacted import PlaintextLike, TokenLike
 from ._retry import Retry
 from .client import BaseClientOptions, ViewOptions
 from .errors import DeadlineExceeded, LunaSecError
@@ -76,7 +77,7 @@ class AsyncReader(Generic[R]):
     async def _call(self, plan: Callable[..., Ask[T]], *arguments: Any) -> T:
         wrong: LunaSecError
         try:
-            ask = plan(self._view, *arguments)
+            ask = plans.asked(plan, self._view, arguments)
             said = await self._said(ask)
             answer = ask.instead(said) if isinstance(said, LunaSecError) else ask.finish(said)
             return cast(T, await self._stood(answer, ask.deadline))
@@ -130,16 +131,18 @@ class AsyncReader(Generic[R]):
         255 visible ASCII characters that name this value for 24 hours: the same key with the same value gives the same
         token, also from another process beside the same sidecar. Unless given, the client makes one for each call, so
         that its own retries give one token."""
-        value = Plaintext.of(value)
-        return await self._call(plans.tokenize, value, metadata, expires_in, encoding, idempotency_key, options)
+        hidden = plans.hidden_value(value)
+        del value
+        return await self._call(plans.tokenize, hidden, metadata, expires_in, encoding, idempotency_key, options)
 
     async def tokenize_batch(
         self, items: Iterable[ItemLike], *, idempotency_key: str | None = None, **options: Unpack[AsyncCallOptions]
     ) -> list[Tokenized | Failed]:
         """Tokenizes 1 to 1,000 values in one request of at most 16 MiB. Items fail each by itself; the call raises only
         if there was no answer for any."""
-        items = plans.hidden_items(items)
-        return await self._call(plans.tokenize_batch, items, idempotency_key, options)
+        hidden = plans.hidden_items(items)
+        del items
+        return await self._call(plans.tokenize_batch, hidden, idempotency_key, options)
 
     @overload
     async def detokenize(self, token: TokenLike, **options: Unpack[AsyncCallOptions]) -> R: ...
@@ -159,8 +162,9 @@ class AsyncReader(Generic[R]):
         self, token: TokenLike, *, on_unavailable: Any = None, **options: Unpack[AsyncCallOptions]
     ) -> Any:
         """Reveals one value. Under a policy that stands in for an answer, look at `kind` before there is a value."""
-        token = plans.hidden(token)
-        return await self._call(plans.detokenize, token, on_unavailable, options)
+        hidden = plans.hidden(token)
+        del token
+        return await self._call(plans.detokenize, hidden, on_unavailable, options)
 
     @overload
     async def detokenize_batch(
@@ -184,13 +188,15 @@ class AsyncReader(Generic[R]):
         """Reveals 1 to 1,000 values in one request. Items fail each by itself. Under a policy that stands in for an
         answer, it does so for each item that nobody can answer; otherwise the call raises if there was no answer for
         any."""
-        tokens = plans.hidden_all("detokenize_batch", tokens)
-        return await self._call(plans.detokenize_batch, tokens, on_unavailable, options)
+        hidden = plans.hidden_all("detokenize_batch", tokens)
+        del tokens
+        return await self._call(plans.detokenize_batch, hidden, on_unavailable, options)
 
     async def get_metadata(self, token: TokenLike, **options: Unpack[AsyncCallOptions]) -> Metadata:
         """Reads what is kept beside a value."""
-        token = plans.hidden(token)
-        return await self._call(plans.get_metadata, token, options)
+        hidden = plans.hidden(token)
+        del token
+        return await self._call(plans.get_metadata, hidden, options)
 
     async def set_metadata(
         self,
@@ -202,13 +208,15 @@ class AsyncReader(Generic[R]):
     ) -> MetadataWritten:
         """Replaces the whole of what is kept beside a value: a JSON object of at most 16 KiB. With `if_version` only if
         this is still its version, and `Conflict` otherwise; it is then not tried again where it may have been done."""
-        token = plans.hidden(token)
-        return await self._call(plans.set_metadata, token, metadata, if_version, options)
+        hidden = plans.hidden(token)
+        del token
+        return await self._call(plans.set_metadata, hidden, metadata, if_version, options)
 
     async def delete(self, tokens: Iterable[TokenLike], **options: Unpack[AsyncCallOptions]) -> list[Deleted | Failed]:
         """Deletes 1 to 1,000 values. A token that never had one is deleted too. Items fail each by itself."""
-        tokens = plans.hidden_all("delete", tokens)
-        return await self._call(plans.delete, tokens, options)
+        hidden = plans.hidden_all("delete", tokens)
+        del tokens
+        return await self._call(plans.delete, hidden, options)
 
 
 class AsyncLunaSec(AsyncReader[R]):
@@ -256,6 +264,8 @@ class AsyncLunaSec(AsyncReader[R]):
         telemetry: bool | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        said = plans.said(namespace, purpose, jwt)
+        del jwt
         engine: Engine[httpx.AsyncBaseTransport] = Engine(
             socket=socket,
             retry=retry,
@@ -267,7 +277,7 @@ class AsyncLunaSec(AsyncReader[R]):
             telemetry=telemetry,
             transport=transport,
         )
-        view = plans.view_of(engine, True, namespace, purpose, jwt, on_unavailable, deadline)
+        view = plans.view_of(engine, True, said, on_unavailable, deadline)
         super().__init__(view, lanes_of(engine))
 
     @overload
@@ -295,7 +305,9 @@ class AsyncLunaSec(AsyncReader[R]):
         """The same client, for one session of one of your users: any text of 1 to 1,024 bytes that the application knows
         the user's session by, without control characters and without a space at either end. `jwt` proves it where the
         sidecar has issuers."""
-        return AsyncLunaSecSession(plans.in_session(self._view, session, jwt), self._lanes)
+        view = plans.in_session(self._view, session, jwt)
+        del session, jwt
+        return AsyncLunaSecSession(right(view), self._lanes)
 
     async def status(self, **options: Unpack[AsyncCallOptions]) -> Status:
         """What the sidecar says of itself and of what it needs."""
@@ -330,21 +342,24 @@ class AsyncLunaSecSession(AsyncReader[R]):
     ) -> list[Granted | Failed]:
         """Lets the session do something with 1 to 1,000 tokens, for a time: 15 minutes unless said, `detokenize` and
         `metadata` unless said."""
-        tokens = plans.hidden_all("grant", tokens)
-        return await self._call(plans.grant, tokens, expires_in, actions, options)
+        hidden = plans.hidden_all("grant", tokens)
+        del tokens
+        return await self._call(plans.grant, hidden, expires_in, actions, options)
 
     async def verify(
         self, tokens: Iterable[TokenLike], *, action: Action | None = None, **options: Unpack[AsyncCallOptions]
     ) -> list[Valid | Invalid | Failed]:
         """Asks whether the session may do something with 1 to 1,000 tokens. No policy stands in for it: where nobody
         knows, items are `Failed` or the call raises, and neither is a yes."""
-        tokens = plans.hidden_all("verify", tokens)
-        return await self._call(plans.verify, tokens, action, options)
+        hidden = plans.hidden_all("verify", tokens)
+        del tokens
+        return await self._call(plans.verify, hidden, action, options)
 
     async def revoke(self, tokens: Iterable[TokenLike], **options: Unpack[AsyncCallOptions]) -> Revoked:
         """Takes back all that the session was granted for 1 to 1,000 tokens."""
-        tokens = plans.hidden_all("revoke", tokens)
-        return await self._call(plans.revoke, tokens, options)
+        hidden = plans.hidden_all("revoke", tokens)
+        del tokens
+        return await self._call(plans.revoke, hidden, options)
 
     async def revoke_all(self, **options: Unpack[AsyncCallOptions]) -> Revoked:
         """Takes back all that the session was granted: for a logout."""

@@ -14,10 +14,11 @@ from typing_extensions import Self, TypeVar, Unpack
 from . import _plans as plans
 from ._engine import Engine
 from ._gathering import CallOptions, Gathering
+from ._hiding import right
 from ._limits import BATCH_ITEMS, CONNECTIONS, PENDING_CALLS, RESTART_GRACE, START_DEADLINE
 from ._operations import Action, ItemLike
 from ._plans import Ask, View
-from ._redacted import Plaintext, PlaintextLike, TokenLike
+from ._redacted import PlaintextLike, TokenLike
 from ._retry import Retry
 from ._stop import Stop
 from ._sync_flight import Call, Pilot
@@ -96,7 +97,7 @@ class Reader(Generic[R]):
     def _call(self, plan: Callable[..., Ask[T]], *arguments: Any) -> T:
         wrong: Exception
         try:
-            ask = plan(self._view, *arguments)
+            ask = plans.asked(plan, self._view, arguments)
             return self._answer(ask, *self._made([ask], arguments[-1].get("stop")))
         except (LunaSecError, Stopped) as error:
             wrong = error
@@ -143,16 +144,18 @@ class Reader(Generic[R]):
         255 visible ASCII characters that name this value for 24 hours: the same key with the same value gives the same
         token, also from another process beside the same sidecar. Unless given, the client makes one for each call, so
         that its own retries give one token."""
-        value = Plaintext.of(value)
-        return self._call(plans.tokenize, value, metadata, expires_in, encoding, idempotency_key, options)
+        hidden = plans.hidden_value(value)
+        del value
+        return self._call(plans.tokenize, hidden, metadata, expires_in, encoding, idempotency_key, options)
 
     def tokenize_batch(
         self, items: Iterable[ItemLike], *, idempotency_key: str | None = None, **options: Unpack[CallOptions]
     ) -> list[Tokenized | Failed]:
         """Tokenizes 1 to 1,000 values in one request of at most 16 MiB. Items fail each by itself; the call raises only
         if there was no answer for any."""
-        items = plans.hidden_items(items)
-        return self._call(plans.tokenize_batch, items, idempotency_key, options)
+        hidden = plans.hidden_items(items)
+        del items
+        return self._call(plans.tokenize_batch, hidden, idempotency_key, options)
 
     @overload
     def detokenize(self, token: TokenLike, **options: Unpack[CallOptions]) -> R: ...
@@ -168,8 +171,9 @@ class Reader(Generic[R]):
     ) -> Value | Fallback[F]: ...
     def detokenize(self, token: TokenLike, *, on_unavailable: Any = None, **options: Unpack[CallOptions]) -> Any:
         """Reveals one value. Under a policy that stands in for an answer, look at `kind` before there is a value."""
-        token = plans.hidden(token)
-        return self._call(plans.detokenize, token, on_unavailable, options)
+        hidden = plans.hidden(token)
+        del token
+        return self._call(plans.detokenize, hidden, on_unavailable, options)
 
     @overload
     def detokenize_batch(self, tokens: Iterable[TokenLike], **options: Unpack[CallOptions]) -> list[R | Failed]: ...
@@ -191,13 +195,15 @@ class Reader(Generic[R]):
         """Reveals 1 to 1,000 values in one request. Items fail each by itself. Under a policy that stands in for an
         answer, it does so for each item that nobody can answer; otherwise the call raises if there was no answer for
         any."""
-        tokens = plans.hidden_all("detokenize_batch", tokens)
-        return self._call(plans.detokenize_batch, tokens, on_unavailable, options)
+        hidden = plans.hidden_all("detokenize_batch", tokens)
+        del tokens
+        return self._call(plans.detokenize_batch, hidden, on_unavailable, options)
 
     def get_metadata(self, token: TokenLike, **options: Unpack[CallOptions]) -> Metadata:
         """Reads what is kept beside a value."""
-        token = plans.hidden(token)
-        return self._call(plans.get_metadata, token, options)
+        hidden = plans.hidden(token)
+        del token
+        return self._call(plans.get_metadata, hidden, options)
 
     def set_metadata(
         self,
@@ -209,13 +215,15 @@ class Reader(Generic[R]):
     ) -> MetadataWritten:
         """Replaces the whole of what is kept beside a value: a JSON object of at most 16 KiB. With `if_version` only if
         this is still its version, and `Conflict` otherwise; it is then not tried again where it may have been done."""
-        token = plans.hidden(token)
-        return self._call(plans.set_metadata, token, metadata, if_version, options)
+        hidden = plans.hidden(token)
+        del token
+        return self._call(plans.set_metadata, hidden, metadata, if_version, options)
 
     def delete(self, tokens: Iterable[TokenLike], **options: Unpack[CallOptions]) -> list[Deleted | Failed]:
         """Deletes 1 to 1,000 values. A token that never had one is deleted too. Items fail each by itself."""
-        tokens = plans.hidden_all("delete", tokens)
-        return self._call(plans.delete, tokens, options)
+        hidden = plans.hidden_all("delete", tokens)
+        del tokens
+        return self._call(plans.delete, hidden, options)
 
     def gather(self, *, stop: Stop | None = None) -> Gathering[R]:
         """Calls that are made together: within `with`, they are noted, and at its end sent in as few requests as can be.
@@ -269,6 +277,8 @@ class LunaSec(Reader[R]):
         telemetry: bool | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        said = plans.said(namespace, purpose, jwt)
+        del jwt
         engine: Engine[httpx.BaseTransport] = Engine(
             socket=socket,
             retry=retry,
@@ -280,7 +290,7 @@ class LunaSec(Reader[R]):
             telemetry=telemetry,
             transport=transport,
         )
-        view = plans.view_of(engine, False, namespace, purpose, jwt, on_unavailable, deadline)
+        view = plans.view_of(engine, False, said, on_unavailable, deadline)
         super().__init__(view, _pilot_of(engine))
 
     @overload
@@ -306,7 +316,9 @@ class LunaSec(Reader[R]):
         """The same client, for one session of one of your users: any text of 1 to 1,024 bytes that the application knows
         the user's session by, without control characters and without a space at either end. `jwt` proves it where the
         sidecar has issuers."""
-        return LunaSecSession(plans.in_session(self._view, session, jwt), self._pilot)
+        view = plans.in_session(self._view, session, jwt)
+        del session, jwt
+        return LunaSecSession(right(view), self._pilot)
 
     def status(self, **options: Unpack[CallOptions]) -> Status:
         """What the sidecar says of itself and of what it needs."""
@@ -341,21 +353,24 @@ class LunaSecSession(Reader[R]):
     ) -> list[Granted | Failed]:
         """Lets the session do something with 1 to 1,000 tokens, for a time: 15 minutes unless said, `detokenize` and
         `metadata` unless said."""
-        tokens = plans.hidden_all("grant", tokens)
-        return self._call(plans.grant, tokens, expires_in, actions, options)
+        hidden = plans.hidden_all("grant", tokens)
+        del tokens
+        return self._call(plans.grant, hidden, expires_in, actions, options)
 
     def verify(
         self, tokens: Iterable[TokenLike], *, action: Action | None = None, **options: Unpack[CallOptions]
     ) -> list[Valid | Invalid | Failed]:
         """Asks whether the session may do something with 1 to 1,000 tokens. No policy stands in for it: where nobody
         knows, items are `Failed` or the call raises, and neither is a yes."""
-        tokens = plans.hidden_all("verify", tokens)
-        return self._call(plans.verify, tokens, action, options)
+        hidden = plans.hidden_all("verify", tokens)
+        del tokens
+        return self._call(plans.verify, hidden, action, options)
 
     def revoke(self, tokens: Iterable[TokenLike], **options: Unpack[CallOptions]) -> Revoked:
         """Takes back all that the session was granted for 1 to 1,000 tokens."""
-        tokens = plans.hidden_all("revoke", tokens)
-        return self._call(plans.revoke, tokens, options)
+        hidden = plans.hidden_all("revoke", tokens)
+        del tokens
+        return self._call(plans.revoke, hidden, options)
 
     def revoke_all(self, **options: Unpack[CallOptions]) -> Revoked:
         """Takes back all that the session was granted: for a logout."""

@@ -23,6 +23,7 @@ A field of type `Token` alone takes a token and nothing else. What a model holds
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
+from ._hiding import Held, Wrong, right
 from ._redacted import Token
 from ._rules import Ask, Asks, Rule, Slot, carry_out, carry_out_async, incoming, outgoing
 from ._words import TOKEN_PATTERN, is_token
@@ -56,16 +58,42 @@ class Model(BaseModel):
 class Collected:
     """The fields of one document that rules apply to, on their way in or out."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: bool = False) -> None:
         self.slots: list[Slot] = []
         #: What is shown instead of a token.
         self.shown: dict[tuple[Rule, Token], Any] = {}
+        #: Of a document that is validated several times: what is one text in it becomes one token.
+        self._shares = shares
+        self._tokens: list[weakref.ref[Token]] = []
+
+    def comes_in(self, slot: Slot, token: Token) -> None:
+        self.slots.append(slot)
+        self._tokens.append(weakref.ref(token))
 
     def incoming(self) -> Asks:
-        return incoming(self.slots)
+        """Of what somebody still holds: a branch of a union that was tried and not chosen is nobody's."""
+        held = [slot for slot, token in zip(self.slots, self._tokens) if token() is not None]
+        return incoming(_shared(held) if self._shares else held)
 
     def outgoing(self, policy: Any) -> Asks:
         return outgoing(self.slots, policy=policy)
+
+
+def _shared(slots: list[Slot]) -> list[Slot]:
+    found: dict[tuple[int, int], list[Slot]] = {}
+    for slot in slots:
+        # A text of one character is the same object wherever it is.
+        same = id(slot) if len(slot.plain()) < 2 else id(slot.content)
+        found.setdefault((same, id(slot.rule)), []).append(slot)
+    return [same[0] if len(same) == 1 else _one_of(same) for same in found.values()]
+
+
+def _one_of(same: list[Slot]) -> Slot:
+    def settle(token: Token) -> None:
+        for each in same:
+            each.set(token)
+
+    return Slot(same[0].where, same[0].rule, same[0].content, settle)
 
 
 _IN: Final[ContextVar[Collected | None]] = ContextVar("lunasec_in", default=None)
@@ -124,7 +152,7 @@ def _ruled(rule: Rule) -> Callable[[object, Any], Token]:
                 "lunasec_validate", "this field is tokenized or verified: validate it with lunasec.pydantic.validate()"
             )
         token, settle = _unsettled()
-        collected.slots.append(Slot(getattr(info, "field_name", None) or "", rule, value, settle))
+        collected.comes_in(Slot(getattr(info, "field_name", None) or "", rule, value, settle), token)
         return token
 
     return validated
@@ -168,7 +196,7 @@ def _text_of(answer: object) -> Any:
 
 def schema_of(rule: Rule | None) -> core_schema.CoreSchema:
     """Of a field that holds a token."""
-    metadata = {"pydantic_js_functions": [lambda *_: _json_schema(rule)]}
+    metadata = {"pydantic_js_functions": [lambda *_: _json_schema(rule)], "lunasec": rule or Rule()}
     serialization = core_schema.plain_serializer_function_ser_schema(_serialized(rule), info_arg=True)
     if rule is None:
         return core_schema.no_info_plain_validator_function(
@@ -177,6 +205,24 @@ def schema_of(rule: Rule | None) -> core_schema.CoreSchema:
     return core_schema.with_info_plain_validator_function(
         _ruled(rule), serialization=serialization, metadata=cast(Any, metadata)
     )
+
+
+def rules_in(adapter: TypeAdapter[Any]) -> list[Rule]:
+    """Of all fields of type `Token` that there are in a type; one without a rule has an empty one."""
+    found: list[Rule] = []
+    seen: set[int] = set()
+    waiting: list[object] = [adapter.core_schema]
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, (dict, list, tuple)) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        inside: Any = each.values() if isinstance(each, dict) else each
+        waiting.extend(inside)
+        rule = each.get("lunasec") if isinstance(each, dict) else None
+        if isinstance(rule, Rule):
+            found.append(rule)
+    return found
 
 
 def _json_schema(rule: Rule | None) -> dict[str, Any]:
@@ -196,15 +242,20 @@ def _clean(error: ValidationError) -> ValidationError:
     return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 
 
-def collect(kind: Any, data: object, **options: Any) -> tuple[Any, Collected]:
-    """Validates, and notes what is to be tokenized and verified."""
+def validated(adapter: TypeAdapter[Any], held: Held[Any], **options: Any) -> Any:
+    """Validates; what is wrong quotes nothing, and no frame here has it."""
     wrong: ValidationError
+    try:
+        return adapter.validate_python(held.take(), **options)
+    except ValidationError as error:
+        wrong = error
+    return Wrong(_clean(wrong))
+
+
+def collect(kind: Any, held: Held[Any]) -> tuple[Any, Collected]:
+    """Validates, and notes what is to be tokenized and verified."""
     with using(_IN, Collected()) as collected:
-        try:
-            return TypeAdapter(kind).validate_python(data, **options), collected
-        except ValidationError as error:
-            wrong = error
-    raise _clean(wrong) from None
+        return right(validated(TypeAdapter(kind), held)), collected
 
 
 def _no_options(_: Ask) -> dict[str, Any]:
@@ -214,7 +265,9 @@ def _no_options(_: Ask) -> dict[str, Any]:
 def validate(kind: type[M], data: object, lunasec: LunaSec[Any] | LunaSecSession[Any]) -> M:
     """A model of data from outside. What its rules say is tokenized and verified in one request each; where one field
     fails, there is no model. Rules `verify` and `grant` are for a session: give `lunasec.for_session(id)`."""
-    model, collected = collect(kind, data)
+    held = Held(data)
+    del data
+    model, collected = collect(kind, held)
 
     def target(needs_session: bool) -> Any:
         return _session(lunasec, LunaSecSession) if needs_session else lunasec
@@ -225,7 +278,9 @@ def validate(kind: type[M], data: object, lunasec: LunaSec[Any] | LunaSecSession
 
 async def avalidate(kind: type[M], data: object, lunasec: AsyncLunaSec[Any] | AsyncLunaSecSession[Any]) -> M:
     """As `validate`, awaited."""
-    model, collected = collect(kind, data)
+    held = Held(data)
+    del data
+    model, collected = collect(kind, held)
 
     async def target(needs_session: bool) -> Any:
         return _session(lunasec, AsyncLunaSecSession) if needs_session else lunasec
@@ -244,7 +299,7 @@ def reveal(
     model: BaseModel, lunasec: LunaSec[Any] | LunaSecSession[Any], *, on_unavailable: Any = None
 ) -> dict[str, Any]:
     """The model as JSON goes out: granted and revealed as its rules say, in one request each; other tokens as text."""
-    collected = collected_out(model)
+    collected = collected_out(_dumped(model))
 
     def target(needs_session: bool) -> Any:
         return _session(lunasec, LunaSecSession) if needs_session else lunasec
@@ -257,7 +312,7 @@ async def areveal(
     model: BaseModel, lunasec: AsyncLunaSec[Any] | AsyncLunaSecSession[Any], *, on_unavailable: Any = None
 ) -> dict[str, Any]:
     """As `reveal`, awaited."""
-    collected = collected_out(model)
+    collected = collected_out(_dumped(model))
 
     async def target(needs_session: bool) -> Any:
         return _session(lunasec, AsyncLunaSecSession) if needs_session else lunasec
@@ -266,11 +321,15 @@ async def areveal(
     return cast(dict[str, Any], shown(model, collected))
 
 
-def collected_out(model: object, adapter: TypeAdapter[Any] | None = None) -> Collected:
-    """What is to be granted and revealed of it."""
+def collected_out(dump: Callable[[], object]) -> Collected:
+    """What is to be granted and revealed of what is dumped."""
     with using(_OUT, Collected()) as collected:
-        (adapter or TypeAdapter(type(model))).dump_python(model, mode="json", warnings=False)
+        dump()
     return collected
+
+
+def _dumped(model: BaseModel) -> Callable[[], object]:
+    return lambda: TypeAdapter(type(model)).dump_python(model, mode="json", warnings=False)
 
 
 def shown(model: object, collected: Collected) -> Any:

@@ -61,10 +61,19 @@ class TokenType(TypeDecorator[Token]):
         text = value.expose() if isinstance(value, Token) else value
         if isinstance(text, str) and is_token(text):
             return text
+        # Not in the locals of this frame either.
+        del value, text
         raise NotAToken("a column of tokens was given what is no token: tokenize the value first, and store its token")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Token | None:
-        return None if value is None else Token(value)
+        if value is None:
+            return None
+        if isinstance(value, str) and is_token(value):
+            return Token(value)
+        del value
+        raise NotAToken(
+            "a column of tokens holds what is no token: what is in it was not stored by this type; look there"
+        )
 
 
 class Shown(Mapping[Token, R], Generic[R]):
@@ -74,7 +83,9 @@ class Shown(Mapping[Token, R], Generic[R]):
         self._found = found
 
     def __getitem__(self, token: TokenLike) -> R:
-        found = self._found[Token.of(token)]
+        hidden = Token.of(token)
+        del token
+        found = self._found[hidden]
         if isinstance(found, Failed):
             raise found.error
         return found
@@ -83,7 +94,9 @@ class Shown(Mapping[Token, R], Generic[R]):
         """To be shown: the value's text, or what stands in for it; `absent` where the column is null."""
         if token is None:
             return absent
-        found: Any = self[token]
+        hidden = Token.of(token)
+        del token
+        found: Any = self[hidden]
         if isinstance(found, Value):
             return found.value.reveal()
         return found.text if isinstance(found, Masked) else str(found.value)

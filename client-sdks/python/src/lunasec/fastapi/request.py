@@ -11,9 +11,11 @@ from typing import Annotated, Any, Final, Union, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from .._hiding import Held, caught, right
 from .._limits import DISPLAY_DEADLINE, HOPELESS_DEADLINE
 from .._operations import Action, ItemLike
-from .._plans import traced
+from .._plans import hidden as hidden_token
+from .._plans import hidden_all, hidden_items, hidden_value, session_of, traced
 from .._redacted import PlaintextLike, TokenLike
 from .._rules import Ask, Asks, carry_out_async
 from ..aio import AsyncLunaSec, AsyncLunaSecSession
@@ -111,8 +113,9 @@ class RequestLunaSec:
             said: Any = None if self._session_of is None else self._session_of(self._connection)
             if inspect.isawaitable(said):
                 said = await said
-            session, jwt = said if isinstance(said, tuple) else (said, None)
-            self._bound = None if session is None or session == "" else self._client.for_session(session, jwt=jwt)
+            held = Held(said)
+            del said
+            self._bound = right(caught(session_of, self._client, held.take))
         return cast("AsyncLunaSecSession[Any] | None", self._bound)
 
     async def _any(self) -> AsyncLunaSec[Any] | AsyncLunaSecSession[Any]:
@@ -151,24 +154,32 @@ class RequestLunaSec:
             self.notes.take(said)
 
     async def tokenize(self, value: PlaintextLike, **options: Any) -> Tokenized:
-        made = await (await self._any()).tokenize(value, **options)
+        hidden: Any = hidden_value(value)
+        del value
+        made = await (await self._any()).tokenize(hidden, **options)
         self.notes.take(made)
         return made
 
     async def tokenize_batch(self, items: Iterable[ItemLike], **options: Any) -> list[Tokenized | Failed]:
-        made = await (await self._any()).tokenize_batch(items, **options)
+        hidden: Any = hidden_items(items)
+        del items
+        made = await (await self._any()).tokenize_batch(hidden, **options)
         self.notes.take(made)
         return made
 
     async def detokenize(self, token: TokenLike, **options: Any) -> Any:
         """As the client's. What may be masked waits as long as the page still does."""
-        found = await (await self._any()).detokenize(token, **self._reading(options))
+        hidden: Any = hidden_token(token)
+        del token
+        found = await (await self._any()).detokenize(hidden, **self._reading(options))
         self.notes.take(found)
         return found
 
     async def detokenize_batch(self, tokens: Iterable[TokenLike], **options: Any) -> list[Any]:
         """As the client's. What may be masked waits as long as the page still does."""
-        found: list[Any] = await (await self._any()).detokenize_batch(tokens, **self._reading(options))
+        hidden: Any = hidden_all("detokenize_batch", tokens)
+        del tokens
+        found: list[Any] = await (await self._any()).detokenize_batch(hidden, **self._reading(options))
         self.notes.take(found)
         return found
 
@@ -180,15 +191,21 @@ class RequestLunaSec:
         return {**options, **chosen, **waits}
 
     async def get_metadata(self, token: TokenLike, **options: Any) -> Metadata:
-        found = await (await self._any()).get_metadata(token, **options)
+        hidden: Any = hidden_token(token)
+        del token
+        found = await (await self._any()).get_metadata(hidden, **options)
         self.notes.take(found)
         return found
 
     async def set_metadata(self, token: TokenLike, metadata: Mapping[str, Any], **options: Any) -> MetadataWritten:
-        return await (await self._any()).set_metadata(token, metadata, **options)
+        hidden: Any = hidden_token(token)
+        del token
+        return await (await self._any()).set_metadata(hidden, metadata, **options)
 
     async def delete(self, tokens: Iterable[TokenLike], **options: Any) -> list[Deleted | Failed]:
-        return await (await self._any()).delete(tokens, **options)
+        hidden: Any = hidden_all("delete", tokens)
+        del tokens
+        return await (await self._any()).delete(hidden, **options)
 
     async def grant(
         self,
@@ -198,15 +215,21 @@ class RequestLunaSec:
         actions: Sequence[Action] | None = None,
         **options: Any,
     ) -> list[Granted | Failed]:
-        return await (await self.session()).grant(tokens, expires_in=expires_in, actions=actions, **options)
+        hidden: Any = hidden_all("grant", tokens)
+        del tokens
+        return await (await self.session()).grant(hidden, expires_in=expires_in, actions=actions, **options)
 
     async def verify(
         self, tokens: Iterable[TokenLike], *, action: Action | None = None, **options: Any
     ) -> list[Valid | Invalid | Failed]:
-        return await (await self.session()).verify(tokens, action=action, **options)
+        hidden: Any = hidden_all("verify", tokens)
+        del tokens
+        return await (await self.session()).verify(hidden, action=action, **options)
 
     async def revoke(self, tokens: Iterable[TokenLike], **options: Any) -> Revoked:
-        return await (await self.session()).revoke(tokens, **options)
+        hidden: Any = hidden_all("revoke", tokens)
+        del tokens
+        return await (await self.session()).revoke(hidden, **options)
 
     async def revoke_all(self, **options: Any) -> Revoked:
         return await (await self.session()).revoke_all(**options)

@@ -5,22 +5,34 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Coroutine
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from contextvars import ContextVar
 from typing import Any, Final
 
+from fastapi.encoders import jsonable_encoder
 from fastapi.routing import APIRoute
-from pydantic import TypeAdapter
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .._hiding import Held, right
 from .._limits import FIELDS
 from .._words import told
 from ..errors import PayloadTooLarge
-from ..pydantic import _IN, _SHOW, Collected, collected_out, using
+from ..pydantic import _IN, _SHOW, Collected, collected_out, rules_in, using, validated
 from .request import RequestLunaSec, of_connection
 
+_GENERATED: Final = (AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Iterable, Generator)
 _REQUEST: Final[ContextVar[Request]] = ContextVar("lunasec_request")
 
 
@@ -29,6 +41,10 @@ class LunaSecRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         self._lunasec_adapter: TypeAdapter[Any] | None = None
+        if _generates(endpoint):
+            _refuse_tokens(endpoint)
+            super().__init__(path, endpoint, **options)
+            return
         super().__init__(path, self._carrying_out(endpoint), **options)
         # The endpoint's own annotation counts, as FastAPI reads it.
         if self.response_field is not None:
@@ -41,7 +57,7 @@ class LunaSecRoute(APIRoute):
             of_connection(request)
             token = _SHOW.set(None)
             try:
-                with using(_IN, Collected()):
+                with using(_IN, Collected(shares=type(request).json is Request.json)):
                     _REQUEST.set(request)
                     return await handle(request)
             finally:
@@ -56,26 +72,90 @@ class LunaSecRoute(APIRoute):
         async def carrying_out(*arguments: Any, **named: Any) -> Any:
             lunasec = of_connection(_REQUEST.get())
             await _take_in(lunasec)
-            if inspect.iscoroutinefunction(endpoint):
-                result = await endpoint(*arguments, **named)
+            if inspect.iscoroutinefunction(_called(endpoint)):
+                result = Held(await endpoint(*arguments, **named))
             else:
-                result = await run_in_threadpool(endpoint, *arguments, **named)
+                given = Held(await run_in_threadpool(endpoint, *arguments, **named))
+                # Of a function that only gives what another one awaits.
+                result = Held(await _awaited(given))
             return await self._let_out(lunasec, result)
 
+        carrying_out.__name__ = getattr(endpoint, "__name__", type(endpoint).__name__)
         carrying_out.__signature__ = _signature(endpoint)  # type: ignore[attr-defined]
         return carrying_out
 
-    async def _let_out(self, lunasec: RequestLunaSec, result: Any) -> Any:
+    async def _let_out(self, lunasec: RequestLunaSec, held: Held[Any]) -> Any:
+        result = held.take()
         if isinstance(result, Response) or result is None:
             return result
+        held = Held(result)
+        del result
         adapter = self._lunasec_adapter
         if adapter is not None:
-            result = adapter.validate_python(result, from_attributes=True)
-        collected = collected_out(result, adapter)
+            held = Held(right(validated(adapter, held, from_attributes=True)))
+        collected = collected_out(lambda: self._dumped(held))
         _bounded(collected)
         await lunasec.carry_out(collected.outgoing(lunasec.on_unavailable))
         _SHOW.set(collected)
-        return result
+        return held.take()
+
+    def _dumped(self, held: Held[Any]) -> None:
+        """As FastAPI will: what does not go out is neither granted nor revealed."""
+        if self._lunasec_adapter is None:
+            jsonable_encoder(held.seen())
+            return
+        self._lunasec_adapter.dump_python(
+            held.seen(),
+            mode="json",
+            warnings=False,
+            include=self.response_model_include,
+            exclude=self.response_model_exclude,
+            by_alias=self.response_model_by_alias,
+            exclude_unset=self.response_model_exclude_unset,
+            exclude_defaults=self.response_model_exclude_defaults,
+            exclude_none=self.response_model_exclude_none,
+        )
+
+
+async def _awaited(held: Held[Any]) -> Any:
+    return await held.take() if inspect.isawaitable(held.seen()) else held.take()
+
+
+def _called(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that is called: of an object its `__call__`."""
+    while isinstance(endpoint, functools.partial):
+        endpoint = endpoint.func
+    function = inspect.isroutine(endpoint) or inspect.isclass(endpoint)
+    return endpoint if function else endpoint.__call__  # type: ignore[operator]
+
+
+def _generates(endpoint: Callable[..., Any]) -> bool:
+    called = inspect.unwrap(_called(endpoint))
+    return inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
+
+
+def _refuse_tokens(endpoint: Callable[..., Any]) -> None:
+    """What is generated goes out an item at a time, after the request was worked on: rules would not be carried out."""
+    signature = _signature(endpoint)
+    taken = [each.annotation for each in signature.parameters.values()]
+    if any(rule.comes_in() for kind in taken for rule in _rules_of(kind)) or _rules_of(signature.return_annotation):
+        raise TypeError(
+            "rules of tokens are not carried out in an endpoint that yields: tokenize and reveal there by LunaSecDep, "
+            "and let its models hold text"
+        )
+
+
+def _rules_of(kind: Any) -> list[Any]:
+    # Of what is generated, the items.
+    generated = typing.get_origin(kind) in _GENERATED and typing.get_args(kind)
+    kind = typing.get_args(kind)[0] if generated else kind
+    if kind is inspect.Parameter.empty or kind is None:
+        return []
+    try:
+        return rules_in(TypeAdapter(kind))
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError):
+        # Nothing that is a body.
+        return []
 
 
 async def _take_in(lunasec: RequestLunaSec) -> None:
@@ -96,7 +176,7 @@ def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
     """With annotations that mean something here, too: the endpoint may say them as text."""
     signature = inspect.signature(endpoint)
     try:
-        hints = typing.get_type_hints(endpoint, include_extras=True)
+        hints = typing.get_type_hints(_called(endpoint), include_extras=True)
     except (NameError, TypeError):
         return signature
     parameters = [

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import grpc
 import grpc.aio
 
+from .._hiding import Held
 from .._rules import Asks, Role, carry_out_async
 from ..aio import AsyncLunaSec
 from ..errors import LunaSecError
@@ -32,7 +33,7 @@ def aio_server_interceptor(
 ) -> grpc.aio.ServerInterceptor:
     """As `server_interceptor`, for `grpc.aio.server`. `session` may be awaited."""
     role: Role = "server" if edge == "server" else "behind"
-    rules = Rules(protos, role, on_unavailable, True, lunasec._view.policy)
+    rules = Rules(protos, role, on_unavailable, True, lunasec._view.policy, session is not None)
     return _AioServerInterceptor(lunasec, rules, session, on_error, other_methods == "pass")
 
 
@@ -63,18 +64,22 @@ class _AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     def _behavior(self, handler: Any, inner: Any, plans: MethodPlans, details: Any) -> Any:
         async def one(request: Any, context: Any) -> Any:
             work = _Work(self, plans, context, details)
+            held = Held(request)
+            del request
 
             async def handled() -> Any:
-                given = inner(await work.requests(request, handler.request_streaming), _Context(context, work))
+                given = inner(await work.requests(held, handler.request_streaming), _Context(context, work))
                 return await work.let_out(await _awaited(given))
 
             return await work.guarded(handled)
 
         async def many(request: Any, context: Any) -> AsyncIterator[Any]:
             work = _Work(self, plans, context, details)
+            held = Held(request)
+            del request
 
             async def begun() -> Any:
-                return inner(await work.requests(request, handler.request_streaming), _Context(context, work))
+                return inner(await work.requests(held, handler.request_streaming), _Context(context, work))
 
             answers = await work.guarded(begun)
             if not hasattr(answers, "__anext__"):
@@ -112,8 +117,8 @@ class _Context:
         self._work = work
 
     async def read(self) -> Any:
-        message = await self._context.read()
-        return message if message is _EOF else await self._work.take_in(message)
+        held = Held(await self._context.read())
+        return _EOF if held.seen() is _EOF else await self._work.take_in(held)
 
     async def write(self, message: Any) -> None:
         await self._context.write(await self._work.let_out(message))
@@ -133,7 +138,7 @@ class _Work:
         self._method: str = details.method
         metadata = tuple(details.invocation_metadata or ())
         call = ServerCall(self._method, metadata, context.peer())
-        self._caller = Caller(interceptor._lunasec, lambda: said_of(interceptor._session, call))
+        self._caller = Caller(interceptor._lunasec, lambda: said_of(interceptor._session, call), far=True)
         self._wrong: tuple[LunaSecError, bool] | None = None
 
     async def guarded(self, handler: Callable[[], Any]) -> Any:
@@ -152,34 +157,36 @@ class _Work:
             await self._context.abort(code, words, trailing)
         return given
 
-    async def requests(self, request: Any, streaming: bool) -> Any:
+    async def requests(self, held: Held[Any], streaming: bool) -> Any:
         if self._plans.request is None:
-            return request
-        return self._stream(request) if streaming else await self.take_in(request)
+            return held.take()
+        return self._stream(held.take()) if streaming else await self.take_in(held)
 
     async def _stream(self, requests: Any) -> AsyncIterator[Any]:
-        async for each in requests:
-            yield await self.take_in(each)
+        async for held in _each_held(requests):
+            yield await self.take_in(held)
 
-    async def take_in(self, message: Any) -> Any:
+    async def take_in(self, held: Held[Any]) -> Any:
         plan = self._plans.request
         if plan is None:
-            return message
-        return await self._carried(lambda: self._rules.take_in(plan, message), False)
+            return held.take()
+        return await self._carried(lambda: self._rules.take_in(plan, held), False)
 
     async def let_out(self, message: Any) -> Any:
         plan = self._plans.response
         if plan is None or message is None or self._wrong is not None:
             return message
-        return await self._carried(lambda: self._rules.let_out(plan, message), True)
+        held = Held(message)
+        del message
+        return await self._carried(lambda: self._rules.let_out(plan, held), True)
 
-    async def _carried(self, open_: Callable[[], tuple[Any, Asks]], of_answer: bool) -> Any:
+    async def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], of_answer: bool) -> Any:
         try:
             copy, asks = open_()
             await carry_out_async(asks, self._caller.atarget, self._options)
-            return copy
+            return copy.take()
         except LunaSecError as error:
-            self._wrong = error, of_answer
+            self._wrong = error.with_traceback(None), of_answer
         raise _Ended
 
     def _options(self, ask: Any) -> dict[str, Any]:
@@ -206,7 +213,7 @@ def aio_client_interceptors(
 ) -> list[Any]:
     """As `client_interceptors`, for `grpc.aio.insecure_channel(..., interceptors=aio_client_interceptors(...))`: grpc.aio
     wants one for each kind of call."""
-    rules = Rules(protos, "client", on_unavailable, True, lunasec._view.policy)
+    rules = Rules(protos, "client", on_unavailable, True, lunasec._view.policy, session is not None)
     kinds = (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)
     return [kind(lunasec, rules, session) for kind in kinds]
 
@@ -223,43 +230,54 @@ class _Client:
         caller = Caller(self._lunasec, session if callable(session) else lambda: session)
         return self._rules.of(method) or MethodPlans(None, None), caller
 
-    async def _in(self, plan: Plan | None, caller: Caller, message: Any) -> Any:
-        return message if plan is None else await self._carried(self._rules.take_in(plan, message), caller)
+    async def _in(self, plan: Plan | None, caller: Caller, held: Held[Any]) -> Any:
+        return held.take() if plan is None else await self._carried(lambda: self._rules.take_in(plan, held), caller)
 
-    async def _out(self, plan: Plan | None, caller: Caller, message: Any) -> Any:
-        return message if plan is None else await self._carried(self._rules.let_out(plan, message), caller)
+    async def _out(self, plan: Plan | None, caller: Caller, held: Held[Any]) -> Any:
+        return held.take() if plan is None else await self._carried(lambda: self._rules.let_out(plan, held), caller)
 
-    async def _carried(self, opened: tuple[Any, Asks], caller: Caller) -> Any:
-        copy, asks = opened
+    async def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], caller: Caller) -> Any:
+        copy, asks = open_()
         await carry_out_async(asks, caller.atarget, lambda _: {})
-        return copy
+        return copy.take()
 
     async def _sending(self, plan: Plan | None, caller: Caller, requests: Any) -> AsyncIterator[Any]:
         if hasattr(requests, "__aiter__"):
-            async for each in requests:
-                yield await self._in(plan, caller, each)
+            async for held in _each_held(requests):
+                yield await self._in(plan, caller, held)
         else:
-            for each in requests:
-                yield await self._in(plan, caller, each)
+            for held in map(Held, requests):
+                yield await self._in(plan, caller, held)
 
     async def _receiving(self, plan: Plan | None, caller: Caller, call: Any) -> AsyncIterator[Any]:
-        async for each in call:
-            yield await self._out(plan, caller, each)
+        async for held in _each_held(call):
+            yield await self._out(plan, caller, held)
+
+
+async def _each_held(messages: Any) -> AsyncIterator[Held[Any]]:
+    async for each in messages:
+        held = Held(each)
+        del each
+        yield held
 
 
 class _UnaryUnary(_Client, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         details = client_call_details
+        held = Held(request)
+        del request
         plans, caller = self._method(details)
-        call = await continuation(details, await self._in(plans.request, caller, request))
-        return await self._out(plans.response, caller, await call)
+        call = await continuation(details, await self._in(plans.request, caller, held))
+        return await self._out(plans.response, caller, Held(await call))
 
 
 class _UnaryStream(_Client, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         details = client_call_details
+        held = Held(request)
+        del request
         plans, caller = self._method(details)
-        call = await continuation(details, await self._in(plans.request, caller, request))
+        call = await continuation(details, await self._in(plans.request, caller, held))
         return self._receiving(plans.response, caller, call)
 
 
@@ -268,7 +286,7 @@ class _StreamUnary(_Client, grpc.aio.StreamUnaryClientInterceptor):  # type: ign
         details = client_call_details
         plans, caller = self._method(details)
         call = await continuation(details, self._sending(plans.request, caller, request_iterator))
-        return _Answer(call, lambda message: self._out(plans.response, caller, message))
+        return _Answer(call, lambda held: self._out(plans.response, caller, held))
 
 
 class _Answer:
@@ -282,7 +300,7 @@ class _Answer:
         return self._answered().__await__()
 
     async def _answered(self) -> Any:
-        return await self._work(await self._call)
+        return await self._work(Held(await self._call))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)

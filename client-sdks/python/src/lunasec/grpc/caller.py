@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, Union
 
+from .._hiding import Held, caught, right
 from .._limits import DEADLINE, DISPLAY_DEADLINE, GRPC_ITEMS_IN, GRPC_ITEMS_OUT
+from .._plans import session_of
 from .._rules import Ask, Asks, Role, incoming, outgoing
-from ..errors import Unauthenticated
+from ..errors import LunaSecError, Unauthenticated
 from ..policy import policy_of
 from .plan import Described, MethodPlans, Plan, plans_of
 from .walk import opened
@@ -21,6 +23,10 @@ class ServerCall(NamedTuple):
     method: str
     metadata: tuple[tuple[str, Union[str, bytes]], ...]
     peer: str
+
+    def __repr__(self) -> str:
+        # Its metadata has sessions and JWTs.
+        return f"ServerCall({self.method})"
 
     def first(self, key: str) -> str | None:
         """The first text of that key in the metadata."""
@@ -37,8 +43,16 @@ SessionOf = Union[str, Callable[[ServerCall], Union[Said, Awaitable[Said]]], Non
 class Rules:
     """What all calls of an interceptor have in common."""
 
-    def __init__(self, protos: Iterable[Described], role: Role, on_unavailable: Any, awaits: bool, policy: Any) -> None:
-        self.plans = plans_of(protos, role)
+    def __init__(
+        self,
+        protos: Iterable[Described],
+        role: Role,
+        on_unavailable: Any,
+        awaits: bool,
+        policy: Any,
+        has_session: bool,
+    ) -> None:
+        self.plans = plans_of(protos, role, has_session)
         self.role: Role = role
         self.on_unavailable = None if on_unavailable is None else policy_of(on_unavailable, awaits)
         self._policy = policy
@@ -46,12 +60,12 @@ class Rules:
     def of(self, method: str) -> MethodPlans | None:
         return self.plans.get(method)
 
-    def take_in(self, plan: Plan, message: Any) -> tuple[Any, Asks]:
-        copy, slots = opened(plan, message, GRPC_ITEMS_IN)
+    def take_in(self, plan: Plan, held: Held[Any]) -> tuple[Held[Any], Asks]:
+        copy, slots = right(caught(opened, plan, held.take(), GRPC_ITEMS_IN))
         return copy, incoming(slots, self.role)
 
-    def let_out(self, plan: Plan, message: Any) -> tuple[Any, Asks]:
-        copy, slots = opened(plan, message, GRPC_ITEMS_OUT)
+    def let_out(self, plan: Plan, held: Held[Any]) -> tuple[Held[Any], Asks]:
+        copy, slots = right(caught(opened, plan, held.take(), GRPC_ITEMS_OUT))
         return copy, outgoing([slot for slot in slots if slot.content], self.role, self.on_unavailable)
 
     def deadline(self, ask: Ask, client: Any, left: float | None) -> dict[str, Any]:
@@ -70,35 +84,55 @@ def said_of(session: SessionOf, call: ServerCall) -> Any:
 
 
 class Caller:
-    """The clients of one call: its session is asked for once, and is the same for all that is granted, verified, revealed."""
+    """The clients of one call: its session is asked for once, and is the same for all that is granted, verified, revealed.
+    `far`: what finding it raises is told to nobody far away."""
 
-    def __init__(self, client: Any, find: Callable[[], Any]) -> None:
+    def __init__(self, client: Any, find: Callable[[], Any], far: bool = False) -> None:
         self._client = client
         self._find = find
+        self._far = far
         self._asked = False
         self._session: Any = None
 
     def target(self, needs_session: bool) -> Any:
-        if not self._asked:
-            said = self._find()
-            if inspect.isawaitable(said):
-                raise TypeError("this server is no grpc.aio one: its session cannot be awaited")
-            self._bind(said)
-        return self._chosen(needs_session)
+        thrown: Exception
+        try:
+            if not self._asked:
+                self._bind(Held(_not_awaited(self._find())))
+            return self._chosen(needs_session)
+        except Exception as error:
+            thrown = error
+        raise self._told(thrown)
 
     async def atarget(self, needs_session: bool) -> Any:
-        if not self._asked:
-            said = self._find()
-            self._bind(await said if inspect.isawaitable(said) else said)
-        return self._chosen(needs_session)
+        thrown: Exception
+        try:
+            if not self._asked:
+                said = Held(self._find())
+                self._bind(Held(await said.take()) if inspect.isawaitable(said.seen()) else said)
+            return self._chosen(needs_session)
+        except Exception as error:
+            thrown = error
+        raise self._told(thrown)
 
-    def _bind(self, said: Any) -> None:
+    def _told(self, thrown: Exception) -> Exception:
+        if isinstance(thrown, LunaSecError) or not self._far:
+            return thrown
+        wrong = LunaSecError("what finds the session of a call raised: see __cause__, and mend it", code="internal")
+        wrong.__cause__ = thrown
+        return wrong
+
+    def _bind(self, said: Held[Any]) -> None:
         self._asked = True
-        session, jwt = said if isinstance(said, tuple) else (said, None)
-        if session:
-            self._session = self._client.for_session(session, jwt=jwt)
+        self._session = right(caught(session_of, self._client, said.take))
 
     def _chosen(self, needs_session: bool) -> Any:
         if needs_session and self._session is None:
             raise Unauthenticated("this needs a session, and the call has none")
         return self._session or self._client
+
+
+def _not_awaited(said: Any) -> Any:
+    if inspect.isawaitable(said):
+        raise TypeError("this server is no grpc.aio one: its session cannot be awaited")
+    return said

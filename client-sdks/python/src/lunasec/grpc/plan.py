@@ -10,12 +10,14 @@ from typing import Any, Final, NamedTuple, Union
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, ServiceDescriptor
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from .._rules import Role, Rule
 
 #: A generated module (`shop_pb2`), or the descriptor of a file or a service.
 Described = Union[ModuleType, FileDescriptor, ServiceDescriptor]
 
+_KNOWN: Final = {"tokenize", "detokenize", "verify", "grant"}
 _WRAPPERS: Final = {"google.protobuf.StringValue", "google.protobuf.BytesValue"}
 _DURATION: Final = re.compile(r"([0-9]+(ms|s|m|h|d))+")
 
@@ -84,21 +86,49 @@ def services_of(protos: Iterable[Described]) -> Iterator[ServiceDescriptor]:
         if isinstance(each, ServiceDescriptor):
             yield each
             continue
-        described = getattr(each, "DESCRIPTOR", each)
-        if not isinstance(described, FileDescriptor):
-            raise TypeError("protos are generated modules such as shop_pb2, or descriptors of files or services")
-        yield from described.services_by_name.values()
+        yield from _file(each).services_by_name.values()
 
 
-def plans_of(protos: Iterable[Described], role: Role) -> dict[str, MethodPlans]:
+def _file(described: Any) -> FileDescriptor:
+    file = described.file if isinstance(described, ServiceDescriptor) else getattr(described, "DESCRIPTOR", described)
+    if not isinstance(file, FileDescriptor):
+        raise TypeError("protos are generated modules such as shop_pb2, or descriptors of files or services")
+    return file
+
+
+def _with_imports(files: Iterable[FileDescriptor]) -> list[FileDescriptor]:
+    found: dict[str, FileDescriptor] = {}
+    waiting = list(files)
+    while waiting:
+        file = waiting.pop(0)
+        if file.name not in found and not file.name.startswith(("google/", "lunasec/")):
+            found[file.name] = file
+            waiting.extend(file.dependencies)
+    return list(found.values())
+
+
+def plans_of(protos: Iterable[Described], role: Role, has_session: bool = True) -> dict[str, MethodPlans]:
+    protos = list(protos)
+    services = list(services_of(protos))
+    files = _with_imports(_file(each) for each in protos)
     planner = _Planner(role)
+    for file in files:
+        planner.look_at(file)
     plans = {
         f"/{service.full_name}/{method.name}": MethodPlans(
             planner.plan(method.input_type, True), planner.plan(method.output_type, False)
         )
-        for service in services_of(protos)
+        for service in services
         for method in service.methods
     }
+    if not has_session:
+        planner.without_session()
+    # Also of services that were not asked for: what they share may have rules for those.
+    for service in (service for file in files for service in file.services_by_name.values()):
+        for method in service.methods:
+            planner.plan(method.input_type, True)
+            planner.plan(method.output_type, False)
+    planner.unused()
     if planner.mistakes:
         raise FieldRuleError(planner.mistakes)
     return plans
@@ -110,6 +140,55 @@ class _Planner:
         self._plans: dict[tuple[str, bool], Plan] = {}
         #: In the order in which they were found, each once.
         self.mistakes: dict[str, None] = {}
+        self._rules: dict[str, Rule] = {}
+        #: What is part of requests (True) and of responses.
+        self._used: dict[bool, set[str]] = {True: set(), False: set()}
+
+    def look_at(self, file: FileDescriptor) -> None:
+        """Also at what no method reaches: a rule that is never carried out is a mistake."""
+        for extension in file.extensions_by_name.values():
+            self._extension(extension)
+        for message in file.message_types_by_name.values():
+            self._look_at(message)
+
+    def _look_at(self, message: Descriptor) -> None:
+        for extension in message.extensions:
+            self._extension(extension)
+        for each in message.fields:
+            self._rule(each)
+        for inner in message.nested_types:
+            self._look_at(inner)
+
+    def _extension(self, extension: FieldDescriptor) -> None:
+        if self._rule(extension) is not None:
+            del self._rules[extension.full_name]
+            where = extension.full_name
+            self.mistakes[f"{where}: a rule on an extension has no effect; move the field into its message"] = None
+
+    def unused(self) -> None:
+        for where, rule in self._rules.items():
+            asked, answered = where in self._used[True], where in self._used[False]
+            if asked and not answered and not rule.comes_in():
+                self.mistakes[
+                    f"{where}: it is only part of requests, where detokenize and grant do nothing; use verify or "
+                    "tokenize, or move the rule to the response"
+                ] = None
+            if answered and not asked and not rule.goes_out():
+                self.mistakes[
+                    f"{where}: it is only part of responses, where tokenize and verify do nothing; use detokenize or "
+                    "grant, or move the rule to the request"
+                ] = None
+
+    def without_session(self) -> None:
+        for where, rule in self._rules.items():
+            if any(where in used and self._needs_session(rule, incoming) for incoming, used in self._used.items()):
+                self.mistakes[f"{where}: grant and verify are for a session; give the interceptor its session"] = None
+
+    def _needs_session(self, rule: Rule, incoming: bool) -> bool:
+        grants = rule.grant is not None
+        if not incoming:
+            return self._role != "client" and grants
+        return (self._role != "client" and rule.verify) or (self._role != "behind" and rule.tokenize and grants)
 
     def plan(self, message: Descriptor, incoming: bool) -> Plan | None:
         plan = self._planned(message, incoming)
@@ -129,6 +208,7 @@ class _Planner:
 
     def _field(self, descriptor: FieldDescriptor, incoming: bool) -> PlannedField | None:
         where = descriptor.full_name
+        self._used[incoming].add(where)
         rule = self._rule(descriptor)
         if rule is not None:
             acts = self._acts(rule, incoming)
@@ -146,10 +226,15 @@ class _Planner:
         return rule.goes_out() if self._role == "server" else rule.grant is not None
 
     def _rule(self, descriptor: FieldDescriptor) -> Rule | None:
+        where = descriptor.full_name
+        if where in self._rules:
+            return self._rules[where]
         said = _option(descriptor)
         if said is None:
             return None
-        where = descriptor.full_name
+        if len(UnknownFieldSet(said)) > 0 or any(each.name not in _KNOWN for each, _ in said.ListFields()):
+            self.mistakes[f"{where}: it has a rule that is newer than this package; update it"] = None
+            return None
         inner = held(descriptor)
         texts = inner.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
         if not texts and not is_wrapper(inner):
@@ -159,7 +244,10 @@ class _Planner:
             self.mistakes[f'{where}: (lunasec.field).grant is a duration such as "15m"'] = None
             return None
         rule = Rule(said.tokenize, said.verify, said.detokenize, said.grant or None)
-        return rule if rule.comes_in() or rule.goes_out() else None
+        if not rule.comes_in() and not rule.goes_out():
+            return None
+        self._rules[where] = rule
+        return rule
 
 
 def _option(descriptor: FieldDescriptor) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import grpc
 
+from .._hiding import Held
 from .._rules import Asks, Role, carry_out
 from .._stop import Stop
 from ..client import LunaSec
@@ -35,7 +36,7 @@ def server_interceptor(
     """Carries out what the .proto files of `protos` say of fields; raises `FieldRuleError` where that cannot be done.
     `edge="client"`: clients tokenize and reveal, and this server refuses what is not tokenized."""
     role: Role = "server" if edge == "server" else "behind"
-    rules = Rules(protos, role, on_unavailable, False, lunasec._view.policy)
+    rules = Rules(protos, role, on_unavailable, False, lunasec._view.policy, session is not None)
     return _ServerInterceptor(lunasec, rules, session, on_error, other_methods == "pass")
 
 
@@ -64,12 +65,16 @@ class _ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
     def _behavior(self, handler: Any, inner: Any, plans: MethodPlans, details: Any) -> Any:
         def one(request: Any, context: Any) -> Any:
             work = _Work(self, plans, context, details)
-            return work.guarded(lambda: work.let_out(inner(work.requests(request, handler.request_streaming), context)))
+            held = Held(request)
+            del request
+            return work.guarded(lambda: work.let_out(inner(work.requests(held, handler.request_streaming), context)))
 
         def many(request: Any, context: Any) -> Iterator[Any]:
             work = _Work(self, plans, context, details)
+            held = Held(request)
+            del request
             answers = iter(())
-            answers = work.guarded(lambda: inner(work.requests(request, handler.request_streaming), context))
+            answers = work.guarded(lambda: inner(work.requests(held, handler.request_streaming), context))
             try:
                 while True:
                     try:
@@ -105,7 +110,7 @@ class _Work:
         self._method: str = details.method
         metadata = tuple(details.invocation_metadata or ())
         call = ServerCall(self._method, metadata, context.peer())
-        self._caller = Caller(interceptor._lunasec, lambda: said_of(interceptor._session, call))
+        self._caller = Caller(interceptor._lunasec, lambda: said_of(interceptor._session, call), far=True)
         self._stop = Stop()
         self._wrong: tuple[LunaSecError, bool] | None = None
         # Whoever called may be gone before there is an answer.
@@ -131,28 +136,34 @@ class _Work:
             self._context.abort(code, words)
         return given
 
-    def requests(self, request: Any, streaming: bool) -> Any:
+    def requests(self, held: Held[Any], streaming: bool) -> Any:
         plan = self._plans.request
         if plan is None:
-            return request
-        return (self._take_in(plan, each) for each in request) if streaming else self._take_in(plan, request)
+            return held.take()
+        return self._stream(plan, held.take()) if streaming else self._take_in(plan, held)
 
-    def _take_in(self, plan: Plan, message: Any) -> Any:
-        return self._carried(lambda: self._rules.take_in(plan, message), False)
+    def _stream(self, plan: Plan, requests: Any) -> Iterator[Any]:
+        for held in map(Held, requests):
+            yield self._take_in(plan, held)
+
+    def _take_in(self, plan: Plan, held: Held[Any]) -> Any:
+        return self._carried(lambda: self._rules.take_in(plan, held), False)
 
     def let_out(self, message: Any) -> Any:
         plan = self._plans.response
         if plan is None or message is None or self._wrong is not None:
             return message
-        return self._carried(lambda: self._rules.let_out(plan, message), True)
+        held = Held(message)
+        del message
+        return self._carried(lambda: self._rules.let_out(plan, held), True)
 
-    def _carried(self, open_: Callable[[], tuple[Any, Asks]], of_answer: bool) -> Any:
+    def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], of_answer: bool) -> Any:
         try:
             copy, asks = open_()
             carry_out(asks, self._caller.target, self._options)
-            return copy
+            return copy.take()
         except LunaSecError as error:
-            self._wrong = error, of_answer
+            self._wrong = error.with_traceback(None), of_answer
         raise _Ended
 
     def _options(self, ask: Any) -> dict[str, Any]:
@@ -191,7 +202,7 @@ def client_interceptors(
 ) -> list[Any]:
     """For `grpc.intercept_channel(channel, *client_interceptors(...))`, where the server says `edge="client"`: requests are
     tokenized before they leave, and responses revealed when they are here."""
-    rules = Rules(protos, "client", on_unavailable, False, lunasec._view.policy)
+    rules = Rules(protos, "client", on_unavailable, False, lunasec._view.policy, session is not None)
     return [_ClientInterceptor(lunasec, rules, session)]
 
 
@@ -214,45 +225,46 @@ class _ClientInterceptor(
         method = details.method.decode() if isinstance(details.method, bytes) else details.method
         return self._rules.of(method) or MethodPlans(None, None), self._caller()
 
-    def _in(self, plan: Plan | None, caller: Caller, message: Any, timeout: float | None) -> Any:
-        if plan is None:
-            return message
-        copy, asks = self._rules.take_in(plan, message)
-        carry_out(asks, caller.target, lambda ask: self._rules.deadline(ask, self._lunasec, timeout))
-        return copy
+    def _in(self, plan: Plan | None, caller: Caller, held: Held[Any], timeout: float | None) -> Any:
+        return held.take() if plan is None else self._carried(lambda: self._rules.take_in(plan, held), caller, timeout)
 
-    def _out(self, plan: Plan | None, caller: Caller, message: Any, timeout: float | None) -> Any:
-        if plan is None:
-            return message
-        copy, asks = self._rules.let_out(plan, message)
+    def _out(self, plan: Plan | None, caller: Caller, held: Held[Any], timeout: float | None) -> Any:
+        return held.take() if plan is None else self._carried(lambda: self._rules.let_out(plan, held), caller, timeout)
+
+    def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], caller: Caller, timeout: float | None) -> Any:
+        copy, asks = open_()
         carry_out(asks, caller.target, lambda ask: self._rules.deadline(ask, self._lunasec, timeout))
-        return copy
+        return copy.take()
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         details = client_call_details
+        held = Held(request)
+        del request
         plans, caller = self._method(details)
-        call = continuation(details, self._in(plans.request, caller, request, details.timeout))
-        return _Answer(call, lambda message: self._out(plans.response, caller, message, details.timeout))
+        call = continuation(details, self._in(plans.request, caller, held, details.timeout))
+        return _Answer(call, lambda held: self._out(plans.response, caller, held, details.timeout))
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         details = client_call_details
+        held = Held(request)
+        del request
         plans, caller = self._method(details)
-        call = continuation(details, self._in(plans.request, caller, request, details.timeout))
-        return _Answers(call, lambda message: self._out(plans.response, caller, message, None))
+        call = continuation(details, self._in(plans.request, caller, held, details.timeout))
+        return _Answers(call, lambda held: self._out(plans.response, caller, held, None))
 
     def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         details = client_call_details
         plans, caller = self._method(details)
-        sent = _Requests(request_iterator, lambda message: self._in(plans.request, caller, message, None))
+        sent = _Requests(request_iterator, lambda held: self._in(plans.request, caller, held, None))
         call = continuation(details, sent)
-        return _Answer(call, lambda message: self._out(plans.response, caller, message, details.timeout), sent)
+        return _Answer(call, lambda held: self._out(plans.response, caller, held, details.timeout), sent)
 
     def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         details = client_call_details
         plans, caller = self._method(details)
-        sent = _Requests(request_iterator, lambda message: self._in(plans.request, caller, message, None))
+        sent = _Requests(request_iterator, lambda held: self._in(plans.request, caller, held, None))
         call = continuation(details, sent)
-        return _Answers(call, lambda message: self._out(plans.response, caller, message, None), sent)
+        return _Answers(call, lambda held: self._out(plans.response, caller, held, None), sent)
 
 
 class _Requests:
@@ -268,7 +280,7 @@ class _Requests:
 
     def __next__(self) -> Any:
         try:
-            return self._work(next(self._requests))
+            return self._work(Held(next(self._requests)))
         except LunaSecError as error:
             self.wrong = error
             raise
@@ -285,7 +297,7 @@ class _Answer:
 
     def result(self, timeout: float | None = None) -> Any:
         if not self._done:
-            self._done.append(self._work(_or_wrong(lambda: self._call.result(timeout), self._sent)))
+            self._done.append(self._work(Held(_or_wrong(lambda: self._call.result(timeout), self._sent))))
         return self._done[0]
 
     def __getattr__(self, name: str) -> Any:
@@ -304,7 +316,7 @@ class _Answers:
         return self
 
     def __next__(self) -> Any:
-        answer = _or_wrong(lambda: next(self._call), self._sent)
+        answer = Held(_or_wrong(lambda: next(self._call), self._sent))
         try:
             return self._work(answer)
         except LunaSecError:

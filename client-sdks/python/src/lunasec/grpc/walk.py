@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._hiding import Held
 from .._limits import DEPTH
 from .._redacted import Token
 from .._rules import Slot
@@ -27,13 +28,13 @@ class Slots:
         self.all.append(slot)
 
 
-def opened(plan: Plan, message: Any, most: int) -> tuple[Any, list[Slot]]:
+def opened(plan: Plan, message: Any, most: int) -> tuple[Held[Any], list[Slot]]:
     """A copy of a message and what is in it: what the application made stays as it is."""
     copy = type(message)()
     copy.CopyFrom(message)
     slots = Slots(most)
     _walk(plan, copy, slots, 0)
-    return copy, slots.all
+    return Held(copy), slots.all
 
 
 def _walk(plan: Plan, message: Any, slots: Slots, depth: int) -> None:
