@@ -85,9 +85,14 @@ func (i *interceptor) plansFor(method string) (methodPlans, error) {
 }
 
 func (i *interceptor) work(ctx context.Context, method string) *work {
-	work := &work{interceptor: i, method: method}
+	work := &work{interceptor: i, method: method, over: ctx}
 	if i.options.Session != nil {
-		work.ask = func() (Who, error) { return i.options.Session(ctx, method) }
+		work.ask = func() (Who, error) {
+			if ctx.Value(askingKey{i}) != nil {
+				return Who{}, errAsking
+			}
+			return i.options.Session(context.WithValue(ctx, askingKey{i}, true), method)
+		}
 	}
 	return work
 }
