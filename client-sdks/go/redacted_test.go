@@ -231,3 +231,25 @@ func TestAPlaintextIsReadFromJSON(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+func TestAPlaintextIsWhatWasSentOrNone(t *testing.T) {
+	for _, raw := range []string{`"4111\ud800"`, `"4111\udc00\ud800"`, "\"4111\xff\"", `"4111\ufffd\ud800"`, `4111`, `["4111"]`, `{"4111":1}`, `true`} {
+		plaintext := Text("before")
+		err := json.Unmarshal([]byte(`{"card":`+raw+`}`), &struct{ Card *Plaintext }{&plaintext})
+		if !errors.Is(err, ErrInvalidRequest) || strings.Contains(err.Error(), "4111") {
+			t.Errorf("%q: %v", raw, err)
+		}
+		if !plaintext.Equal(Text("before")) {
+			t.Errorf("%q is taken", raw)
+		}
+	}
+	for raw, expected := range map[string]string{`"\ud83c\udf19 \ufffd \\ud800"`: "🌙 \ufffd \\ud800", `null`: "before", `""`: ""} {
+		plaintext := Text("before")
+		if err := json.Unmarshal([]byte(raw), &plaintext); err != nil || !plaintext.Equal(Text(expected)) {
+			t.Errorf("%q: %v", raw, err)
+		}
+	}
+	if err := new(Plaintext).UnmarshalText([]byte("4111\xff")); !errors.Is(err, ErrInvalidRequest) || strings.Contains(err.Error(), "4111") {
+		t.Errorf("%v", err)
+	}
+}
