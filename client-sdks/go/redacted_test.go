@@ -131,6 +131,14 @@ func TestClientsAndSessionsShowNeitherASessionNorAJWT(t *testing.T) {
 	}
 }
 
+func TestOptionsShowNoJWT(t *testing.T) {
+	for _, option := range []any{JWT("secret-jwt"), []Option{JWT("secret-jwt")}, []SessionOption{JWT("secret-jwt")}} {
+		if out := prints(t, option); strings.Contains(out, "secret-") || strings.Contains(out, fmt.Sprintf("%x", "secret-")) {
+			t.Error("printing it shows the JWT")
+		}
+	}
+}
+
 func TestTokensAreEqualByWhatIsInside(t *testing.T) {
 	one, same, other := TokenOf(secretToken), TokenOf(secretToken), tokenN(1)
 	if one != same || one == other || !reflect.DeepEqual(one, same) || reflect.DeepEqual(one, other) {

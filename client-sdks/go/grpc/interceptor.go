@@ -13,10 +13,6 @@ import (
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
 )
 
-// Who makes a call: the text that the application knows the user's session by, and their JWT where the sidecar asks for
-// one. The zero Who has no session.
-type Who struct{ Session, JWT string }
-
 // Options of interceptors.
 type Options struct {
 	// Client of the sidecar.

@@ -12,10 +12,6 @@ import (
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
 )
 
-// Who makes a request: the text that the application knows the user's session by, and their JWT where the sidecar asks for
-// one. The zero Who has no session.
-type Who struct{ Session, JWT string }
-
 // Caller is what [*lunasec.Client] and [*lunasec.Session] can both do.
 type Caller interface {
 	lunasec.Speaker
