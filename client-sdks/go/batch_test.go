@@ -164,22 +164,90 @@ func TestWhoFindsNoRoomInAnAnswerAsksAgainWithFewer(t *testing.T) {
 	all(4)
 	go func() {
 		for request := range crowd.sidecar.requests {
-			tokens := request.tokens(t)
-			if len(tokens) == 1 {
+			if len(request.tokens(t)) == 1 {
 				request.reveal(t)
-				continue
+			} else {
+				crowdedOut(t, request)
 			}
-			items := []any{}
-			for i, token := range tokens {
-				if i == 0 {
-					items = append(items, map[string]any{"token": token, "value": "of " + token, "encoding": "utf8"})
-				} else {
-					items = append(items, itemFailed(token, "payload_too_large", false))
-				}
-			}
-			request.json(t, 200, map[string]any{"items": items})
 		}
 	}()
+	crowd.end()
+	close(crowd.sidecar.requests)
+}
+
+// crowdedOut answers with the first value, and finds no room for the others.
+func crowdedOut(t *testing.T, request *came) {
+	items := []any{}
+	for i, token := range request.tokens(t) {
+		if i == 0 {
+			items = append(items, map[string]any{"token": token, "value": "of " + token, "encoding": "utf8"})
+		} else {
+			items = append(items, itemFailed(token, "payload_too_large", false))
+		}
+	}
+	request.json(t, 200, map[string]any{"items": items})
+}
+
+func TestWhoeverLeavesWhileOthersFindNoRoomIsNotInTheirWay(t *testing.T) {
+	for range 100 {
+		client, _ := scene(t, systemClock{})
+		entries := make([]*entry, 8)
+		for n := range entries {
+			unit, err := tokenUnit(tokenN(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries[n] = &entry{units: units(unit), limits: limits{until: time.Now().Add(time.Minute)}, done: make(chan struct{})}
+		}
+		flight := newFlight(client.engine, shared{operation: opDetokenize, attempts: 1}, entries)
+		_, flight.stop = context.WithCancel(context.Background())
+		for _, entry := range entries {
+			entry.board(flight)
+		}
+		var wait sync.WaitGroup
+		for _, each := range entries {
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				if !each.leave() {
+					t.Error("it had an answer")
+				}
+			}()
+		}
+		flight.makeRoom(entries[1:])
+		wait.Wait()
+		if len(flight.entries) != 1 {
+			t.Fatalf("%d are left", len(flight.entries))
+		}
+	}
+}
+
+func TestWhoFindsNoRoomWhileAFaultIsSoughtIsSearchedByItself(t *testing.T) {
+	crowd := gathered(t)
+	all := crowd.together()
+	for n := range 6 {
+		crowd.call(crowd.reveals(n))
+	}
+	all(6)
+	crowd.first[0].reveal(t)
+	refuse := func(request *came) {
+		request.problem(t, "invalid_request", 400, map[string]any{"retryable": false})
+	}
+	refuse(<-crowd.sidecar.requests)
+	crowdedOut(t, <-crowd.sidecar.requests)
+	// One are those who found no room, the other the half that is still to be asked about: both are refused at once.
+	one, other := <-crowd.sidecar.requests, <-crowd.sidecar.requests
+	if found := len(one.tokens(t)) + len(other.tokens(t)); found != 5 {
+		t.Fatalf("%d tokens", found)
+	}
+	refuse(one)
+	refuse(other)
+	go func() {
+		for request := range crowd.sidecar.requests {
+			request.reveal(t)
+		}
+	}()
+	crowd.first = crowd.first[1:]
 	crowd.end()
 	close(crowd.sidecar.requests)
 }

@@ -3,6 +3,7 @@ package lunasec
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -29,8 +30,10 @@ type seat struct {
 // its own items came to, as soon as that is known, and none can fail another: what the sidecar refuses as a whole is sent
 // again in halves, until it is known whose fault it was.
 type flight struct {
-	engine  *engine
-	shared  shared
+	engine *engine
+	shared shared
+	// mutex: callers who leave look at the entries, which only the flight itself changes.
+	mutex   sync.Mutex
 	entries []*entry
 	seats   []seat
 	stop    context.CancelFunc
@@ -84,7 +87,10 @@ func (f *flight) fly(ctx context.Context) {
 
 // left: if nobody waits any more, nothing is worth waiting for.
 func (f *flight) left() {
-	for _, entry := range f.entries {
+	f.mutex.Lock()
+	entries := f.entries
+	f.mutex.Unlock()
+	for _, entry := range entries {
 		if !entry.isOver() {
 			return
 		}
@@ -285,13 +291,15 @@ func (f *flight) makeRoom(crowded []*entry) {
 			kept = append(kept, entry)
 		}
 	}
+	f.mutex.Lock()
 	f.entries = kept
+	f.mutex.Unlock()
 	if !all {
-		f.anew(crowded, f.shared.searches)
+		f.anew(crowded)
 		return
 	}
 	for i := range crowded {
-		f.anew(crowded[i:i+1], f.shared.searches)
+		f.anew(crowded[i : i+1])
 	}
 }
 
@@ -304,9 +312,14 @@ func contains(entries []*entry, wanted *entry) bool {
 	return false
 }
 
-func (f *flight) anew(entries []*entry, searches *int) {
+// anew, at the same time as whatever counts searches here: it gets half of what is left of them.
+func (f *flight) anew(entries []*entry) {
 	shared := f.shared
-	shared.searches = searches
+	if left := f.shared.searches; left != nil {
+		own := *left / 2
+		*left -= own
+		shared.searches = &own
+	}
 	go newFlight(f.engine, shared, entries).together()
 }
 

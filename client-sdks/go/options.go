@@ -111,10 +111,11 @@ func Deadline(most time.Duration) CallOption {
 	})
 }
 
-type jwtOption string
+// jwtOption keeps it in a function, into which nothing looks that prints.
+type jwtOption struct{ say func(*viewConfig) error }
 
-func (o jwtOption) client(c *config) error      { return o.session(&c.viewConfig) }
-func (o jwtOption) session(c *viewConfig) error { c.jwt = string(o); return sayable("JWT", string(o)) }
+func (o jwtOption) client(c *config) error      { return o.say(&c.viewConfig) }
+func (o jwtOption) session(c *viewConfig) error { return o.say(c) }
 
 // JWTOption is what [JWT] gives.
 type JWTOption interface {
@@ -123,7 +124,9 @@ type JWTOption interface {
 }
 
 // JWT speaks for whom it proves: of [New] the application, of [Client.ForSession] the user whose session it is.
-func JWT(jwt string) JWTOption { return jwtOption(jwt) }
+func JWT(jwt string) JWTOption {
+	return jwtOption{func(c *viewConfig) error { c.jwt = jwt; return sayable("JWT", jwt) }}
+}
 
 type clientOption func(*config) error
 
@@ -236,7 +239,8 @@ type LifetimeOption interface {
 
 // IdempotencyKey names a value for 24 hours by 1 to 255 visible ASCII characters: the same key with the same value gives
 // the same token, also from another process beside the same sidecar. Unless given, the client makes one for each call, so
-// that its own retries give one token. Of a batch, the values and their order belong to it.
+// that its own retries give one token. Of a batch, the values and their order belong to it. All sessions of a client share
+// its keys: do not let a user choose one.
 func IdempotencyKey(key string) KeyOption {
 	return tokenizeOption(func(c *callConfig) error { c.key = key; return sayable("idempotency key", key) })
 }

@@ -4,11 +4,14 @@ import (
 	"crypto/subtle"
 	"database/sql/driver"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/lunasec-io/lunasec-sidecar/client-sdks/go/internal/jsontext"
 )
 
 // Plaintext is a value in the clear, that prints redacted until it is asked: [Plaintext.Reveal] for text,
@@ -100,9 +103,28 @@ func (p Plaintext) MarshalBinary() ([]byte, error) {
 	return nil, errors.New("lunasec: a Plaintext does not encode itself: keep its token instead")
 }
 
-// UnmarshalText takes what a user sent as text, also from JSON, so that it prints redacted from there on.
+// UnmarshalText takes what a user sent as text, so that it prints redacted from there on. It refuses what is no UTF-8.
 func (p *Plaintext) UnmarshalText(text []byte) error {
+	if !utf8.Valid(text) {
+		return failure(invalidRequest, "the text is not UTF-8")
+	}
 	*p = Text(string(text))
+	return nil
+}
+
+// UnmarshalJSON takes what a user sent as a text of JSON, as it was sent: it refuses what encoding/json would replace.
+func (p *Plaintext) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	var text *string
+	if err := json.Unmarshal(raw, &text); err != nil || text == nil {
+		return failure(invalidRequest, "this is no text of JSON")
+	}
+	if wrong := jsontext.Wrong(raw); wrong != "" {
+		return failuref(invalidRequest, "this is no text: %s", wrong)
+	}
+	*p = Text(*text)
 	return nil
 }
 

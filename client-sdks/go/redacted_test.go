@@ -131,6 +131,14 @@ func TestClientsAndSessionsShowNeitherASessionNorAJWT(t *testing.T) {
 	}
 }
 
+func TestOptionsShowNoJWT(t *testing.T) {
+	for _, option := range []any{JWT("secret-jwt"), []Option{JWT("secret-jwt")}, []SessionOption{JWT("secret-jwt")}} {
+		if out := prints(t, option); strings.Contains(out, "secret-") || strings.Contains(out, fmt.Sprintf("%x", "secret-")) {
+			t.Error("printing it shows the JWT")
+		}
+	}
+}
+
 func TestTokensAreEqualByWhatIsInside(t *testing.T) {
 	one, same, other := TokenOf(secretToken), TokenOf(secretToken), tokenN(1)
 	if one != same || one == other || !reflect.DeepEqual(one, same) || reflect.DeepEqual(one, other) {
@@ -229,5 +237,27 @@ func TestAPlaintextIsReadFromJSON(t *testing.T) {
 	}
 	if text, err := body.Card.Reveal(); err != nil || text != "4111" {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func TestAPlaintextIsWhatWasSentOrNone(t *testing.T) {
+	for _, raw := range []string{`"4111\ud800"`, `"4111\udc00\ud800"`, "\"4111\xff\"", `"4111\ufffd\ud800"`, `4111`, `["4111"]`, `{"4111":1}`, `true`} {
+		plaintext := Text("before")
+		err := json.Unmarshal([]byte(`{"card":`+raw+`}`), &struct{ Card *Plaintext }{&plaintext})
+		if !errors.Is(err, ErrInvalidRequest) || strings.Contains(err.Error(), "4111") {
+			t.Errorf("%q: %v", raw, err)
+		}
+		if !plaintext.Equal(Text("before")) {
+			t.Errorf("%q is taken", raw)
+		}
+	}
+	for raw, expected := range map[string]string{`"\ud83c\udf19 \ufffd \\ud800"`: "🌙 \ufffd \\ud800", `null`: "before", `""`: ""} {
+		plaintext := Text("before")
+		if err := json.Unmarshal([]byte(raw), &plaintext); err != nil || !plaintext.Equal(Text(expected)) {
+			t.Errorf("%q: %v", raw, err)
+		}
+	}
+	if err := new(Plaintext).UnmarshalText([]byte("4111\xff")); !errors.Is(err, ErrInvalidRequest) || strings.Contains(err.Error(), "4111") {
+		t.Errorf("%v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/lunasec-io/lunasec-sidecar/client-sdks/go/internal/jsontext"
 )
 
 // An answer's members, by their exact names: encoding/json would let a struct's fields match in any case.
@@ -63,16 +65,10 @@ func (m members) text(name string) (string, error) {
 		return string(inner), nil
 	}
 	var text string
-	if err := json.Unmarshal(raw, &text); err != nil || lostHalf(raw, text) {
+	if err := json.Unmarshal(raw, &text); err != nil || jsontext.Wrong(raw) != "" {
 		return "", misread(name + " is no text")
 	}
 	return text, nil
-}
-
-// lostHalf: half of a surrogate pair came out as a replacement, which nobody sent.
-func lostHalf(raw []byte, text string) bool {
-	return strings.ContainsRune(text, utf8.RuneError) && !strings.Contains(strings.ToLower(string(raw)), `\ufffd`) &&
-		!strings.ContainsRune(string(raw), utf8.RuneError)
 }
 
 func (m members) flag(name string) (bool, error) {

@@ -13,6 +13,7 @@ func TestAnAnswerIsReadToTheLetter(t *testing.T) {
 	for name, body := range map[string]string{
 		"a member in another case":      `{"Value":"v","encoding":"utf8"}`,
 		"half of a surrogate pair":      `{"value":"\ud800","encoding":"utf8"}`,
+		"half beside a replacement":     `{"value":"\ufffd\ud800","encoding":"utf8"}`,
 		"bytes that are no UTF-8":       "{\"value\":\"\xff\",\"encoding\":\"utf8\"}",
 		"two bodies":                    `{"value":"v","encoding":"utf8"}{}`,
 		"base64 with a line break":      `{"value":"AP8=\n","encoding":"base64"}`,

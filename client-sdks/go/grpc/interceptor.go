@@ -13,10 +13,6 @@ import (
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
 )
 
-// Who makes a call: the text that the application knows the user's session by, and their JWT where the sidecar asks for
-// one. The zero Who has no session.
-type Who struct{ Session, JWT string }
-
 // Options of interceptors.
 type Options struct {
 	// Client of the sidecar.
@@ -85,9 +81,14 @@ func (i *interceptor) plansFor(method string) (methodPlans, error) {
 }
 
 func (i *interceptor) work(ctx context.Context, method string) *work {
-	work := &work{interceptor: i, method: method}
+	work := &work{interceptor: i, method: method, over: ctx}
 	if i.options.Session != nil {
-		work.ask = func() (Who, error) { return i.options.Session(ctx, method) }
+		work.ask = func() (Who, error) {
+			if ctx.Value(askingKey{i}) != nil {
+				return Who{}, errAsking
+			}
+			return i.options.Session(context.WithValue(ctx, askingKey{i}, true), method)
+		}
 	}
 	return work
 }

@@ -2,10 +2,14 @@ package lunasecgrpc
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
 )
 
 // Server carries out the rules of .proto files for all services of a gRPC server.
@@ -40,8 +44,11 @@ func (s *Server) Unary(ctx context.Context, asked any, info *grpc.UnaryServerInf
 		return nil, s.failed(ctx, method, err, false)
 	}
 	answered, err := handler(ctx, asked)
-	if err != nil || plans.of[response] == nil {
-		return answered, err
+	if err != nil {
+		return answered, s.ofHandler(ctx, method, err)
+	}
+	if plans.of[response] == nil {
+		return answered, nil
 	}
 	changed, err := s.answer(traced(ctx), work, plans, answered)
 	if err != nil {
@@ -85,14 +92,25 @@ func (s *Server) Stream(server any, stream grpc.ServerStream, info *grpc.StreamS
 		return s.failed(stream.Context(), method, err, true)
 	}
 	if plans.of[request] == nil && plans.of[response] == nil {
-		return handler(server, stream)
+		return s.ofHandler(stream.Context(), method, handler(server, stream))
 	}
 	protected := &serverStream{ServerStream: stream, server: s, work: s.work(stream.Context(), method), plans: plans}
 	err = handler(server, protected)
 	if failure := protected.failure(); failure != nil {
 		return failure
 	}
-	return err
+	return s.ofHandler(stream.Context(), method, err)
+}
+
+// ofHandler is what a call ends with whose handler ended so. One of LunaSec's errors is told as an interceptor's own, since
+// its words are for the log; any other stays as it is, and so does one that the handler gave a status.
+func (s *Server) ofHandler(ctx context.Context, method string, err error) error {
+	var known *lunasec.Error
+	var said interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &known) || errors.As(err, &said) {
+		return err
+	}
+	return s.failed(ctx, method, err, false)
 }
 
 type serverStream struct {

@@ -15,34 +15,74 @@ type work struct {
 	interceptor *interceptor
 	method      string
 	ask         func() (Who, error)
+	// over when nobody waits for the call any more.
+	over context.Context
 
-	mutex   sync.Mutex
-	asked   bool
-	session *lunasec.Session
+	mutex sync.Mutex
+	// asked is what Session gave or is about to give; nil where it is to be asked.
+	asked *asked
 }
+
+// asked is a question that whoever comes meanwhile waits for, too.
+type asked struct {
+	done    chan struct{}
+	session *lunasec.Session
+	err     error
+}
+
+var errAsking = errors.New("lunasecgrpc: Options.Session makes a call that needs the session that it is to give: make it without this interceptor")
+var errUnanswered = errors.New("lunasecgrpc: Options.Session did not return")
+
+// askingKey is in the context of a Session function that the interceptor asks.
+type askingKey struct{ interceptor *interceptor }
 
 // bound is the call's session, which is asked for once; nil where it has none.
 func (w *work) bound() (*lunasec.Session, error) {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	if w.asked || w.ask == nil {
-		return w.session, nil
+	if w.ask == nil {
+		return nil, nil
 	}
+	w.mutex.Lock()
+	question, mine := w.asked, w.asked == nil
+	if mine {
+		question = &asked{done: make(chan struct{}), err: errUnanswered}
+		w.asked = question
+	}
+	w.mutex.Unlock()
+	if mine {
+		w.answer(question)
+		return question.session, question.err
+	}
+	select {
+	case <-question.done:
+		return question.session, question.err
+	case <-w.over.Done():
+		return nil, w.over.Err()
+	}
+}
+
+// answer without the mutex: the function may do what it likes, and panic. After an error it is asked again.
+func (w *work) answer(question *asked) {
+	defer func() {
+		w.mutex.Lock()
+		defer w.mutex.Unlock()
+		if question.err != nil {
+			w.asked = nil
+		}
+		close(question.done)
+	}()
+	question.session, question.err = w.sessionOf()
+}
+
+func (w *work) sessionOf() (*lunasec.Session, error) {
 	who, err := w.ask()
-	if err != nil {
+	if err != nil || who.Session == "" {
 		return nil, err
 	}
-	if who.Session != "" {
-		var options []lunasec.SessionOption
-		if who.JWT != "" {
-			options = append(options, lunasec.JWT(who.JWT))
-		}
-		if w.session, err = w.interceptor.options.Client.ForSession(who.Session, options...); err != nil {
-			return nil, err
-		}
+	var options []lunasec.SessionOption
+	if who.JWT != "" {
+		options = append(options, lunasec.JWT(who.JWT))
 	}
-	w.asked = true
-	return w.session, nil
+	return w.interceptor.options.Client.ForSession(who.Session, options...)
 }
 
 func (w *work) needed() (*lunasec.Session, error) {

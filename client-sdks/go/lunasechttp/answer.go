@@ -124,7 +124,7 @@ func (h *held) changed(ctx context.Context, here *Here) ([]byte, error) {
 		return h.body.Bytes(), nil
 	}
 	if err != nil {
-		return nil, errors.New("lunasechttp: the answer says that it is JSON, and is not")
+		return nil, errors.New("lunasechttp: the answer says that it is JSON, and is not, or holds what is no text")
 	}
 	if h.Header().Get("Content-Encoding") != "" {
 		return nil, errors.New("lunasechttp: the answer is compressed: compress it outside of Grant and Reveal")

@@ -12,10 +12,6 @@ import (
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
 )
 
-// Who makes a request: the text that the application knows the user's session by, and their JWT where the sidecar asks for
-// one. The zero Who has no session.
-type Who struct{ Session, JWT string }
-
 // Caller is what [*lunasec.Client] and [*lunasec.Session] can both do.
 type Caller interface {
 	lunasec.Speaker
@@ -32,13 +28,21 @@ type Caller interface {
 
 // Here is LunaSec for one request: everything goes out under its session, which is asked for once, when it is needed first.
 type Here struct {
+	*request
+	// asking: it is what the function of [Bind] itself sees, which cannot have the session that it is to give.
+	asking bool
+}
+
+type request struct {
 	client  *lunasec.Client
 	resolve func() (Who, error)
 	onError func(*http.Request, error)
+	// over when nobody waits for the answer any more.
+	over context.Context
 
-	mutex   sync.Mutex
-	asked   bool
-	session *lunasec.Session
+	mutex sync.Mutex
+	// asked is what the function gave or is about to give; nil where it is to be asked.
+	asked   *asked
 	reasons map[string]bool
 	noted   Noted
 	waited  time.Duration
@@ -58,8 +62,17 @@ type Noted struct {
 	Journaled bool
 }
 
+// asked is a question that whoever comes meanwhile waits for, too.
+type asked struct {
+	done    chan struct{}
+	session *lunasec.Session
+	err     error
+}
+
 type hereKey struct{}
 
+var errAsking = errors.New("lunasechttp: the function of Bind asks for the session that it is to give: use the client itself there")
+var errUnanswered = errors.New("lunasechttp: the function of Bind did not return")
 var errUnbound = errors.New("lunasechttp: this handler is not behind Bind: wrap the whole application in it")
 
 // From gives LunaSec for the request whose context it is; nil where the handler is not behind [Bind].
@@ -77,7 +90,7 @@ func OnError(told func(*http.Request, error)) Option {
 }
 
 // Bind gives every request LunaSec under its own session. The function is asked where a session is needed, and once; do not
-// take it from what a user can simply write.
+// take it from what a user can simply write. [From] of its own request gives no session.
 func Bind(client *lunasec.Client, session func(*http.Request) (Who, error), options ...Option) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -85,7 +98,7 @@ func Bind(client *lunasec.Client, session func(*http.Request) (Who, error), opti
 				// Whatever is granted behind it would be granted to another session than what is revealed before it.
 				panic("lunasechttp: this request is bound already: have one Bind before all, whose function tells them apart")
 			}
-			here := &Here{client: client, reasons: map[string]bool{}}
+			here := &Here{request: &request{client: client, reasons: map[string]bool{}}}
 			for _, option := range options {
 				option(here)
 			}
@@ -94,7 +107,16 @@ func Bind(client *lunasec.Client, session func(*http.Request) (Who, error), opti
 				ctx = lunasec.WithTraceparent(ctx, parent)
 			}
 			bound := r.WithContext(ctx)
-			here.resolve = func() (Who, error) { return session(bound) }
+			here.over = ctx
+			here.resolve = func() (Who, error) {
+				asking := bound.WithContext(context.WithValue(ctx, hereKey{}, &Here{here.request, true}))
+				who, err := session(asking)
+				if bound.Form == nil && asking.Form != nil {
+					// Its body is read, so that the handler could not read it again.
+					bound.Form, bound.PostForm, bound.MultipartForm = asking.Form, asking.PostForm, asking.MultipartForm
+				}
+				return who, err
+			}
 			next.ServeHTTP(w, bound)
 		})
 	}
@@ -125,30 +147,55 @@ func (h *Here) Caller() (Caller, error) {
 func (h *Here) Rebind() {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
-	h.asked, h.session = false, nil
+	h.asked = nil
 }
 
 func (h *Here) bound() (*lunasec.Session, error) {
-	h.mutex.Lock()
-	defer h.mutex.Unlock()
-	if h.asked {
-		return h.session, nil
+	if h.asking {
+		return nil, errAsking
 	}
+	h.mutex.Lock()
+	question, mine := h.asked, h.asked == nil
+	if mine {
+		question = &asked{done: make(chan struct{}), err: errUnanswered}
+		h.asked = question
+	}
+	h.mutex.Unlock()
+	if mine {
+		h.ask(question)
+		return question.session, question.err
+	}
+	select {
+	case <-question.done:
+		return question.session, question.err
+	case <-h.over.Done():
+		return nil, h.over.Err()
+	}
+}
+
+// ask without the mutex: the function may do what it likes, and panic. After an error it is asked again.
+func (h *Here) ask(question *asked) {
+	defer func() {
+		h.mutex.Lock()
+		defer h.mutex.Unlock()
+		if question.err != nil && h.asked == question {
+			h.asked = nil
+		}
+		close(question.done)
+	}()
+	question.session, question.err = h.sessionOf()
+}
+
+func (h *Here) sessionOf() (*lunasec.Session, error) {
 	who, err := h.resolve()
-	if err != nil {
+	if err != nil || who.Session == "" {
 		return nil, err
 	}
-	if who.Session != "" {
-		var options []lunasec.SessionOption
-		if who.JWT != "" {
-			options = append(options, lunasec.JWT(who.JWT))
-		}
-		if h.session, err = h.client.ForSession(who.Session, options...); err != nil {
-			return nil, err
-		}
+	var options []lunasec.SessionOption
+	if who.JWT != "" {
+		options = append(options, lunasec.JWT(who.JWT))
 	}
-	h.asked = true
-	return h.session, nil
+	return h.client.ForSession(who.Session, options...)
 }
 
 // Noted is what was noted until now.

@@ -84,6 +84,10 @@ func TestWhatCannotBeTakenIsSaidWithItsFieldAndWithoutItsValue(t *testing.T) {
 		"no object":                   {"/customers", `["4111"]`, "name", 400},
 		"no JSON":                     {"/customers", `4111 1111`, "", 400},
 		"two values":                  {"/customers", `{"name":"a"}{"name":"4111"}`, "", 400},
+		"half of a surrogate pair":    {"/customers", `{"name":"4111\ud800"}`, "", 400},
+		"half beside a replacement":   {"/customers", `{"name":"4111\ufffd\udc00"}`, "", 400},
+		"bytes that are no UTF-8":     {"/customers", "{\"name\":\"4111\xff\"}", "", 400},
+		"a name that is no UTF-8":     {"/customers", "{\"name\":\"4111\",\"\xff\":1}", "", 400},
 		"nothing":                     {"/customers", ``, "", 400},
 		"too large a value":           {"/customers", `{"name":"` + strings.Repeat("4111", 300_000) + `"}`, "name", 400},
 		"too large a body":            {"/customers", `{"name":"` + strings.Repeat("4111", 5_000_000) + `"}`, "", 413},
@@ -115,6 +119,15 @@ func TestWhatCannotBeTakenIsSaidWithItsFieldAndWithoutItsValue(t *testing.T) {
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if response, text := app.serve(request); response.StatusCode != 415 {
 		t.Errorf("a form: %d %s", response.StatusCode, text)
+	}
+}
+
+func TestWhatIsTokenizedIsWhatWasSent(t *testing.T) {
+	app := newApp(t, sidecar.Start(t))
+	app.expects(201, "alice", "POST", "/customers", `{"name":"\ud83c\udf19 \ufffd \\ud800 Zo\u00eb"}`)
+	value, err := app.client.Detokenize(context.Background(), lunasec.TokenOf(app.rows[0].Name))
+	if err != nil || !value.Plaintext.Equal(lunasec.Text("🌙 \ufffd \\ud800 Zoë")) {
+		t.Errorf("another value was tokenized: %v", err)
 	}
 }
 
@@ -266,7 +279,7 @@ func TestAnAnswerThatIsNotJSONGoesOutAsItIs(t *testing.T) {
 			t.Errorf("%s: %d %s", name, response.StatusCode, text)
 		}
 	}
-	for name, body := range map[string]string{"no token": `{"card":"4111"}`, "no JSON": `{"card":`, "a print": `{"card":"` + fmt.Sprint(lunasec.TokenOf(token)) + `"}`} {
+	for name, body := range map[string]string{"half a pair": `{"card":"` + token + `","x":"\ud800"}`, "no UTF-8": "{\"x\":\"\xff\"}", "no token": `{"card":"4111"}`, "no JSON": `{"card":`, "a print": `{"card":"` + fmt.Sprint(lunasec.TokenOf(token)) + `"}`} {
 		app.mux = http.NewServeMux()
 		app.mux.Handle("/", reveal(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
+	"github.com/lunasec-io/lunasec-sidecar/client-sdks/go/internal/jsontext"
 )
 
 // config is what the options of a route say.
@@ -98,7 +99,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) (*body, error)
 	}
 	body := &body{raw: raw}
 	if body.data, err = decode(raw); err != nil {
-		return nil, lunasec.NewError("invalid_request", "the body is not JSON", false)
+		return nil, lunasec.NewError("invalid_request", "the body is not JSON, or holds what is no text", false)
 	}
 	// Written anew, a name that came twice is there once: nobody reads another one than was looked at.
 	return body, body.replace(r)
@@ -121,8 +122,11 @@ func (b *body) replace(r *http.Request) error {
 	return nil
 }
 
-// decode one JSON value. Numbers stay as they are written.
+// decode one JSON value. Numbers stay as they are written, and so do texts, or there is an error.
 func decode(raw []byte) (any, error) {
+	if wrong := jsontext.Wrong(raw); wrong != "" {
+		return nil, errors.New(wrong)
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var data any

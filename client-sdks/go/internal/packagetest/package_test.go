@@ -99,7 +99,8 @@ func cleanPlace(t *testing.T, proxy string) *clean {
 	directory, cache := t.TempDir(), emptied(t)
 	// What was downloaded before need not be again.
 	known := "file://" + filepath.Join(said(t, "GOMODCACHE"), "cache", "download")
-	place := &clean{t, directory, append(os.Environ(),
+	// Without Go's index of modules: it takes our version for what it was when it was packed before.
+	place := &clean{t, directory, append(os.Environ(), "GODEBUG=goindex=0",
 		"GOMODCACHE="+cache, "GOFLAGS=-mod=mod -modcacherw", "GOWORK=off",
 		"GOPROXY=file://"+proxy+","+known+","+said(t, "GOPROXY"), "GONOSUMDB="+core+","+grpc,
 	)}

@@ -46,7 +46,7 @@ func run(ctx context.Context, listen, database string) error {
 		return err
 	}
 	fmt.Printf("http://%s\n", listener.Addr())
-	server := &http.Server{Handler: newShop(client, store).handler(), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: newShop(client, store, os.Getenv("SHOP_DESK_PASSWORD")).handler(), ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {

@@ -17,13 +17,14 @@ type shop struct {
 	sessions *sessions
 }
 
-func newShop(client *lunasec.Client, store *store) *shop {
-	return &shop{client, store, &sessions{known: map[string]bool{}}}
+func newShop(client *lunasec.Client, store *store, password string) *shop {
+	return &shop{client, store, &sessions{known: map[string]bool{}, password: password}}
 }
 
 func (s *shop) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /sign-in", s.sessions.signIn)
+	mux.HandleFunc("POST /desk/sign-in", s.sessions.signInDesk)
 	mux.Handle("POST /sign-out", lunasechttp.Handler(s.signOut))
 	fields := lunasechttp.Fields{"name", "card?"}
 	mux.Handle("POST /me", lunasechttp.Tokenize(fields, lunasechttp.KeepGranted())(lunasechttp.Handler(s.save)))
@@ -114,6 +115,13 @@ func (s *shop) order(w http.ResponseWriter, r *http.Request) error {
 
 // list is what the support desk sees: the whole result set is one request of the sidecar, and loads while that is away.
 func (s *shop) list(w http.ResponseWriter, r *http.Request) error {
+	user := s.sessions.of(r)
+	if user == "" {
+		return lunasec.NewError("unauthenticated", "nobody is signed in", false)
+	}
+	if !s.sessions.isDesk(user) {
+		return lunasec.NewError("forbidden", "this is for the support desk", false)
+	}
 	all, err := s.store.all(r.Context())
 	if err != nil {
 		return err

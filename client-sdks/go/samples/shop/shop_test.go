@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,8 @@ import (
 
 // secret is a card or a token.
 var secret = regexp.MustCompile(`4111|lunasec-[0-9a-f]{8}-`)
+
+const password = "of the desk"
 
 // program is the shop as a process, as somebody runs it.
 type program struct {
@@ -40,7 +43,7 @@ func started(t *testing.T, sidecar *sidecar.Sidecar) *program {
 	}
 	program := &program{t: t, database: filepath.Join(directory, "shop.db"), output: &bytes.Buffer{}}
 	process := exec.Command(binary, "-listen", "127.0.0.1:0", "-database", program.database)
-	process.Env = append(os.Environ(), "LUNASEC_SOCKET="+sidecar.Socket)
+	process.Env = append(os.Environ(), "LUNASEC_SOCKET="+sidecar.Socket, "SHOP_DESK_PASSWORD="+password)
 	process.Stderr = program.output
 	said, err := process.StdoutPipe()
 	if err != nil {
@@ -87,6 +90,26 @@ func (p *program) user() *user {
 	return user
 }
 
+// desk is somebody of the support desk, who is signed in.
+func (p *program) desk() *user {
+	p.t.Helper()
+	user := p.user()
+	user.signsInAtTheDesk(200, password)
+	return user
+}
+
+func (u *user) signsInAtTheDesk(status int, password string) {
+	u.program.t.Helper()
+	response, err := u.client.PostForm(u.program.url+"/desk/sign-in", url.Values{"password": {password}})
+	if err != nil {
+		u.program.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != status {
+		u.program.t.Fatalf("signing in at the desk: %d instead of %d", response.StatusCode, status)
+	}
+}
+
 func (u *user) asks(status int, method, path, body string) string {
 	u.program.t.Helper()
 	request, err := http.NewRequest(method, u.program.url+path, strings.NewReader(body))
@@ -121,7 +144,7 @@ func (u *user) card() string {
 func TestTheShopWhoseDatabaseHoldsOnlyTokens(t *testing.T) {
 	sidecar := sidecar.Start(t)
 	shop := started(t, sidecar)
-	zoe, mallory := shop.user(), shop.user()
+	zoe, mallory, desk := shop.user(), shop.user(), shop.desk()
 	zoe.asks(201, "POST", "/me", `{"name":"Zoë","card":"4111 1111 1111 1111"}`)
 	if me := zoe.asks(200, "GET", "/me", ""); !strings.Contains(me, `"name":"Zoë"`) || strings.Contains(me, "4111") {
 		t.Errorf("%s", me)
@@ -136,7 +159,13 @@ func TestTheShopWhoseDatabaseHoldsOnlyTokens(t *testing.T) {
 	if zoe.card() != card {
 		t.Error("her card is another one")
 	}
-	if names := zoe.asks(200, "GET", "/customers", ""); names != `{"names":["Zoë B."]}`+"\n" {
+	mallory.asks(403, "GET", "/customers", "")
+	for _, wrong := range []string{"", "wrong"} {
+		mallory.signsInAtTheDesk(403, wrong)
+	}
+	mallory.asks(403, "GET", "/customers", "")
+	(&user{shop, http.DefaultClient}).asks(401, "GET", "/customers", "")
+	if names := desk.asks(200, "GET", "/customers", ""); names != `{"names":["Zoë B."]}`+"\n" {
 		t.Errorf("%s", names)
 	}
 	files, err := filepath.Glob(shop.database + "*")
@@ -159,11 +188,11 @@ func TestTheShopWhoseDatabaseHoldsOnlyTokens(t *testing.T) {
 func TestTheShopDuringAnOutageAndAfterIt(t *testing.T) {
 	sidecar := sidecar.Start(t)
 	shop := started(t, sidecar)
-	zoe := shop.user()
+	zoe, desk := shop.user(), shop.desk()
 	zoe.asks(201, "POST", "/me", `{"name":"Zoë","card":"4111"}`)
 	card := zoe.card()
 	sidecar.Kill()
-	if names := zoe.asks(200, "GET", "/customers", ""); names != `{"names":["••••"]}`+"\n" {
+	if names := desk.asks(200, "GET", "/customers", ""); names != `{"names":["••••"]}`+"\n" {
 		t.Errorf("%s", names)
 	}
 	for _, row := range [][3]string{{"POST", "/orders", `{"card":"` + card + `"}`}, {"POST", "/me", `{"name":"v"}`}, {"GET", "/me", ""}} {
@@ -175,7 +204,7 @@ func TestTheShopDuringAnOutageAndAfterIt(t *testing.T) {
 	zoe.asks(400, "POST", "/me", `{"name":"••••"}`)
 	sidecar.Start()
 	zoe.asks(201, "POST", "/orders", `{"card":"`+card+`","item":"a lamp"}`)
-	if names := zoe.asks(200, "GET", "/customers", ""); names != `{"names":["Zoë"]}`+"\n" {
+	if names := desk.asks(200, "GET", "/customers", ""); names != `{"names":["Zoë"]}`+"\n" {
 		t.Errorf("%s", names)
 	}
 }

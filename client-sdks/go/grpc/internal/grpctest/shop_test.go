@@ -31,6 +31,8 @@ type shop struct {
 	echoed []*shoppb.Everything
 	// kept is an order that the application keeps after it was sent.
 	kept []*shoppb.Order
+	// fails is what handlers return instead, if it is set.
+	fails error
 }
 
 func (s *shop) take(asked *shoppb.PlaceRequest) *shoppb.Order {
@@ -43,6 +45,9 @@ func (s *shop) take(asked *shoppb.PlaceRequest) *shoppb.Order {
 }
 
 func (s *shop) Place(_ context.Context, asked *shoppb.PlaceRequest) (*shoppb.Order, error) {
+	if s.fails != nil {
+		return nil, s.fails
+	}
 	return s.take(asked), nil
 }
 
@@ -64,6 +69,9 @@ func shownOf(asked *shoppb.Everything) (*shoppb.Shown, error) {
 }
 
 func (s *shop) Show(asked *shoppb.ShowRequest, stream grpc.ServerStreamingServer[shoppb.Order]) error {
+	if s.fails != nil {
+		return s.fails
+	}
 	for i, card := range asked.Cards {
 		if err := stream.Send(&shoppb.Order{Id: fmt.Sprint(i), Card: card}); err != nil {
 			return err
@@ -104,6 +112,9 @@ func (s *shop) Talk(stream grpc.BidiStreamingServer[shoppb.PlaceRequest, shoppb.
 }
 
 func (s *shop) Plain(_ context.Context, asked *shoppb.Summary) (*shoppb.Summary, error) {
+	if s.fails != nil {
+		return nil, s.fails
+	}
 	return asked, nil
 }
 
