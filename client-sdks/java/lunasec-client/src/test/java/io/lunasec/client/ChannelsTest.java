@@ -2,13 +2,17 @@ package io.lunasec.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.lunasec.client.LunaSecException.SidecarUnreachable;
+import io.lunasec.client.internal.wire.GetStatusRequest;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelException;
+import io.netty.channel.EventLoop;
 import io.netty.channel.socket.nio.NioDomainSocketChannel;
+import io.netty.util.AsciiString;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -16,7 +20,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BiConsumer;
@@ -95,10 +98,30 @@ class ChannelsTest {
     @Test
     void aConnectionThatIsNoneTakesNoRequestAndIsClosedAsAny() throws Exception {
         failing.set(Integer.MAX_VALUE);
-        LunaSec<Value> client = client().build();
-        CompletableFuture<Value> future = client.async().detokenize(TOKEN);
-        client.close();
-        assertThrows(ExecutionException.class, () -> future.get(5, TimeUnit.SECONDS));
+        try (LunaSec<Value> client = client().build()) {
+            EventLoop loop = client.view().engine().loop();
+            Transport transport = new Transport(loop, sidecar.socket(), 1, this::channel);
+            CompletableFuture<LunaSecException> failed = new CompletableFuture<>();
+            loop.submit(() -> {
+                        transport.exchange(exchange(failed));
+                        transport.close();
+                    })
+                    .get();
+            assertInstanceOf(SidecarUnreachable.class, failed.getNow(null));
+        }
+    }
+
+    private static Exchange exchange(CompletableFuture<LunaSecException> failed) {
+        GetStatusRequest message = GetStatusRequest.getDefaultInstance();
+        return new Exchange(Transport.headers(AsciiString.of("/none")), message, new Stop(), new Exchanged() {
+            @Override
+            public void answered(Answer answer) {}
+
+            @Override
+            public void failed(LunaSecException error) {
+                failed.complete(error);
+            }
+        });
     }
 
     @Test

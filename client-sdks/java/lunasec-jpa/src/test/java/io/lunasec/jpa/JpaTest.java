@@ -119,6 +119,9 @@ class JpaTest {
     @Test
     void whatIsNoTokenIsNeitherWrittenNorRead() {
         String number = "4111 1111 1111 1111";
+        TokenConverter converter = new TokenConverter();
+        assertNoToken(assertThrows(Exception.class, () -> converter.convertToDatabaseColumn(Token.of(number))));
+        assertNoToken(assertThrows(Exception.class, () -> converter.convertToEntityAttribute(number)));
         Exception written = assertThrows(
                 Exception.class,
                 () -> inSession(session -> {
