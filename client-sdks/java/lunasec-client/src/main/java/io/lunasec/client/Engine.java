@@ -116,7 +116,13 @@ final class Engine {
     /** In the client's thread; where that is over, so is what it was for. */
     void run(Runnable task, Call<?> call) {
         try {
-            loop.execute(task);
+            loop.execute(() -> {
+                try {
+                    task.run();
+                } catch (Throwable defect) {
+                    call.reject(Journey.defect(defect));
+                }
+            });
         } catch (java.util.concurrent.RejectedExecutionException over) {
             call.reject(Faults.closed());
         }
