@@ -8,10 +8,10 @@ import io.lunasec.client.Plaintext;
 import io.lunasec.client.Revealed;
 import io.lunasec.client.RevealedItem;
 import io.lunasec.client.Token;
-import io.lunasec.client.TokenizeOptions;
 import io.lunasec.client.Value;
 import io.lunasec.jpa.Revealing;
 import java.util.List;
+import java.util.UUID;
 import org.springframework.http.HttpStatus;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
@@ -25,10 +25,12 @@ import org.springframework.web.server.ResponseStatusException;
 @RestController
 class PurchaseController {
     private final Purchases purchases;
+    private final Orders orders;
     private final LunaSecSession<Revealed> staff;
 
-    PurchaseController(Purchases purchases, LunaSecSession<Revealed> staff) {
+    PurchaseController(Purchases purchases, Orders orders, LunaSecSession<Revealed> staff) {
         this.purchases = purchases;
+        this.orders = orders;
         this.staff = staff;
     }
 
@@ -54,14 +56,27 @@ class PurchaseController {
 
     record Shown(String goods, String card, String address) {}
 
-    /** A browser that sends its order twice buys once and keeps one token. */
+    record Started(UUID order) {}
+
+    /** What a browser names when it sends its form. The shop makes it: nobody can name somebody else's. */
+    @PostMapping("/orders")
+    Started start(LunaSecSession<Value> session, @RequestHeader("x-customer") String customer) {
+        return new Started(orders.save(new Order(customer)).id());
+    }
+
+    /** A browser that sends its order twice keeps one token. */
     @PostMapping("/purchases")
-    Bought buy(@RequestBody Form form, @RequestHeader("x-order") String order, LunaSecSession<Value> customer) {
+    Bought buy(
+            @RequestBody Form form,
+            @RequestHeader("x-order") UUID order,
+            LunaSecSession<Value> customer,
+            @RequestHeader("x-customer") String id) {
+        Order own = orders.findById(order)
+                .filter(each -> each.customer().equals(id))
+                .orElseThrow(() -> new ResponseStatusException(HttpStatus.NOT_FOUND));
         Wish wish = form.wish();
-        Token card = customer.tokenize(wish.card(), TokenizeOptions.none().idempotencyKey(order + "-card"))
-                .token();
-        Token address = customer.tokenize(wish.address(), TokenizeOptions.none().idempotencyKey(order + "-address"))
-                .token();
+        Token card = customer.tokenize(wish.card(), own.key("card")).token();
+        Token address = customer.tokenize(wish.address(), own.key("address")).token();
         customer.grant(List.of(card, address));
         staff.grant(List.of(address));
         return new Bought(
@@ -79,7 +94,7 @@ class PurchaseController {
     @GetMapping("/deliveries")
     List<Shown> deliveries() {
         List<Purchase> all = purchases.findAll();
-        Revealing addresses = Revealing.of(staff.async(), all, Purchase::address);
+        Revealing addresses = Revealing.of(staff, all, Purchase::address);
         return all.stream()
                 .map(each -> new Shown(each.goods(), null, text(addresses.get(each.address()))))
                 .toList();

@@ -51,6 +51,13 @@ class ShopTest {
         return http.send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
 
+    private String order(String customer) throws Exception {
+        HttpResponse<String> order = send(
+                HttpRequest.newBuilder(URI.create(base + "/orders")).POST(HttpRequest.BodyPublishers.noBody()),
+                customer);
+        return JSON.readTree(order.body()).path("order").asText();
+    }
+
     private HttpResponse<String> buy(String customer, String order) throws Exception {
         String form = JSON.writeValueAsString(
                 Map.of("goods", "a lamp", "card", "4111 1111 1111 1234", "address", "Main Street 1"));
@@ -68,7 +75,7 @@ class ShopTest {
 
     @Test
     void aCustomerBuysAndLooksAndTheDatabaseHoldsTokensOnly() throws Exception {
-        HttpResponse<String> bought = buy("alice", "order-1");
+        HttpResponse<String> bought = buy("alice", order("alice"));
         assertThat(bought.statusCode()).as(bought.body()).isEqualTo(200);
         long id = JSON.readTree(bought.body()).path("id").asLong();
         assertThat(get("/purchases/" + id, "alice").body())
@@ -85,25 +92,36 @@ class ShopTest {
 
     @Test
     void anOrderThatIsSentTwiceHasOneToken() throws Exception {
-        long first = JSON.readTree(buy("alice", "order-2").body()).path("id").asLong();
-        long second = JSON.readTree(buy("alice", "order-2").body()).path("id").asLong();
+        String order = order("alice");
+        long first = JSON.readTree(buy("alice", order).body()).path("id").asLong();
+        long second = JSON.readTree(buy("alice", order).body()).path("id").asLong();
         List<String> cards = shop.getBean(JdbcTemplate.class)
                 .queryForList("select card from purchase where id in (?, ?)", String.class, first, second);
         assertThat(cards).hasSize(2).containsOnly(cards.get(0));
+        // Nobody else gets that token by naming the order, nor by a name of their own.
+        assertThat(buy("mallory", order).statusCode()).isEqualTo(404);
+        assertThat(buy("mallory", "order-1").statusCode()).isEqualTo(400);
+        long own = JSON.readTree(buy("mallory", order("mallory")).body())
+                .path("id")
+                .asLong();
+        assertThat(shop.getBean(JdbcTemplate.class)
+                        .queryForObject("select card from purchase where id = ?", String.class, own))
+                .isNotIn(cards);
     }
 
     @Test
     void duringAnOutageStaffGoesOnAndCustomersAreToldAndAfterwardsAllIsWell() throws Exception {
-        long id = JSON.readTree(buy("alice", "order-3").body()).path("id").asLong();
+        long id = JSON.readTree(buy("alice", order("alice")).body()).path("id").asLong();
         assertThat(get("/deliveries", null).body()).contains("a lamp").contains("Main Street 1");
         sidecar.kill();
         assertThat(get("/deliveries", null).body()).contains("a lamp").contains("••••");
         HttpResponse<String> away = get("/purchases/" + id, "alice");
         assertThat(away.statusCode()).isEqualTo(503);
         assertThat(away.body()).contains("sidecar_unreachable").doesNotContain("lunasec-");
-        assertThat(buy("bob", "order-4").statusCode()).isEqualTo(503);
+        String order = order("bob");
+        assertThat(buy("bob", order).statusCode()).isEqualTo(503);
         sidecar.start();
         assertThat(get("/purchases/" + id, "alice").statusCode()).isEqualTo(200);
-        assertThat(buy("bob", "order-4").statusCode()).isEqualTo(200);
+        assertThat(buy("bob", order).statusCode()).isEqualTo(200);
     }
 }

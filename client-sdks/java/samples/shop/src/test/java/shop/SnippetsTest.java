@@ -31,6 +31,8 @@ class SnippetsTest {
             import java.time.Duration;
             import java.util.*;
             import java.util.concurrent.CompletableFuture;
+            import org.springframework.context.annotation.Bean;
+            import org.springframework.context.annotation.Configuration;
             import org.springframework.web.bind.annotation.*;
             """;
 

@@ -44,11 +44,15 @@ final class Batcher {
 
     /** One caller's items, together with those of others. */
     <T> Call<List<Outcome<T>>> submit(Common<T> common, List<Unit> units, View<?> view, boolean reads) {
-        if (units.size() > items) {
+        // What an empty list comes to is the sidecar's to say, and not that of whoever shares its request.
+        if (units.isEmpty() || units.size() > items) {
             return alone(common, units, view, reads);
         }
         Call<List<Outcome<T>>> call =
                 engine.call(view.deadlineMs(reads), view.said().session(), false);
+        if (call.over()) {
+            return call;
+        }
         queue.add(new Waiting<>(common, new Entry<>(units, call, engine.spans().here())));
         if (called.compareAndSet(false, true)) {
             engine.run(this::drain, call);
@@ -60,6 +64,9 @@ final class Batcher {
     <T> Call<List<Outcome<T>>> alone(Common<T> common, List<Unit> units, View<?> view, boolean reads) {
         Call<List<Outcome<T>>> call =
                 engine.call(view.deadlineMs(reads), view.said().session(), false);
+        if (call.over()) {
+            return call;
+        }
         Entry<T> entry = new Entry<>(units, call, engine.spans().here());
         engine.run(() -> new Flight<>(engine, common, List.of(entry), new Searches()).go(), call);
         return call;
@@ -73,7 +80,14 @@ final class Batcher {
                 group(groups, next);
             }
         }
-        groups.forEach(this::cut);
+        for (Group<?> group : groups) {
+            try {
+                cut(group);
+            } catch (Throwable defect) {
+                // It must not leave callers waiting, nor drop the other groups.
+                group.entries.forEach(entry -> entry.call().reject(Journey.defect(defect)));
+            }
+        }
     }
 
     private static <T> void group(List<Group<?>> groups, Waiting<T> waiting) {

@@ -26,6 +26,13 @@ final class Call<T> {
         this.ended = ended;
     }
 
+    /** One that is over before it began. */
+    static <T> Call<T> rejected(LunaSecException error) {
+        Call<T> call = new Call<>(0, () -> {});
+        call.reject(error);
+        return call;
+    }
+
     /** Whether nobody waits any more. */
     boolean over() {
         return result.isDone();

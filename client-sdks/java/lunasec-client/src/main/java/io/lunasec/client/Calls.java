@@ -89,6 +89,21 @@ final class Calls<R extends Revealed> {
         });
     }
 
+    /** As many as there are, in requests that are under way at the same time. */
+    List<RevealedItem> detokenizeAll(List<Token> tokens) {
+        List<Pending<?, List<RevealedItem>>> requests = new ArrayList<>();
+        for (int from = 0; from < tokens.size(); from += Limits.BATCH_ITEMS) {
+            requests.add(detokenizeBatch(tokens.subList(from, Math.min(tokens.size(), from + Limits.BATCH_ITEMS))));
+        }
+        List<RevealedItem> items = new ArrayList<>(tokens.size());
+        try {
+            requests.forEach(request -> items.addAll(request.await()));
+        } finally {
+            requests.forEach(Pending::leave);
+        }
+        return List.copyOf(items);
+    }
+
     private RevealedItem revealedOrFailed(Token token, Outcome<Value> outcome) {
         LunaSecException error = outcome.error();
         if (error == null) {

@@ -6,9 +6,9 @@ import io.netty.bootstrap.Bootstrap;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelFuture;
-import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInitializer;
+import io.netty.channel.EventLoop;
 import io.netty.handler.codec.http2.AbstractHttp2ConnectionHandlerBuilder;
 import io.netty.handler.codec.http2.DefaultHttp2Connection;
 import io.netty.handler.codec.http2.Http2CodecUtil;
@@ -27,6 +27,7 @@ import java.net.SocketAddress;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -50,7 +51,7 @@ final class Connection extends Http2EventAdapter {
     /** Until the other side has said what it takes. */
     private List<Exchange> waiting = new ArrayList<>();
 
-    private Channel channel;
+    private final Channel channel;
     private Handler handler;
     private ChannelHandlerContext ctx;
     private boolean usable = true;
@@ -63,7 +64,7 @@ final class Connection extends Http2EventAdapter {
     /**
      * @param gone is called once it takes no more requests
      */
-    Connection(Bootstrap bootstrap, SocketAddress address, Faults faults, Runnable gone) {
+    Connection(EventLoop loop, Bootstrap bootstrap, SocketAddress address, Faults faults, Runnable gone) {
         this.faults = faults;
         this.gone = gone;
         ChannelFuture connecting = bootstrap
@@ -76,7 +77,14 @@ final class Connection extends Http2EventAdapter {
                 })
                 .connect(address);
         channel = connecting.channel();
-        connecting.addListener((ChannelFutureListener) this::connected);
+        // Of a channel that could not be made, Netty tells in a thread of its own.
+        connecting.addListener(told -> {
+            try {
+                loop.execute(() -> connected(connecting));
+            } catch (RejectedExecutionException over) {
+                // Who waited was told by close().
+            }
+        });
     }
 
     boolean usable() {
@@ -89,6 +97,10 @@ final class Connection extends Http2EventAdapter {
     }
 
     void send(Exchange exchange) {
+        if (!usable) {
+            exchange.failed(faults.unsent());
+            return;
+        }
         if (waiting != null) {
             waiting.add(exchange);
             exchange.whenStopped(() -> forget(exchange));
@@ -105,7 +117,12 @@ final class Connection extends Http2EventAdapter {
 
     void close() {
         unusable();
-        channel.close();
+        if (channel.isRegistered()) {
+            channel.close();
+        } else {
+            // One that could not be made has no loop to be closed in, and that may be told too late.
+            closed();
+        }
     }
 
     private void connected(ChannelFuture future) {

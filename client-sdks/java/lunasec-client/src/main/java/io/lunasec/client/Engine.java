@@ -1,6 +1,9 @@
 package io.lunasec.client;
 
 import com.google.protobuf.Message;
+import io.lunasec.client.LunaSecException.Overloaded;
+import io.netty.channel.Channel;
+import io.netty.channel.ChannelFactory;
 import io.netty.channel.EventLoop;
 import io.netty.channel.nio.NioEventLoopGroup;
 import io.netty.handler.codec.http2.Http2Headers;
@@ -26,6 +29,7 @@ final class Engine {
     /**
      * How a client is made.
      *
+     * @param channels to the socket; null: Unix sockets
      * @param executor where futures are completed; null: as {@link CompletableFuture} has it
      */
     record Options(
@@ -37,7 +41,8 @@ final class Engine {
             Duration startDeadline,
             Duration restartGrace,
             Telemetry telemetry,
-            Executor executor) {}
+            Executor executor,
+            ChannelFactory<? extends Channel> channels) {}
 
     private final NioEventLoopGroup group;
     private final EventLoop loop;
@@ -53,10 +58,11 @@ final class Engine {
 
     Engine(Options options) {
         Transport.addressOf(options.socket());
+        var channels = options.channels() == null ? Transport.channels() : options.channels();
         // A daemon: a program that forgets to close its client ends all the same.
         group = new NioEventLoopGroup(1, new DefaultThreadFactory("lunasec-client", true));
         loop = group.next();
-        transport = new Transport(loop, options.socket(), options.connections());
+        transport = new Transport(loop, options.socket(), options.connections(), channels);
         retries = new Retries.Shared(
                 new Budget(options.retry().budget()),
                 new Budget(Limits.CONNECTION_RETRY_BUDGET),
@@ -93,18 +99,30 @@ final class Engine {
         return closed.get();
     }
 
-    /** A place for one caller to wait; refused where too many do. The session may be null. */
+    /** A place for one caller to wait; a call that is over already where there is none. The session may be null. */
     <T> Call<T> call(long deadlineMs, String session, boolean aRequestEach) {
         if (closed.get()) {
-            throw Faults.closed();
+            return Call.rejected(Faults.closed());
         }
-        return new Call<>(deadlineMs, places.take(session, aRequestEach));
+        Runnable leave;
+        try {
+            leave = places.take(session, aRequestEach);
+        } catch (Overloaded refused) {
+            return Call.rejected(refused);
+        }
+        return new Call<>(deadlineMs, leave);
     }
 
     /** In the client's thread; where that is over, so is what it was for. */
     void run(Runnable task, Call<?> call) {
         try {
-            loop.execute(task);
+            loop.execute(() -> {
+                try {
+                    task.run();
+                } catch (Throwable defect) {
+                    call.reject(Journey.defect(defect));
+                }
+            });
         } catch (java.util.concurrent.RejectedExecutionException over) {
             call.reject(Faults.closed());
         }
@@ -164,6 +182,9 @@ final class Engine {
     /** A request of one caller, tried again as far as its limits go. */
     <T> Call<T> send(Route<?, T> route, View<?> view, String session) {
         Call<T> call = call(view.deadlineMs(false), session, session != null);
+        if (call.over()) {
+            return call;
+        }
         Object here = spans.here();
         run(() -> new Single<>(this, route, view, call, here).go(), call);
         return call;

@@ -15,13 +15,27 @@ final class Faults {
 
     /** Nothing was sent: nobody listens, or nobody may connect. */
     LunaSecException notConnected(Throwable cause) {
-        String why = String.valueOf(cause.getMessage()).toLowerCase(Locale.ROOT);
+        String why = words(cause).toLowerCase(Locale.ROOT);
         if (why.contains("permission denied") || why.contains("not a socket") || why.contains("not permitted")) {
             // No waiting helps against it.
             return of("the socket " + socket + " cannot be used: check its path, mode and group", cause, false, false);
         }
+        if (cause instanceof LinkageError) {
+            return of("the Netty on the class path does not fit this client: see the cause", cause, false, false);
+        }
+        if (why.contains("too many open files")) {
+            String many = "this process has too many files open for another connection: look for what it does not"
+                    + " close, or raise its limit (ulimit -n)";
+            return of(many, cause, true, false);
+        }
         String words = "no sidecar answers at " + socket + ": start one, or set LUNASEC_SOCKET";
         return of(words, cause, true, false);
+    }
+
+    /** Netty wraps what the system said. */
+    private static String words(Throwable cause) {
+        Throwable inner = cause.getCause();
+        return cause.getMessage() + (inner == null ? "" : ": " + inner.getMessage());
     }
 
     LunaSecException unsent() {
@@ -47,7 +61,7 @@ final class Faults {
     }
 
     private static LunaSecException of(String words, Throwable cause, boolean retryable, boolean sent) {
-        boolean isPlain = cause instanceof IOException;
+        boolean isPlain = cause instanceof IOException || cause instanceof LinkageError;
         return LunaSecException.of(
                 new Facts(CODE, words).retryable(retryable).sent(sent).because(isPlain ? cause : null));
     }

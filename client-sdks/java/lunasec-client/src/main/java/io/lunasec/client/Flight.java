@@ -147,6 +147,7 @@ final class Flight<T> extends Journey {
                 known.add(() -> each.getKey().call().resolve(outcomes));
             }
         }
+        // One that asks for nothing is here by itself.
         entries.stream()
                 .filter(entry -> entry.units().isEmpty())
                 .forEach(entry -> known.add(() -> entry.call().resolve(List.of())));

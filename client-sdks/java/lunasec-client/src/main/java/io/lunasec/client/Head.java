@@ -12,13 +12,15 @@ final class Head {
         this.headers = headers;
     }
 
+    /** None where it is something else, or a token that was put there. */
     String requestId() {
-        return text("lunasec-request-id");
+        String id = text("lunasec-request-id");
+        return id != null && id.matches("(?!lunasec-)[A-Za-z0-9_-]{1,64}") ? id : null;
     }
 
     Optional<Staleness> staleness() {
         String degraded = text("lunasec-degraded");
-        return degraded == null ? Optional.empty() : Optional.of(new Staleness(degraded, age()));
+        return degraded == null ? Optional.empty() : Optional.of(new Staleness(Wire.degraded(degraded), age()));
     }
 
     private Optional<Duration> age() {

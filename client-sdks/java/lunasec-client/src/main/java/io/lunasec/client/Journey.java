@@ -32,12 +32,16 @@ abstract class Journey {
         }
         try {
             attempt();
-        } catch (RuntimeException defect) {
-            // A defect of ours must not leave callers waiting.
-            gaveUp(LunaSecException.of(
-                    new LunaSecException.Facts("protocol_error", "the request could not be made; see the cause")
-                            .because(defect)));
+        } catch (Throwable defect) {
+            // One of ours, or of the class path, must not leave callers waiting.
+            gaveUp(defect(defect));
         }
+    }
+
+    static LunaSecException defect(Throwable cause) {
+        return LunaSecException.of(
+                new LunaSecException.Facts("protocol_error", "the request could not be made; see the cause")
+                        .because(cause));
     }
 
     private void awake() {

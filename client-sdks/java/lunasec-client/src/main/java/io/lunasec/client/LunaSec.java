@@ -21,8 +21,16 @@ import java.time.Duration;
  * @param <R> what its reads give: {@link Value}, or {@link Revealed} where something may stand in for one
  */
 public final class LunaSec<R extends Revealed> extends Tokenizer<R> implements AutoCloseable {
+    /** Whether it was built, and is no view of one that was. */
+    private final boolean built;
+
     LunaSec(View<R> view) {
+        this(view, false);
+    }
+
+    LunaSec(View<R> view, boolean built) {
         super(view);
+        this.built = built;
     }
 
     /** A client with nothing but defaults, at {@code LUNASEC_SOCKET}. */
@@ -83,9 +91,14 @@ public final class LunaSec<R extends Revealed> extends Tokenizer<R> implements A
         status();
     }
 
-    /** Closes the connections, of all views. Calls under way fail. */
+    /**
+     * Closes the connections, of all views. Calls under way fail. Only what {@link LunaSecBuilder#build} or {@link #create} gave does
+     * so: closing a view of it does nothing, for others go on with the same connections.
+     */
     @Override
     public void close() {
-        view().engine().close();
+        if (built) {
+            view().engine().close();
+        }
     }
 }

@@ -1,5 +1,7 @@
 package io.lunasec.client;
 
+import io.netty.channel.Channel;
+import io.netty.channel.ChannelFactory;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.Executor;
@@ -19,6 +21,7 @@ public final class LunaSecBuilder<R extends Revealed> {
     private Executor executor;
     private Telemetry telemetry;
     private boolean telemetrySaid;
+    private ChannelFactory<? extends Channel> channels;
 
     LunaSecBuilder(OnUnavailable<R> policy) {
         this.policy = policy;
@@ -75,6 +78,7 @@ public final class LunaSecBuilder<R extends Revealed> {
         made.executor = executor;
         made.telemetry = telemetry;
         made.telemetrySaid = telemetrySaid;
+        made.channels = channels;
         return made;
     }
 
@@ -140,6 +144,12 @@ public final class LunaSecBuilder<R extends Revealed> {
         return this;
     }
 
+    /** Connections of another kind, for tests. */
+    LunaSecBuilder<R> channels(ChannelFactory<? extends Channel> factory) {
+        channels = factory;
+        return this;
+    }
+
     /** Makes it. It connects with its first call. */
     public LunaSec<R> build() {
         Engine engine = new Engine(new Engine.Options(
@@ -151,7 +161,8 @@ public final class LunaSecBuilder<R extends Revealed> {
                 startDeadline,
                 restartGrace,
                 telemetrySaid ? telemetry : OpenTelemetryIfThere.find(),
-                executor));
-        return new LunaSec<>(View.of(engine, said, policy, deadline, retry.attempts()));
+                executor,
+                channels));
+        return new LunaSec<>(View.of(engine, said, policy, deadline, retry.attempts()), true);
     }
 }

@@ -89,7 +89,7 @@ public class LunaSecException extends RuntimeException {
     }
 
     /** Serialized, it would lose what programs ask it for. */
-    private Object writeReplace() {
+    protected Object writeReplace() {
         return new IllegalStateException(getMessage());
     }
 
@@ -103,11 +103,12 @@ public class LunaSecException extends RuntimeException {
     }
 
     /** The exception of a code. */
-    static LunaSecException of(Facts facts) {
-        Function<Facts, LunaSecException> known = BY_CODE.get(facts.code());
+    static LunaSecException of(Facts given) {
+        Function<Facts, LunaSecException> known = BY_CODE.get(given.code());
         if (known != null) {
-            return known.apply(facts);
+            return known.apply(given);
         }
+        Facts facts = given.code(Texts.word(given.code()));
         return facts.retryable() && facts.status() >= 500 ? new Unavailable(facts) : new LunaSecException(facts);
     }
 
@@ -140,6 +141,10 @@ public class LunaSecException extends RuntimeException {
 
         Facts(String code, String detail) {
             this(code, detail, false, 0, null, null, null, false, false);
+        }
+
+        Facts code(String other) {
+            return new Facts(other, detail, retryable, status, retryAfter, requestId, cause, sent, closed);
         }
 
         Facts retryable(boolean is) {

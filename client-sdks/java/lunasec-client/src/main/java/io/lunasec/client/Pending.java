@@ -40,13 +40,17 @@ record Pending<T, U>(Engine engine, Call<T> call, BiFunction<T, RuntimeException
         return ending.apply(value, null);
     }
 
+    /** Where it is not over, nobody waits for it any more. */
+    void leave() {
+        call.leave(new CancellationException("the call was given up"));
+    }
+
     /** Cancelling it gives the call up. What is chained to it never runs in the client's own thread. */
     CompletableFuture<U> future() {
         CompletableFuture<U> future = new CompletableFuture<>();
-        long left = Math.max(0, call.until() - System.nanoTime());
-        var timer = engine.loop().schedule(call::late, left, TimeUnit.NANOSECONDS);
+        Runnable untime = timed();
         call.result().whenComplete((value, error) -> {
-            timer.cancel(false);
+            untime.run();
             Runnable complete = () -> complete(future, value, error);
             try {
                 engine.executor().execute(complete);
@@ -60,6 +64,21 @@ record Pending<T, U>(Engine engine, Call<T> call, BiFunction<T, RuntimeException
             }
         });
         return future;
+    }
+
+    /** Ends the call at its deadline; gives what takes that back. */
+    private Runnable timed() {
+        if (call.over()) {
+            return () -> {};
+        }
+        try {
+            long left = Math.max(0, call.until() - System.nanoTime());
+            var timer = engine.loop().schedule(call::late, left, TimeUnit.NANOSECONDS);
+            return () -> timer.cancel(false);
+        } catch (RejectedExecutionException over) {
+            call.reject(Faults.closed());
+            return () -> {};
+        }
     }
 
     private void complete(CompletableFuture<U> future, T value, Throwable error) {

@@ -7,6 +7,7 @@ import io.lunasec.client.LunaSecException.InvalidToken;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.Objects;
+import java.util.regex.Pattern;
 
 /**
  * What to keep instead of a value.
@@ -15,6 +16,9 @@ import java.util.Objects;
  * own serialization refuses it. To store it or to hand it to a browser, ask for its text: {@link #expose()}.
  */
 public final class Token {
+    private static final Pattern FORM =
+            Pattern.compile("lunasec-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}");
+
     /** Transient: what reads fields by reflection leaves it out. */
     private final transient String text;
 
@@ -28,7 +32,6 @@ public final class Token {
      * @param text as a database gave it back; not null
      * @throws InvalidToken where a redacted token was stored instead of its text
      */
-    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
     public static Token of(String text) {
         Objects.requireNonNull(text, "a token is a text: look for null before Token.of");
         String printed = Redacted.printedAs(text);
@@ -39,6 +42,22 @@ public final class Token {
             throw refused("a token is `lunasec-` and a UUID; this one is no text that can be sent");
         }
         return new Token(text);
+    }
+
+    /**
+     * A token from a text that may be anything: a form, a request, a column. Jackson makes tokens this way.
+     *
+     * @param text {@code lunasec-} and a lower-case v4 UUID; not null
+     * @throws InvalidToken where it is anything else, in words that do not quote it
+     */
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    public static Token parse(String text) {
+        Token token = of(text);
+        if (!FORM.matcher(text).matches()) {
+            throw refused("a token is `lunasec-` and a lower-case v4 UUID; this is something else, perhaps a value that"
+                    + " was never tokenized");
+        }
+        return token;
     }
 
     private static InvalidToken refused(String detail) {

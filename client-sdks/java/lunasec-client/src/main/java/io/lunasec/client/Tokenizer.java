@@ -59,6 +59,11 @@ public abstract sealed class Tokenizer<R extends Revealed> permits LunaSec, Luna
         return calls.detokenizeBatch(tokens).await();
     }
 
+    /** Reveals as many values as there are tokens, in a request for each thousand, all of them at the same time; otherwise as {@link #detokenizeBatch}. */
+    public List<RevealedItem> detokenizeAll(List<Token> tokens) {
+        return calls.detokenizeAll(List.copyOf(tokens));
+    }
+
     /** Reads what is kept beside a value. */
     public Metadata getMetadata(Token token) {
         return calls.getMetadata(token).await();

@@ -2,9 +2,10 @@ package io.lunasec.client;
 
 import io.lunasec.client.LunaSecException.SidecarUnreachable;
 import io.netty.bootstrap.Bootstrap;
+import io.netty.channel.Channel;
+import io.netty.channel.ChannelFactory;
 import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoop;
-import io.netty.channel.socket.nio.NioDomainSocketChannel;
 import io.netty.handler.codec.http2.DefaultHttp2Headers;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
@@ -26,6 +27,10 @@ final class Transport {
     /** Bytes of a socket's path that the kernel takes. */
     private static final int PATH_BYTES = System.getProperty("os.name", "").startsWith("Linux") ? 107 : 103;
 
+    /** Since Netty 4.1.110. */
+    private static final String CHANNEL = "io.netty.channel.socket.nio.NioDomainSocketChannel";
+
+    private final EventLoop loop;
     private final Bootstrap bootstrap;
     private final UnixDomainSocketAddress address;
     private final Faults faults;
@@ -33,13 +38,14 @@ final class Transport {
     private final List<Connection> connections = new ArrayList<>();
     private boolean closed;
 
-    Transport(EventLoop loop, String socket, int most) {
+    Transport(EventLoop loop, String socket, int most, ChannelFactory<? extends Channel> channels) {
+        this.loop = loop;
         this.address = addressOf(socket);
         this.faults = new Faults(socket);
         this.most = most;
         this.bootstrap = new Bootstrap()
                 .group(loop)
-                .channelFactory(NioDomainSocketChannel::new)
+                .channelFactory(channels)
                 .option(ChannelOption.CONNECT_TIMEOUT_MILLIS, Limits.CONNECT_MS);
     }
 
@@ -54,6 +60,22 @@ final class Transport {
             return UnixDomainSocketAddress.of(Path.of(socket));
         } catch (IllegalArgumentException none) {
             throw LunaSecException.invalid("the path of the socket is no path of a file");
+        }
+    }
+
+    /** Unix sockets. The application, or its Spring Boot, may bring a Netty that has none. */
+    static ChannelFactory<? extends Channel> channels() {
+        needed(CHANNEL);
+        return io.netty.channel.socket.nio.NioDomainSocketChannel::new;
+    }
+
+    static void needed(String channel) {
+        try {
+            Class.forName(channel, true, Transport.class.getClassLoader());
+        } catch (ClassNotFoundException | LinkageError older) {
+            throw LunaSecException.invalid(
+                    "the Netty on the class path has no Unix sockets: 4.1.110 or newer is needed,"
+                            + " as Spring Boot 3.3 or newer brings it");
         }
     }
 
@@ -79,6 +101,9 @@ final class Transport {
     private Connection pick() {
         Connection least = null;
         for (Connection each : connections) {
+            if (!each.usable()) {
+                continue;
+            }
             if (each.load() < Limits.STREAMS) {
                 return each;
             }
@@ -91,7 +116,7 @@ final class Transport {
 
     private Connection another() {
         Connection[] made = new Connection[1];
-        made[0] = new Connection(bootstrap, address, faults, () -> connections.remove(made[0]));
+        made[0] = new Connection(loop, bootstrap, address, faults, () -> connections.remove(made[0]));
         if (made[0].usable()) {
             connections.add(made[0]);
         }

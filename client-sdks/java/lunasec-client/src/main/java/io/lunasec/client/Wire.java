@@ -82,6 +82,11 @@ final class Wire {
         throw misread("a value is not UTF-8, as its encoding says");
     }
 
+    /** Words, with commas between them. */
+    static String degraded(String said) {
+        return said.matches("[a-z_,]{1,64}") ? said : "unknown";
+    }
+
     /** Beside an item, else in the head. */
     static Optional<Staleness> staleness(
             boolean there, io.lunasec.client.internal.wire.Staleness wire, Optional<Staleness> ofHead) {
@@ -91,7 +96,7 @@ final class Wire {
         Optional<Duration> age = wire.hasAge()
                 ? Optional.of(Duration.ofSeconds(Math.max(0, wire.getAge().getSeconds())))
                 : Optional.empty();
-        return Optional.of(new Staleness(wire.getDependency(), age));
+        return Optional.of(new Staleness(degraded(wire.getDependency()), age));
     }
 
     /** The error of one item. */

@@ -16,7 +16,9 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -267,22 +269,126 @@ class BatchingTest {
     void tooManyCallsAreRefusedAndPlacesAreGivenBack() throws Exception {
         client.close();
         client = sidecar.client().pendingCalls(10).build();
-        AtomicInteger refused = new AtomicInteger();
         List<CompletableFuture<Value>> futures = new ArrayList<>();
         together(() -> {
             for (int at = 0; at < 12; at++) {
-                try {
-                    futures.add(client.async().detokenize(token(at)));
-                } catch (Overloaded error) {
-                    refused.incrementAndGet();
-                }
+                futures.add(client.async().detokenize(token(at)));
             }
         });
-        assertEquals(2, refused.get());
-        for (CompletableFuture<Value> each : futures) {
-            each.get();
+        for (int at = 0; at < 10; at++) {
+            futures.get(at).get();
         }
+        overloaded(futures.get(10));
+        overloaded(futures.get(11));
         assertEquals("value of lunasec-1", client.detokenize(token(1)).reveal());
+    }
+
+    private static void overloaded(CompletableFuture<?> future) {
+        assertInstanceOf(
+                Overloaded.class,
+                assertThrows(CompletionException.class, future::join).getCause());
+    }
+
+    @Test
+    void whereNoPlaceIsLeftAPolicyStandsInAndFuturesFailAsTheyDo() throws Exception {
+        client.close();
+        client = sidecar.client().pendingCalls(1).build();
+        together(() -> {
+            client.async().detokenize(token(1));
+            AsyncSession<Value> alice = client.forSession("alice").async();
+            List<Token> two = List.of(token(2));
+            List.of(
+                            alice.tokenize("v"),
+                            alice.tokenize("v", TokenizeOptions.none().idempotencyKey("k")),
+                            alice.tokenizeBatch(List.of(TokenizeItem.of("v"))),
+                            alice.detokenize(token(2)),
+                            alice.detokenizeBatch(two),
+                            alice.getMetadata(token(2)),
+                            alice.setMetadata(token(2), "{}"),
+                            alice.delete(two),
+                            alice.grant(two),
+                            alice.verify(two),
+                            alice.revoke(two),
+                            alice.revokeAll(),
+                            client.async().status())
+                    .forEach(BatchingTest::overloaded);
+            assertThrows(Overloaded.class, () -> client.detokenize(token(2)));
+            LunaSec<Revealed> pages = client.onUnavailable(OnUnavailable.mask());
+            assertInstanceOf(Masked.class, pages.detokenize(token(2)));
+            assertInstanceOf(Masked.class, pages.async().detokenize(token(2)).join());
+            assertInstanceOf(Masked.class, pages.detokenizeBatch(two).get(0));
+            assertInstanceOf(Masked.class, pages.detokenizeAll(two).get(0));
+        });
+    }
+
+    @Test
+    void anEmptyListIsRefusedAlsoBesideOthers() throws Exception {
+        sidecar.verify = request -> {
+            if (request.getTokensCount() == 0) {
+                throw FakeSidecar.problem(Code.INVALID_ARGUMENT, "invalid_request", false);
+            }
+            return io.lunasec.client.internal.wire.VerifyGrantsResponse.newBuilder()
+                    .addItems(io.lunasec.client.internal.wire.VerifyGrantsItem.newBuilder()
+                            .setToken(request.getTokens(0))
+                            .setRefusal(io.lunasec.client.internal.wire.Refusal.REFUSAL_DENIED))
+                    .build();
+        };
+        AsyncSession<Value> alice = client.forSession("alice").async();
+        List<CompletableFuture<List<Verdict>>> futures = new ArrayList<>();
+        together(() -> {
+            futures.add(alice.verify(List.of()));
+            futures.add(alice.verify(List.of(token(1))));
+        });
+        assertInstanceOf(
+                LunaSecException.InvalidRequest.class,
+                assertThrows(CompletionException.class, futures.get(0)::join).getCause());
+        assertInstanceOf(Invalid.class, futures.get(1).get().get(0));
+    }
+
+    /** What is lacking on the class path is an Error. */
+    @Test
+    void anErrorFailsItsOwnCallsOnlyAndAtOnce() throws Exception {
+        client.close();
+        client = sidecar.client().telemetry(new Lacking()).build();
+        List<CompletableFuture<?>> futures = new ArrayList<>();
+        together(() -> {
+            futures.add(client.async().tokenize("v"));
+            futures.add(client.async().status());
+            futures.add(client.async().detokenize(token(1)));
+        });
+        futures.get(2).get(5, TimeUnit.SECONDS);
+        for (CompletableFuture<?> each : futures.subList(0, 2)) {
+            Throwable error = assertThrows(ExecutionException.class, () -> each.get(5, TimeUnit.SECONDS));
+            assertInstanceOf(LinkageError.class, error.getCause().getCause());
+        }
+    }
+
+    private static final class Lacking implements Telemetry {
+        @Override
+        public Object here() {
+            return null;
+        }
+
+        @Override
+        public Span start(String operation, int items, List<Object> from) {
+            if (operation.equals("tokenize")) {
+                throw new NoClassDefFoundError("theirs");
+            }
+            return new Span() {
+                @Override
+                public void propagate(BiConsumer<String, String> headers) {
+                    if (operation.equals("status")) {
+                        throw new NoClassDefFoundError("theirs");
+                    }
+                }
+
+                @Override
+                public void retried() {}
+
+                @Override
+                public void end(String code) {}
+            };
+        }
     }
 
     @Test

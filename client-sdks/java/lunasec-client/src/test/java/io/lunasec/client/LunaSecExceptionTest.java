@@ -3,6 +3,7 @@ package io.lunasec.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -12,7 +13,9 @@ import io.lunasec.client.LunaSecException.Facts;
 import io.lunasec.client.LunaSecException.Gone;
 import io.lunasec.client.LunaSecException.SidecarFailed;
 import io.lunasec.client.LunaSecException.Unavailable;
+import io.netty.handler.codec.http2.DefaultHttp2Headers;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 
@@ -67,6 +70,37 @@ class LunaSecExceptionTest {
 
     private static LunaSecException of(String code, boolean retryable, int status) {
         return LunaSecException.of(new Facts(code, "words").retryable(retryable).answered(status, null, null));
+    }
+
+    @Test
+    void whatWasSentInsteadOfAWordIsNotRepeated() {
+        for (String code : List.of("4111 1111", "a\nb", "A", "x".repeat(65), "lunasec-0f8fad5b")) {
+            LunaSecException error = of(code, true, 503);
+            assertEquals("unknown", error.code());
+            assertSame(Unavailable.class, error.getClass());
+            assertEquals("unknown: words", error.getMessage());
+        }
+        assertEquals("newer_code", of("newer_code", false, 400).code());
+    }
+
+    @Test
+    void requestIdsAndWhatIsAwayAreRepeatedOnlyInTheirForm() {
+        assertEquals("01J-a_b", head("lunasec-request-id", "01J-a_b").requestId());
+        for (String id :
+                List.of("", "a b", "a:b", "é", "x".repeat(65), "lunasec-0f8fad5b-d9cb-469f-a165-70867728950e")) {
+            assertNull(head("lunasec-request-id", id).requestId(), id);
+        }
+        assertEquals("storage,keys", degraded("storage,keys"));
+        assertEquals("unknown", degraded("4111 1111"));
+        assertEquals("unknown", degraded("x".repeat(65)));
+    }
+
+    private static Head head(String name, String value) {
+        return new Head(new DefaultHttp2Headers(false).add(name, value));
+    }
+
+    private static String degraded(String said) {
+        return head("lunasec-degraded", said).staleness().orElseThrow().degraded();
     }
 
     @Test

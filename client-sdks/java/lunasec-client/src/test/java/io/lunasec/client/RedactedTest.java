@@ -80,10 +80,33 @@ class RedactedTest {
     }
 
     @Test
+    void whatAStrangerSentIsATokenOnlyInItsForm() {
+        assertEquals(TOKEN, Token.parse(TEXT));
+        for (String text : List.of(
+                "",
+                "4111 1111 1111 1111",
+                TEXT.substring(8),
+                TEXT.toUpperCase(java.util.Locale.ROOT),
+                TEXT + "\n",
+                TEXT.replace("-469f", "-169f"),
+                TEXT.replace("-a165", "-c165"),
+                "card " + TEXT)) {
+            InvalidToken refused = assertThrows(InvalidToken.class, () -> Token.parse(text), text);
+            assertFalse(refused.getMessage().contains("4111")
+                    || refused.getMessage().contains("0f8fad5b"));
+            assertThrows(Exception.class, () -> new ObjectMapper().readValue('"' + text.strip() + " \"", Token.class));
+        }
+    }
+
+    @Test
     void anExceptionIsSerializedWithoutWhatItHolds() throws Exception {
-        byte[] bytes = serialized(LunaSecException.of("not_found", "no such token"));
-        try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes))) {
-            assertEquals("not_found: no such token", ((Throwable) in.readObject()).getMessage());
+        for (String code : List.of("not_found", "grant_denied", "newer")) {
+            byte[] bytes = serialized(LunaSecException.of(code, "words"));
+            try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes))) {
+                Throwable read = (Throwable) in.readObject();
+                assertEquals(code + ": words", read.getMessage());
+                assertEquals(IllegalStateException.class, read.getClass());
+            }
         }
     }
 

@@ -1,20 +1,16 @@
 package io.lunasec.jpa;
 
-import io.lunasec.client.AsyncTokenizer;
 import io.lunasec.client.LunaSecException;
 import io.lunasec.client.RevealedItem;
 import io.lunasec.client.Token;
-import java.util.ArrayList;
+import io.lunasec.client.Tokenizer;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.Set;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
 import java.util.function.Function;
 
 /**
@@ -22,7 +18,7 @@ import java.util.function.Function;
  *
  * <pre>{@code
  * List<Customer> customers = repository.findAll();
- * Revealing revealed = Revealing.of(lunasec.async(), customers, Customer::card, Customer::phone);
+ * Revealing revealed = Revealing.of(lunasec, customers, Customer::card, Customer::phone);
  * for (Customer each : customers) {
  *     if (revealed.get(each.card()) instanceof Value card) { … }
  * }
@@ -31,9 +27,6 @@ import java.util.function.Function;
  * <p>It holds values: keep it for no longer than the request that it is for.
  */
 public final class Revealing {
-    /** Items of one request, by the contract. */
-    private static final int ITEMS = 1_000;
-
     private final Map<Token, RevealedItem> items;
 
     private Revealing(Map<Token, RevealedItem> items) {
@@ -41,14 +34,14 @@ public final class Revealing {
     }
 
     /**
-     * Asks for all of them, each token once; attributes that are null are left out. Waits in the thread that calls.
+     * Asks for all of them, each token once; attributes that are null are left out. Waits in the thread that calls, whichever that is.
      *
-     * @param lunasec a client or a session: {@code lunasec.async()}
+     * @param lunasec a client or a session
      * @throws LunaSecException where there was no answer for any, and no policy stands in
      */
     @SafeVarargs
     public static <E> Revealing of(
-            AsyncTokenizer<?> lunasec, Collection<? extends E> entities, Function<? super E, Token>... attributes) {
+            Tokenizer<?> lunasec, Collection<? extends E> entities, Function<? super E, Token>... attributes) {
         Set<Token> distinct = new LinkedHashSet<>();
         for (E entity : entities) {
             for (Function<? super E, Token> attribute : attributes) {
@@ -61,26 +54,11 @@ public final class Revealing {
         return new Revealing(revealed(lunasec, List.copyOf(distinct)));
     }
 
-    private static Map<Token, RevealedItem> revealed(AsyncTokenizer<?> lunasec, List<Token> tokens) {
-        List<CompletableFuture<List<RevealedItem>>> requests = new ArrayList<>();
-        for (int from = 0; from < tokens.size(); from += ITEMS) {
-            requests.add(lunasec.detokenizeBatch(tokens.subList(from, Math.min(tokens.size(), from + ITEMS))));
-        }
-        Map<Token, RevealedItem> items = new ConcurrentHashMap<>();
-        try {
-            int at = 0;
-            for (CompletableFuture<List<RevealedItem>> request : requests) {
-                for (RevealedItem item : request.get()) {
-                    items.put(tokens.get(at++), item);
-                }
-            }
-        } catch (InterruptedException interrupted) {
-            Thread.currentThread().interrupt();
-            throw new CancellationException("the thread was interrupted while it waited for the sidecar");
-        } catch (ExecutionException failed) {
-            throw failed.getCause() instanceof RuntimeException error ? error : new IllegalStateException(failed);
-        } finally {
-            requests.forEach(request -> request.cancel(true));
+    private static Map<Token, RevealedItem> revealed(Tokenizer<?> lunasec, List<Token> tokens) {
+        List<RevealedItem> found = lunasec.detokenizeAll(tokens);
+        Map<Token, RevealedItem> items = new HashMap<>();
+        for (int at = 0; at < tokens.size(); at++) {
+            items.put(tokens.get(at), found.get(at));
         }
         return items;
     }

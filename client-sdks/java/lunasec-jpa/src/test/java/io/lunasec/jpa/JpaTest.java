@@ -1,6 +1,7 @@
 package io.lunasec.jpa;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -24,6 +25,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.hibernate.Session;
 import org.hibernate.SessionFactory;
@@ -115,10 +117,54 @@ class JpaTest {
     }
 
     @Test
+    void whatIsNoTokenIsNeitherWrittenNorRead() {
+        String number = "4111 1111 1111 1111";
+        TokenConverter converter = new TokenConverter();
+        assertNoToken(assertThrows(Exception.class, () -> converter.convertToDatabaseColumn(Token.of(number))));
+        assertNoToken(assertThrows(Exception.class, () -> converter.convertToEntityAttribute(number)));
+        Exception written = assertThrows(
+                Exception.class,
+                () -> inSession(session -> {
+                    session.persist(new Customer("Zoë", Token.of(number), null));
+                    return null;
+                }));
+        assertNoToken(written);
+        assertEquals(List.of(), all());
+        inSession(session -> session.createNativeMutationQuery(
+                        "insert into Customer (id, name, card) values (1, 'Zoë', '" + number + "')")
+                .executeUpdate());
+        assertNoToken(assertThrows(Exception.class, this::all));
+    }
+
+    private static void assertNoToken(Throwable error) {
+        boolean refused = false;
+        for (Throwable each = error; each != null; each = each.getCause()) {
+            refused |= each instanceof LunaSecException.InvalidToken;
+            assertFalse(String.valueOf(each.getMessage()).contains("4111"), each.getMessage());
+        }
+        assertTrue(refused, String.valueOf(error));
+    }
+
+    @Test
+    void itMayBeAskedForInTheOneThreadThatCompletesFutures() throws Exception {
+        keep(1_500);
+        List<Customer> customers = all();
+        ExecutorService one = Executors.newSingleThreadExecutor();
+        try (LunaSec<Value> narrow =
+                LunaSec.builder().socket(sidecar.socket()).executor(one).build()) {
+            int size = one.submit(() ->
+                            Revealing.of(narrow, customers, Customer::card).size())
+                    .get(10, TimeUnit.SECONDS);
+            assertEquals(1_500, size);
+        }
+        one.shutdownNow();
+    }
+
+    @Test
     void aListIsRevealedAtOnce() {
         keep(1_500);
         List<Customer> customers = all();
-        Revealing revealed = Revealing.of(lunasec.async(), customers, Customer::card, Customer::phone);
+        Revealing revealed = Revealing.of(lunasec, customers, Customer::card, Customer::phone);
         assertEquals(1_500, revealed.size());
         for (int at = 0; at < 1_500; at++) {
             assertEquals("card " + at, ((Value) revealed.get(customers.get(at).card())).reveal());
@@ -126,9 +172,7 @@ class JpaTest {
         assertThrows(NoSuchElementException.class, () -> revealed.get(Token.of("lunasec-other")));
         assertEquals("Revealing[1500 tokens]", revealed.toString());
         assertEquals(
-                0,
-                Revealing.of(lunasec.async(), List.<Customer>of(), Customer::card)
-                        .size());
+                0, Revealing.of(lunasec, List.<Customer>of(), Customer::card).size());
     }
 
     @Test
@@ -136,20 +180,18 @@ class JpaTest {
         keep(3);
         List<Customer> customers = all();
         lunasec.delete(List.of(customers.get(1).card()));
-        Revealing revealed = Revealing.of(lunasec.async(), customers, Customer::card);
+        Revealing revealed = Revealing.of(lunasec, customers, Customer::card);
         assertInstanceOf(Value.class, revealed.get(customers.get(0).card()));
         Failed gone =
                 assertInstanceOf(Failed.class, revealed.get(customers.get(1).card()));
         assertInstanceOf(LunaSecException.Gone.class, gone.error());
         sidecar.kill();
-        var masking = lunasec.onUnavailable(OnUnavailable.mask()).async();
+        var masking = lunasec.onUnavailable(OnUnavailable.mask());
         assertInstanceOf(
                 Masked.class,
                 Revealing.of(masking, customers, Customer::card)
                         .get(customers.get(0).card()));
-        assertThrows(
-                LunaSecException.SidecarUnreachable.class,
-                () -> Revealing.of(lunasec.async(), customers, Customer::card));
+        assertThrows(LunaSecException.SidecarUnreachable.class, () -> Revealing.of(lunasec, customers, Customer::card));
     }
 
     @Test
@@ -164,7 +206,7 @@ class JpaTest {
             var session = lunasec.forSession("session " + at);
             work.add(() -> {
                 session.grant(List.of(mine.card()));
-                Revealing revealed = Revealing.of(session.async(), List.of(mine), Customer::card);
+                Revealing revealed = Revealing.of(session, List.of(mine), Customer::card);
                 assertEquals(expected, ((Value) revealed.get(mine.card())).reveal());
                 return null;
             });

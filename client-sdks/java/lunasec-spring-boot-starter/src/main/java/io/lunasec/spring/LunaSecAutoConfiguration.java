@@ -12,7 +12,9 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
 import org.springframework.context.annotation.Bean;
 
-/** One client for the application, from {@code lunasec.*}. It connects with its first call: a start does not wait for the sidecar. */
+/**
+ * One client for the application, from {@code lunasec.*}, unless it has a bean named {@code lunasec}; views of it may be beans, too. It connects with its first call: a start does not wait for the sidecar.
+ */
 @AutoConfiguration(after = LunaSecObservationAutoConfiguration.class)
 @EnableConfigurationProperties(LunaSecProperties.class)
 public class LunaSecAutoConfiguration {
@@ -20,7 +22,7 @@ public class LunaSecAutoConfiguration {
     public LunaSecAutoConfiguration() {}
 
     @Bean(destroyMethod = "close")
-    @ConditionalOnMissingBean(LunaSec.class)
+    @ConditionalOnMissingBean(name = "lunasec")
     LunaSec<Value> lunasec(
             LunaSecProperties properties,
             ObjectProvider<Telemetry> telemetry,

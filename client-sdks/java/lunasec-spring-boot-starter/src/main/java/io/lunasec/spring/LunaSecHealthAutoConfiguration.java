@@ -1,6 +1,7 @@
 package io.lunasec.spring;
 
 import io.lunasec.client.LunaSec;
+import org.springframework.beans.factory.annotation.Qualifier;
 import org.springframework.boot.actuate.autoconfigure.health.ConditionalOnEnabledHealthIndicator;
 import org.springframework.boot.actuate.health.HealthIndicator;
 import org.springframework.boot.autoconfigure.AutoConfiguration;
@@ -12,7 +13,7 @@ import org.springframework.context.annotation.Bean;
 /** {@code /actuator/health} says how the sidecar is; {@code management.health.lunasec.enabled=false}: not. */
 @AutoConfiguration(after = LunaSecAutoConfiguration.class)
 @ConditionalOnClass(HealthIndicator.class)
-@ConditionalOnBean(LunaSec.class)
+@ConditionalOnBean(name = "lunasec")
 @ConditionalOnEnabledHealthIndicator("lunasec")
 public class LunaSecHealthAutoConfiguration {
     /** Made by Spring. */
@@ -20,7 +21,7 @@ public class LunaSecHealthAutoConfiguration {
 
     @Bean
     @ConditionalOnMissingBean(name = "lunasecHealthIndicator")
-    LunaSecHealthIndicator lunasecHealthIndicator(LunaSec<?> lunasec) {
+    LunaSecHealthIndicator lunasecHealthIndicator(@Qualifier("lunasec") LunaSec<?> lunasec) {
         return new LunaSecHealthIndicator(lunasec);
     }
 }

@@ -7,6 +7,8 @@ import java.time.Duration;
 import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.springframework.core.Ordered;
+import org.springframework.core.annotation.Order;
 import org.springframework.http.HttpHeaders;
 import org.springframework.http.HttpStatus;
 import org.springframework.http.ProblemDetail;
@@ -17,7 +19,10 @@ import org.springframework.web.bind.annotation.RestControllerAdvice;
 /**
  * Answers exceptions of LunaSec as RFC 9457 problems, in words for whoever made the request. What the sidecar says is for the
  * application, and in its log: it names rules and places.
+ *
+ * <p>Goes before advices without an order, which may catch everything; one with an order goes before it.
  */
+@Order(Ordered.LOWEST_PRECEDENCE - 1)
 @RestControllerAdvice
 public class LunaSecProblems {
     private static final Logger LOG = LoggerFactory.getLogger(LunaSecProblems.class);

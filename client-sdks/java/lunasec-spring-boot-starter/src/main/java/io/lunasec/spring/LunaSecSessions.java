@@ -5,12 +5,12 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * Says whose request it is. A bean of it takes the place of the default, which is the id of the HTTP session. With Spring Security, say
- * the id that your users keep over a login, or their JWT.
+ * Says whose request it is. A bean of it takes the place of the default, which is the name of the request's principal, else the
+ * id of the HTTP session. Say the JWT of your users where they have one.
  */
 @FunctionalInterface
 public interface LunaSecSessions {
-    /** None where nobody is signed in: a controller that asks for a session then answers 401. */
+    /** None where it is nobody's: a controller that asks for a session then answers 401. */
     Optional<Id> of(HttpServletRequest request);
 
     /**

@@ -3,8 +3,10 @@ package io.lunasec.spring;
 import io.lunasec.client.LunaSec;
 import io.lunasec.client.Value;
 import jakarta.servlet.http.HttpSession;
+import java.security.Principal;
 import java.util.List;
 import java.util.Optional;
+import org.springframework.beans.factory.annotation.Qualifier;
 import org.springframework.boot.autoconfigure.AutoConfiguration;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnBean;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnClass;
@@ -19,23 +21,26 @@ import org.springframework.web.servlet.config.annotation.WebMvcConfigurer;
 @AutoConfiguration(after = LunaSecAutoConfiguration.class)
 @ConditionalOnClass(WebMvcConfigurer.class)
 @ConditionalOnWebApplication(type = ConditionalOnWebApplication.Type.SERVLET)
-@ConditionalOnBean(LunaSec.class)
+@ConditionalOnBean(name = "lunasec")
 public class LunaSecWebAutoConfiguration {
     /** Made by Spring. */
     public LunaSecWebAutoConfiguration() {}
 
-    /** The id of the HTTP session, where there is one. */
+    /** The name of who is signed in, else the id of the HTTP session, where there is one. */
     @Bean
     @ConditionalOnMissingBean
     LunaSecSessions lunasecSessions() {
         return request -> {
             HttpSession session = request.getSession(false);
-            return Optional.ofNullable(session).map(HttpSession::getId).map(LunaSecSessions.Id::of);
+            return Optional.ofNullable(request.getUserPrincipal())
+                    .map(Principal::getName)
+                    .or(() -> Optional.ofNullable(session).map(HttpSession::getId))
+                    .map(LunaSecSessions.Id::of);
         };
     }
 
     @Bean
-    WebMvcConfigurer lunasecArguments(LunaSec<Value> lunasec, LunaSecSessions sessions) {
+    WebMvcConfigurer lunasecArguments(@Qualifier("lunasec") LunaSec<Value> lunasec, LunaSecSessions sessions) {
         return new WebMvcConfigurer() {
             @Override
             public void addArgumentResolvers(List<HandlerMethodArgumentResolver> resolvers) {

@@ -2,6 +2,8 @@ package io.lunasec.spring;
 
 import io.lunasec.client.LunaSec;
 import io.lunasec.client.LunaSecSession;
+import io.lunasec.client.OnUnavailable;
+import io.lunasec.client.Revealed;
 import io.lunasec.client.Token;
 import io.lunasec.client.Value;
 import java.util.List;
@@ -10,11 +12,14 @@ import java.util.Optional;
 import org.springframework.boot.SpringBootConfiguration;
 import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.context.annotation.Bean;
+import org.springframework.http.ResponseEntity;
+import org.springframework.web.bind.annotation.ExceptionHandler;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RestController;
+import org.springframework.web.bind.annotation.RestControllerAdvice;
 
 /** An application as the tests need it. */
 @SpringBootConfiguration
@@ -24,6 +29,23 @@ class Shop {
     LunaSecSessions sessions() {
         return request -> Optional.ofNullable(request.getHeader("x-user")).map(LunaSecSessions.Id::of);
     }
+
+    /** As in the README. */
+    @Bean
+    LunaSec<Revealed> pages(LunaSec<Value> lunasec) {
+        return lunasec.onUnavailable(OnUnavailable.mask());
+    }
+
+    /** As many an application has one. */
+    @RestControllerAdvice
+    static class Everything {
+        @ExceptionHandler
+        ResponseEntity<String> any(Exception error) {
+            return ResponseEntity.status(418).body("theirs");
+        }
+    }
+
+    record Form(Token card) {}
 
     @RestController
     static class Cards {
@@ -43,6 +65,11 @@ class Shop {
         @GetMapping("/cards/{token}")
         Map<String, String> reveal(@PathVariable Token token, LunaSecSession<Value> user) {
             return Map.of("number", user.detokenize(token).reveal());
+        }
+
+        @PostMapping("/forms")
+        Map<String, String> form(@RequestBody Form form) {
+            return Map.of("kept", form.card().expose());
         }
 
         @GetMapping("/raw/{token}")

@@ -28,6 +28,7 @@ import org.springframework.boot.autoconfigure.AutoConfigurations;
 import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.boot.test.context.runner.ApplicationContextRunner;
 import org.springframework.context.ConfigurableApplicationContext;
+import org.springframework.mock.web.MockHttpServletRequest;
 
 /** A whole application, over HTTP, beside the sidecar itself. */
 class StarterTest {
@@ -97,6 +98,45 @@ class StarterTest {
         String token = keep("4111 1111", "alice");
         String body = get("/raw/" + token, null).body();
         assertThat(body).contains("[lunasec plaintext").doesNotContain("4111").doesNotContain(token);
+    }
+
+    private HttpResponse<String> form(String card) throws IOException, InterruptedException {
+        return send(
+                HttpRequest.newBuilder(URI.create(base + "/forms"))
+                        .header("content-type", "application/json")
+                        .POST(HttpRequest.BodyPublishers.ofString("{\"card\":\"" + card + "\"}")),
+                null);
+    }
+
+    @Test
+    void aFormThatHoldsAValueInsteadOfATokenIsRefused() throws Exception {
+        for (String card :
+                List.of("4111 1111 1111 1111", "lunasec-4111", "LUNASEC-00000000-0000-4000-8000-000000004111")) {
+            HttpResponse<String> refused = form(card);
+            assertThat(refused.statusCode()).isEqualTo(400);
+            assertThat(refused.body()).contains("This is not a token.").doesNotContain("4111");
+        }
+        String token = keep("4111 1111", "alice");
+        assertThat(form(token).body()).isEqualTo("{\"kept\":\"" + token + "\"}");
+    }
+
+    @Test
+    void aViewMayBeABeanAndItsEndIsNotTheClients() throws Exception {
+        String token = keep("4111 1111", "alice");
+        Object pages = application.getBean("pages");
+        application.getBeanFactory().destroyBean("pages", pages);
+        assertThat(get("/cards/" + token, "alice").statusCode()).isEqualTo(200);
+    }
+
+    @Test
+    void unlessSaidOtherwiseARequestIsItsPrincipalsElseItsHttpSessions() {
+        LunaSecSessions sessions = new LunaSecWebAutoConfiguration().lunasecSessions();
+        MockHttpServletRequest request = new MockHttpServletRequest();
+        assertThat(sessions.of(request)).isEmpty();
+        String id = request.getSession(true).getId();
+        assertThat(sessions.of(request)).contains(LunaSecSessions.Id.of(id));
+        request.setUserPrincipal(() -> "alice");
+        assertThat(sessions.of(request)).contains(LunaSecSessions.Id.of("alice"));
     }
 
     @Test
@@ -210,7 +250,7 @@ class StarterTest {
                 .withBean(LunaSecCustomizer.class, () -> builder -> builder.socket(sidecar.socket()))
                 .run(context -> context.getBean(LunaSec.class).ready());
         LunaSec<Value> own = LunaSec.builder().socket(sidecar.socket()).build();
-        runner().withBean(LunaSec.class, () -> own)
+        runner().withBean("lunasec", LunaSec.class, () -> own)
                 .run(context -> assertThat(context.getBean(LunaSec.class)).isSameAs(own));
     }
 
