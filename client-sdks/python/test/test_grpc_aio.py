@@ -24,6 +24,17 @@ ALICE = (("session", "alice"),)
 BOB = (("session", "bob"),)
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """For all tests: grpc.aio has one poller for the process, which may still tell a loop of what has ended in it."""
+    yield
+
+
 class Orders(stubs.OrdersServicer):  # type: ignore[misc]
     def __init__(self) -> None:
         self.orders: list[Any] = []
