@@ -32,7 +32,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     """For all tests: grpc.aio has one poller for the process, which may still tell a loop of what has ended in it."""
-    yield
+    yield  # noqa: PT022 - anyio keeps a loop for as long as a fixture has something left to do in it
 
 
 class Orders(stubs.OrdersServicer):  # type: ignore[misc]
