@@ -1,5 +1,6 @@
 """What the scripted server takes a message for, and what it makes of an answer, where no client would tell."""
 
+import io
 import unittest
 
 from .. import wires
@@ -9,7 +10,7 @@ from ..words import Variables
 
 wires.of("grpc")
 
-from ..wires import failures, plan, protobuf  # noqa: E402
+from ..wires import failures, http, plan, protobuf  # noqa: E402
 from ..wires.grpc import taken  # noqa: E402
 from ..wires.messages import PROTOS, SERVICE, respelled  # noqa: E402
 
@@ -24,6 +25,16 @@ def message(method, said):
 
 def asked(method, bytes_):
     return taken(SERVICE + method, {"content-type": "application/json"}, bytes_)
+
+
+class Http(unittest.TestCase):
+    def test_a_request_that_was_given_up_while_it_was_sent_is_none(self):
+        head = b"POST /v1/detokenize HTTP/1.1\r\nhost: x\r\n"
+        for rest in (b"content-length: 2\r\n\r\n{}", b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"):
+            sent = head + rest
+            self.assertEqual(http.read_request(io.BytesIO(sent)).said(), {})
+            for length in range(len(sent)):
+                self.assertIsNone(http.read_request(io.BytesIO(sent[:length])), sent[:length])
 
 
 class Requests(unittest.TestCase):

@@ -46,30 +46,54 @@ class Reply:
         self.connection.sendall(bytes_ if cut is None else bytes_[:-cut])
 
 
+class Cut(Exception):
+    """The connection ended within a request."""
+
+
 def read_request(stream):
-    """One request, or None at the end of the connection."""
+    """One request, or None at the end of the connection: also one that was given up while it was sent is none."""
     line = stream.readline(65_536)
     if not line.strip():
         return None
+    try:
+        return read_rest(stream, whole(line))
+    except Cut:
+        return None
+
+
+def read_rest(stream, line):
     method, path, _ = line.decode("latin-1").split(" ", 2)
     headers = {}
-    while (line := stream.readline(65_536)) not in (b"\r\n", b"\n", b""):
+    while (line := whole(stream.readline(65_536))) not in (b"\r\n", b"\n"):
         name, value = line.split(b":", 1)
         headers[name.decode("latin-1").lower()] = value.strip().decode("utf-8", "replace")
     if headers.get("transfer-encoding", "").lower() == "chunked":
         body = read_chunks(stream)
     else:
-        body = stream.read(int(headers.get("content-length", "0")))
+        body = read_all(stream, int(headers.get("content-length", "0")))
     return Request(method, path, headers, body)
 
 
 def read_chunks(stream):
     body = b""
-    while size := int(stream.readline(1_024).split(b";")[0], 16):
-        body += stream.read(size)
-        stream.readline(2)
-    stream.readline(1_024)
+    while size := int(whole(stream.readline(1_024)).split(b";")[0], 16):
+        body += read_all(stream, size)
+        read_all(stream, 2)
+    whole(stream.readline(1_024))
     return body
+
+
+def whole(line):
+    if not line.endswith(b"\n"):
+        raise Cut
+    return line
+
+
+def read_all(stream, size):
+    read = stream.read(size)
+    if len(read) < size:
+        raise Cut
+    return read
 
 
 def answer_bytes(answer):
