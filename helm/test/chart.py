@@ -52,7 +52,12 @@ def merged(*parts: dict) -> dict:
 
 
 def files(*values: dict, namespace: str = "lunasec") -> dict[str, str]:
-    return CHART.render(merged(*values), name="lunasec", namespace=namespace)
+    rendered = CHART.render(merged(*values), name="lunasec", namespace=namespace)
+    return {name: text for name, text in rendered.items() if name.endswith(".yaml")}
+
+
+def notes(*values: dict) -> str:
+    return CHART.render(merged(*values), name="lunasec", namespace="lunasec")["lunasec/templates/NOTES.txt"]
 
 
 def objects(*values: dict, namespace: str = "lunasec") -> list[dict]:

@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from chart import AWS, EVERYTHING, find, kinds, objects
+from chart import AWS, EVERYTHING, find, kinds, notes, objects
 
 INJECTOR = "lunasec-injector"
 
@@ -229,8 +229,14 @@ def test_a_journal_on_an_emptydir_is_told_to_the_injector_once_its_loss_is_ackno
 
 
 def test_namespaces_are_merged_over_config_table_by_table():
-    shop = {"storage": {"prefix": "shop/"}, "degrade": {"disk_cache": True}, "keys": {"namespaces": {"my-shop": "alias/shop"}}}
+    shop = {"storage": {"prefix": "shop/", "bucket": "other"}, "degrade": {"disk_cache": True}, "keys": {"namespaces": {"my-shop": "alias/shop"}}}
     toml = tomllib.loads(find(objects({"config": AWS, "namespaces": {"shop": shop, "desk": {}}}), "ConfigMap", "lunasec", "shop")["data"]["lunasec.toml"])
-    assert toml["storage"] == {**AWS["storage"], "prefix": "shop/"} and toml["clients"] == AWS["clients"]
+    assert toml["storage"] == {**AWS["storage"], "prefix": "shop/", "bucket": "other"} and toml["clients"] == AWS["clients"]
     assert toml["degrade"] == {"disk_cache": True, "on_storage_outage": "reject", "state_dir": "/var/lib/lunasec/state"}
     assert toml["keys"] == {**AWS["keys"], "namespaces": {"my-shop": "alias/shop"}}
+
+
+def test_the_notes_say_what_is_next():
+    assert "No namespace has a lunasec.toml yet" in notes() and "kubectl label" not in notes()
+    for namespace in ("shop", "desk"):
+        assert f"kubectl label namespace {namespace} lunasec.io/injection=enabled" in notes(EVERYTHING)
