@@ -36,20 +36,20 @@ def all_of_them() -> dict[str, dict]:
     return found
 
 
-def of_binary(target: str) -> dict:
-    graph = crates.in_binary(target)
+def of_binary(target: str, package: str = crates.PACKAGE, name: str = "lunasec") -> dict:
+    graph = crates.in_binary(target, package)
     known = crates.described(graph)
     sums = crates.checksums()
     refs = {crate: ref(known[crate]) for crate in graph}
-    [binary] = [crate for crate in graph if crate.name == crates.PACKAGE]
+    [binary] = [crate for crate in graph if crate.name == package]
     return finished(
         {
             "metadata": {
                 "component": {
                     **component(known[binary], sums),
                     "type": "application",
-                    "name": "lunasec",
-                    "purl": f"pkg:generic/lunasec@{binary.version}",
+                    "name": name,
+                    "purl": f"pkg:generic/{name}@{binary.version}",
                 },
                 "properties": [
                     *commit(),
@@ -198,12 +198,12 @@ def faults_of_component(component: dict) -> list[str]:
     name = component.get("bom-ref", "a component")
     needed = ("name", "version", "purl", "licenses", "bom-ref")
     found = [f"{name} has no {key}" for key in needed if not component.get(key)]
-    if component.get("type") not in {"application", "library"}:
+    if component.get("type") not in {"application", "container", "library"}:
         found.append(f"{name} is of no type")
-    kind = re.match(r"pkg:(cargo|npm|generic)/[^@?#\s]+@[^@?#\s+]+$", component.get("purl", ""))
+    kind = re.match(r"pkg:(cargo|npm|generic|deb/debian)/[^@?#\s]+@[^@?#\s+]+$", component.get("purl", ""))
     if not kind:
         found.append(f"the purl of {name} is none")
-    published = kind and kind[1] != "generic" and component.get("type") == "library" and "@lunasec/" not in name
+    published = kind and kind[1] in {"cargo", "npm"} and component.get("type") == "library" and "@lunasec/" not in name
     sums = component.get("hashes", [])
     if published and not sums:
         found.append(f"{name} has no hash")

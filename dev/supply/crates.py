@@ -56,10 +56,10 @@ class Source:
 Graph = dict[Id, set[Id]]
 
 
-def tree(target: str, edges: str) -> Graph:
-    """Who depends on whom below the binary's package, with the features that a build of it alone has."""
+def tree(target: str, edges: str, package: str = PACKAGE) -> Graph:
+    """Who depends on whom below a binary's package, with the features that a build of it alone has."""
     text = cargo(
-        "tree", "--package", PACKAGE, "--edges", edges, "--target", target, "--prefix", "depth", "--format", " {p}"
+        "tree", "--package", package, "--edges", edges, "--target", target, "--prefix", "depth", "--format", " {p}"
     )
     graph: Graph = {}
     above: list[Id] = []
@@ -75,8 +75,8 @@ def tree(target: str, edges: str) -> Graph:
     return graph
 
 
-def in_binary(target: str) -> Graph:
-    return tree(target, "normal,no-proc-macro")
+def in_binary(target: str, package: str = PACKAGE) -> Graph:
+    return tree(target, "normal,no-proc-macro", package)
 
 
 def with_builders(target: str) -> Graph:
