@@ -16,7 +16,10 @@ use lunasec_tests::{
     namespace::{in_mount_namespace, mount_tmpfs, remount},
     sidecar::{eventually, lunasec},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::{Value, json};
 
 const BATCH: usize = 1_000;
@@ -275,15 +278,84 @@ fn two_sidecars_do_not_write_one_file() {
 
 /// A sidecar whose standard output is read by nobody else.
 fn to_stdout(here: &Path) -> (Child, ChildStdout) {
+    let mut child = serve_to(here, Stdio::piped());
+    let output = child.stdout.take().unwrap();
+    (child, output)
+}
+
+fn serve_to(here: &Path, stdout: Stdio) -> Child {
     let mut command = lunasec();
     command.args(["serve", "--config"]).arg(here.join("lunasec.toml"));
     let log = File::create(here.join("log")).unwrap();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().unwrap();
+    let child = command.stdin(Stdio::null()).stdout(stdout).stderr(log).spawn().unwrap();
     let socket = here.join("lunasec.sock");
     eventually("it serves", || UnixStream::connect(&socket).is_ok());
-    let output = child.stdout.take().unwrap();
-    (child, output)
+    child
+}
+
+/// Reveals one value so often that it is more than a pipe, or a small disk, takes.
+fn reveal_many(here: &Path) -> usize {
+    let mut connection = Raw::connect(&here.join("lunasec.sock"));
+    let token =
+        connection.post("/v1/tokenize", &json!({ "value": "value" })).json()["token"].clone();
+    let body = json!({ "tokens": vec![token; BATCH] });
+    for _ in 0..5 {
+        assert_eq!(connection.post("/v1/detokenize:batch", &body).status, 200);
+    }
+    5 * BATCH
+}
+
+fn revealed_once(lines: &[&str]) -> usize {
+    let whole: Vec<_> = lines.iter().filter(|line| line.ends_with('}')).collect();
+    assert_eq!(whole.iter().collect::<HashSet<_>>().len(), whole.len(), "each once");
+    whole.iter().filter(|line| line.contains("\"op\":\"detokenize_batch\"")).count()
+}
+
+/// Whoever shares a pipe may make it so that it never blocks.
+#[test]
+fn standard_output_that_takes_little_at_once_has_each_line_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    Sidecar::configure(here, "[audit]\nsink = \"stdout\"\n");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let mut child = serve_to(here, writer.into());
+    let many = reveal_many(here);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(revealed_once(&read.lines().collect::<Vec<_>>()), many);
+}
+
+/// What it took it has, also where the rest of a line found no room.
+#[test]
+fn standard_output_to_a_disk_that_was_full_has_each_line_once() {
+    let name = "sinks::standard_output_to_a_disk_that_was_full_has_each_line_once";
+    in_mount_namespace(name, || {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        Sidecar::configure(here, "[audit]\nsink = \"stdout\"\n");
+        let disk = here.join("disk");
+        fs::create_dir(&disk).unwrap();
+        mount_tmpfs(&disk, "1m");
+        let out = OpenOptions::new().create(true).append(true).open(disk.join("out")).unwrap();
+        let mut child = serve_to(here, out.into());
+        let many = reveal_many(here);
+        let told = |line: &str| fs::read_to_string(here.join("log")).unwrap().contains(line);
+        eventually("its disk is full", || told("takes nothing"));
+        remount(&disk, "size=64m");
+        let text = || fs::read_to_string(disk.join("out")).unwrap();
+        let reveals = || text().matches("\"op\":\"detokenize_batch\"").count();
+        eventually("all of it is there", || reveals() >= many);
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert!(child.wait().unwrap().success());
+        let text = text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(revealed_once(&lines), many);
+        let torn = lines.iter().filter(|line| !line.ends_with('}')).count();
+        assert!(torn <= 1, "{torn} pieces of lines");
+    });
 }
 
 /// After a kill, standard output goes on with a line of its own, whatever the last one was.

@@ -386,3 +386,7 @@ pub const AUDIT_ANCHOR: Duration = Duration::from_secs(300);
 pub const AUDIT_ANCHOR_RETRY: Duration = Duration::from_secs(2);
 /// Chains that processes have left and that are not anchored yet: of more, the first ones stay without.
 pub const AUDIT_LEFT: usize = 4_096;
+/// After so many of them that were anchored, which are left is kept on the disk anew.
+pub const AUDIT_LEFT_KEPT: usize = 64;
+/// Bytes of the file that keeps them, of which a line has 118 at most.
+pub const AUDIT_LEFT_BYTES: u64 = 1 << 20;

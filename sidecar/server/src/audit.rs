@@ -78,12 +78,19 @@ pub fn end_of(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Up to the end of the last whole line: what follows it was being written as a process was killed.
 fn whole_lines(file: &File) -> io::Result<u64> {
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(limits::AUDIT_CHUNK as u64);
-    let mut end = vec![0; usize::try_from(length - from).unwrap_or_default()];
-    file.read_exact_at(&mut end, from)?;
-    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    Ok(from + whole as u64)
+    let mut to = file.metadata()?.len();
+    let mut chunk = vec![0; limits::AUDIT_CHUNK];
+    // A loss of power may leave any number of zeros.
+    while to > 0 {
+        let from = to.saturating_sub(chunk.len() as u64);
+        let end = &mut chunk[..usize::try_from(to - from).unwrap_or_default()];
+        file.read_exact_at(end, from)?;
+        if let Some(at) = end.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(from + at as u64 + 1);
+        }
+        to = from;
+    }
+    Ok(0)
 }
 
 impl Audit {

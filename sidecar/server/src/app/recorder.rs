@@ -2,8 +2,8 @@
 
 use std::{io, sync::Arc, thread::JoinHandle};
 
-use lunasec_core::{audit::ChainId, limits};
-use tokio::sync::oneshot;
+use lunasec_core::{audit::ChainId, limits::AUDIT_TIME};
+use tokio::{sync::oneshot, time::timeout};
 
 use super::StartError;
 use crate::{
@@ -52,11 +52,13 @@ impl Recorder {
         let file =
             audit.path.clone().map(|path| Target::File { path, rotate: audit.rotate_bytes as u64 });
         let stdout = audit.sink.to_stdout().then_some(Target::Stdout);
-        let targets = file.into_iter().chain(stdout);
+        // All are known before one of them begins: what it has taken may still be wanted by another.
+        let targets: Vec<_> =
+            file.into_iter().chain(stdout).map(|target| (spool.join(), target)).collect();
         let (mut sinks, mut dependencies) = (Vec::new(), vec![dependency]);
-        for target in targets {
+        for (number, target) in targets {
             let dependency = telemetry.dependency(target.dependency());
-            let sink = sink::start(&spool, target, clock, Arc::clone(&dependency));
+            let sink = sink::start(&spool, number, target, clock, Arc::clone(&dependency));
             sinks.push(sink.map_err(failed)?);
             dependencies.push(dependency);
         }
@@ -89,12 +91,16 @@ impl Recorder {
             let taken = tokio::task::spawn_blocking(|| {
                 sinks.into_iter().for_each(|sink| drop(sink.join()));
             });
-            let _ = tokio::join!(anchors, taken);
+            tokio::join!(timeout(AUDIT_TIME, anchors), timeout(AUDIT_TIME, taken))
         };
-        if tokio::time::timeout(limits::AUDIT_TIME, ended).await.is_err() {
-            tracing::warn!(
+        match timeout(AUDIT_TIME, ended).await {
+            Ok((Ok(_), Ok(_))) => {}
+            Ok((Err(_), Ok(_))) => tracing::warn!(
+                "storage has not taken all of the audit trail's anchors; the next start goes on with them"
+            ),
+            _ => tracing::warn!(
                 "the audit trail's sinks have not taken all; the next start goes on with it"
-            );
+            ),
         }
     }
 }

@@ -53,24 +53,25 @@ pub async fn run(
     let anchors = Anchoring { store, clock };
     let mut anchored = None;
     let rounds = async {
-        let (mut last, mut pause) = (None, limits::AUDIT_ANCHOR);
+        let (mut last, mut retry) = (None, None);
         loop {
             let other = |now: &Option<Synced>| now.is_some_and(|now| Some(now.chain) != last);
             // At once of a chain that begins. Where the spool has ended, `stop` resolves.
             let begins = async { begun.wait_for(other).await.is_err() };
-            if within(pause, begins).await == Some(true) {
+            if within(retry.unwrap_or(limits::AUDIT_ANCHOR), begins).await == Some(true) {
                 pending::<()>().await;
             }
             let now = *head.borrow();
             last = now.map(|now| now.chain);
-            let left_are = anchors.put_left(&spool).await;
+            // Its own first: others may have left many.
             if now != anchored && anchors.put(now).await {
                 anchored = now;
             }
-            pause = match left_are && now == anchored {
-                true => limits::AUDIT_ANCHOR,
-                false if pause == limits::AUDIT_ANCHOR => limits::AUDIT_ANCHOR_RETRY,
-                false => limits::AUDIT_ANCHOR.min(pause * 2),
+            let all_are = now == anchored && anchors.put_left(&spool).await;
+            retry = match (all_are, retry) {
+                (true, _) => None,
+                (false, None) => Some(limits::AUDIT_ANCHOR_RETRY),
+                (false, Some(pause)) => Some(limits::AUDIT_ANCHOR.min(pause * 2)),
             };
         }
     };
@@ -92,18 +93,22 @@ struct Anchoring {
 impl Anchoring {
     /// The ends of the chains that were left, in their order, as far as storage takes them: whether all lie there.
     async fn put_left(&self, spool: &Arc<Spool>) -> bool {
+        let (mut put, mut all) = (0, true);
         while let Some(end) = spool.left() {
             if !self.put(Some(end)).await {
-                return false;
+                all = false;
+                break;
             }
-            let spool = Arc::clone(spool);
-            // A disk that hangs holds up nobody else.
-            let kept = tokio::task::spawn_blocking(move || spool.left_is_anchored(end)).await;
-            if kept.is_err() {
-                return false;
+            spool.left_is_anchored(end);
+            put += 1;
+            if put % limits::AUDIT_LEFT_KEPT == 0 {
+                keep(spool).await;
             }
         }
-        true
+        if put % limits::AUDIT_LEFT_KEPT != 0 {
+            keep(spool).await;
+        }
+        all
     }
 
     /// Whether it lies there.
@@ -122,6 +127,12 @@ impl Anchoring {
             }
         }
     }
+}
+
+/// A disk that hangs holds up nobody else.
+async fn keep(spool: &Arc<Spool>) {
+    let spool = Arc::clone(spool);
+    let _ = tokio::task::spawn_blocking(move || spool.keep_left()).await;
 }
 
 /// The anchors of some chains; of the others, that there are some.

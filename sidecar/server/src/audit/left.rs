@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -45,18 +45,31 @@ pub(super) fn settle(directory: &Path, now: &str) -> io::Result<Segments> {
         file.sync_data()?;
     }
     segments.retain(|_, length| *length > 0);
-    for (number, length) in segments.iter_mut().rev() {
-        let path = directory.join(file_name(*number));
+    while let Some(mut last) = segments.last_entry() {
+        let path = directory.join(file_name(*last.key()));
         let end = end_of(&path)?;
-        let Some(line) = Line::last_of(&end) else { continue };
-        if !line.ends {
-            *length += close(&path, &line, now)?;
+        if let Some(line) = Line::last_of(&end) {
+            if !line.ends {
+                *last.get_mut() += close(&path, &line, now)?;
+            }
+            break;
         }
-        break;
+        put_aside(&path)?;
+        last.remove();
     }
     // The names, too, of what a start made and could not sync.
     files::sync_directory(&directory.join(file_name(0)))?;
     Ok(segments)
+}
+
+/// What does not end with a line of a trail is given to no sink, and is removed by nobody but a person.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let aside = files::with_suffix(path, ".damaged");
+    tracing::error!(
+        path = %aside.display(),
+        "a segment of the audit trail's spool does not end with a line of one; it is put aside, and no sink is given it"
+    );
+    fs::rename(path, aside)
 }
 
 fn close(path: &Path, line: &Line, now: &str) -> io::Result<u64> {
@@ -75,7 +88,8 @@ fn found(directory: &Path) -> io::Result<Segments> {
         let entry = entry?;
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
-        if let Some(number) = number {
+        // What only looks like one is not ours.
+        if let Some(number) = number.filter(|number| name == *file_name(*number)) {
             segments.insert(number, entry.metadata()?.len());
         }
     }
@@ -93,17 +107,24 @@ impl Ends {
     /// Those that are kept, and those of segments that are there.
     pub(super) fn open(directory: &Path, segments: &Segments) -> io::Result<Self> {
         let path = directory.join("unanchored");
-        let kept = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            kept => kept?,
-        };
-        let mut all = Self { path, ends: Vec::new() };
+        let named = |error| io::Error::other(format!("{}: {error}", path.display()));
+        let kept = kept(&path).map_err(named)?;
+        let lines = kept.lines().count();
+        let kept: Vec<_> = kept.lines().filter_map(parse).collect();
+        if kept.len() < lines {
+            tracing::error!(
+                lines = lines - kept.len(),
+                path = %path.display(),
+                "the ends of chains that wait for an anchor cannot all be read; of those nothing but the lines themselves is known"
+            );
+        }
+        let mut all = Self { path: path.clone(), ends: Vec::new() };
         let of_segments = segments.keys().filter_map(|number| {
             let end = end_of(&directory.join(file_name(*number))).ok()?;
             let line = Line::last_of(&end)?;
             Some(Synced { chain: line.chain, seq: line.seq, head: line.hash })
         });
-        for end in kept.lines().filter_map(parse).chain(of_segments) {
+        for end in kept.into_iter().chain(of_segments) {
             all.ends.retain(|known| known.chain != end.chain);
             all.ends.push(end);
         }
@@ -115,7 +136,7 @@ impl Ends {
             );
             all.ends.drain(..more);
         }
-        all.keep()?;
+        all.keep().map_err(named)?;
         Ok(all)
     }
 
@@ -126,7 +147,10 @@ impl Ends {
     /// That one is anchored.
     pub(super) fn anchored(&mut self, end: Synced) {
         self.ends.retain(|known| *known != end);
-        // If it cannot be kept, it is anchored again after a restart.
+    }
+
+    /// If they cannot be kept, some are anchored again after a restart.
+    pub(super) fn keep_rest(&self) {
         let _ = self.keep();
     }
 
@@ -139,6 +163,20 @@ impl Ends {
         fs::rename(&draft, &self.path)?;
         files::sync_directory(&self.path)
     }
+}
+
+fn kept(path: &Path) -> io::Result<String> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.is_file() => {
+            return Err(io::Error::other("it is no file; move it away"));
+        }
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limits::AUDIT_LEFT_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn written(end: &Synced) -> String {
@@ -174,12 +212,12 @@ mod tests {
     fn what_a_loss_of_power_has_cut_is_whole_lines_again_and_ends() {
         let two = lines(1, 2);
         for torn in [0, 1, 100] {
-            for nul in [false, true] {
+            for nul in [0, 217, 1 << 20] {
                 let directory = tempfile::tempdir().unwrap();
                 let directory = directory.path();
                 write(directory, 1, &two);
                 let mut first = lines(2, 1)[..torn].to_vec();
-                first.extend(if nul { vec![0; 217] } else { vec![] });
+                first.extend(vec![0; nul]);
                 write(directory, 2, &first);
                 let segments = settle(directory, NOW).unwrap();
                 let one = fs::read(directory.join(file_name(1))).unwrap();
@@ -191,6 +229,41 @@ mod tests {
                 assert_eq!(settle(directory, NOW).unwrap(), segments);
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_trail_is_put_aside_and_the_chain_before_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        write(directory, 1, &lines(1, 2));
+        write(directory, 2, b"what somebody has put there\n");
+        fs::write(directory.join("7.jsonl"), lines(3, 1)).unwrap();
+        let segments = settle(directory, NOW).unwrap();
+        assert_eq!(segments.keys().collect::<Vec<_>>(), [&1]);
+        let one = fs::read(directory.join(file_name(1))).unwrap();
+        assert!(Line::last_of(&one).unwrap().ends);
+        let aside = files::with_suffix(&directory.join(file_name(2)), ".damaged");
+        assert_eq!(fs::read(aside).unwrap(), b"what somebody has put there\n");
+        assert_eq!(fs::read(directory.join("7.jsonl")).unwrap(), lines(3, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_the_ends_that_are_kept_stops_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        write(directory, 1, &lines(1, 3));
+        let segments = found(directory).unwrap();
+        let kept = directory.join("unanchored");
+        let known = Ends::open(directory, &segments).unwrap().ends;
+        let mut garbage = b"\xff\x00 no line of it\n".to_vec();
+        garbage.extend(written(&Synced { chain: ChainId([9; 16]), ..known[0] }).bytes());
+        fs::write(&kept, garbage).unwrap();
+        let ends = Ends::open(directory, &segments).unwrap().ends;
+        assert_eq!(ends.iter().map(|end| end.chain.0[0]).collect::<Vec<_>>(), [9, 1]);
+        fs::remove_file(&kept).unwrap();
+        fs::create_dir(&kept).unwrap();
+        let said = Ends::open(directory, &segments).unwrap_err().to_string();
+        assert!(said.contains("unanchored") && said.contains("no file"), "{said}");
     }
 
     #[test]
@@ -221,6 +294,7 @@ mod tests {
         let mut ends = Ends::open(directory, &Segments::from([(3, 1)])).unwrap();
         assert_eq!(seqs(&ends), [(1, 2), (2, 1), (3, 0)]);
         ends.anchored(ends.first().unwrap());
+        ends.keep_rest();
         assert_eq!(seqs(&Ends::open(directory, &Segments::new()).unwrap()), [(2, 1), (3, 0)]);
         // It has grown since.
         write(directory, 2, &lines(2, 4));

@@ -14,6 +14,10 @@ use std::{
 };
 
 use lunasec_core::{audit::Line, limits};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 
 use super::{spool::Spool, whole_lines};
 use crate::{
@@ -89,15 +93,16 @@ enum Out {
     Stdout,
 }
 
-/// Takes records on to a target from now on, until the spool has ended and all of it is there.
+/// Takes records on to a target from now on, until the spool has ended and all of it is there. `number` is that of
+/// [`Spool::join`].
 pub fn start(
     spool: &Arc<Spool>,
+    number: usize,
     target: Target,
     clock: &Arc<dyn Clock>,
     dependency: Arc<Dependency>,
 ) -> io::Result<JoinHandle<()>> {
     let (spool, clock) = (Arc::clone(spool), Arc::clone(clock));
-    let number = spool.join();
     let mut sink = Sink {
         cursor: Cursor { segment: 0, offset: 0 },
         told: Seldom::new(Arc::clone(&clock)),
@@ -146,10 +151,7 @@ impl Sink {
                         let sink = self.target.name();
                         tracing::error!(sink, %error, "the audit trail's sink takes nothing; what waits is in the spool");
                     }
-                    // How much of what it took is safe nobody knows: it goes on behind what is.
-                    self.out = None;
-                    self.torn = true;
-                    self.cursor = self.stored().unwrap_or_else(|| self.beginning());
+                    self.go_back(&error);
                     if tail.ended {
                         break;
                     }
@@ -157,6 +159,19 @@ impl Sink {
                 }
             }
         }
+    }
+
+    /// To where it goes on after an error.
+    fn go_back(&mut self, error: &io::Error) {
+        self.out = None;
+        // What standard output took it has, and `put` knows how much that is: without that, one that takes little at once
+        // would be given the same for ever. Of whoever has gone nobody knows what he has read.
+        if self.target == Target::Stdout && error.kind() != io::ErrorKind::BrokenPipe {
+            return;
+        }
+        // How much of what it took is safe nobody knows: it goes on behind what is.
+        self.torn = true;
+        self.cursor = self.stored().unwrap_or_else(|| self.beginning());
     }
 
     /// Says how it is where that has changed, or goes on to be wrong.
@@ -189,9 +204,10 @@ impl Sink {
             if read == 0 {
                 break;
             }
-            self.put(&chunk[..read])?;
-            self.cursor.offset += read as u64;
-            self.unstored_bytes += read as u64;
+            // Whole lines, so that what goes on behind an error begins one.
+            let lines =
+                chunk[..read].iter().rposition(|byte| *byte == b'\n').map_or(read, |at| at + 1);
+            self.put(&chunk[..lines])?;
             if self.cursor.offset < end {
                 // Where there is one core, requests need not wait for all of it.
                 std::thread::yield_now();
@@ -215,16 +231,25 @@ impl Sink {
         Ok(true)
     }
 
+    /// Goes on behind these lines, as far as they are taken.
     fn put(&mut self, lines: &[u8]) -> io::Result<()> {
-        match &mut self.out {
-            Some(Out::File(file)) => file.write_all(lines),
-            Some(Out::Stdout) => {
-                let mut out = io::stdout().lock();
-                out.write_all(lines)?;
-                out.flush()
-            }
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
+        let (taken, outcome) = match &mut self.out {
+            Some(Out::File(file)) => match file.write_all(lines) {
+                Ok(()) => (lines.len(), Ok(())),
+                failed => (0, failed),
+            },
+            Some(Out::Stdout) => to_stdout(lines),
+            None => (0, Err(io::ErrorKind::NotConnected.into())),
+        };
+        let whole = match taken == lines.len() {
+            true => taken,
+            false => lines[..taken].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+        };
+        self.torn = taken > whole;
+        self.cursor.offset += whole as u64;
+        self.unstored_bytes += whole as u64;
+        self.unstored.get_or_insert_with(|| self.clock.monotonic());
+        outcome
     }
 
     /// Opens what is not open, or was put aside by somebody else.
@@ -232,7 +257,7 @@ impl Sink {
         let Target::File { path, .. } = &self.target else {
             if self.out.is_none() && self.torn {
                 // What comes again begins a line.
-                io::stdout().write_all(b"\n")?;
+                to_stdout(b"\n").1?;
             }
             self.torn = false;
             self.out.get_or_insert(Out::Stdout);
@@ -312,9 +337,18 @@ impl Sink {
         Cursor { segment: self.spool.first(), offset: 0 }
     }
 
+    /// What was kept of how far it has come, where that can be.
     fn stored(&self) -> Option<Cursor> {
         let cursor = read_cursor(&self.place())?;
-        (cursor.segment >= self.spool.first()).then_some(cursor)
+        let known = self.spool.is_behind_a_line(cursor.segment, cursor.offset);
+        if !known && self.told.admit().is_some() {
+            let sink = self.target.name();
+            tracing::error!(
+                sink,
+                "how far the audit trail's sink has come is not known: its place in the spool is not there any more; it begins with the oldest line there is"
+            );
+        }
+        known.then_some(cursor)
     }
 
     /// Now and then, and at the end.
@@ -360,6 +394,25 @@ impl Sink {
         self.spool.passed(self.number, segment, offset);
         Ok(())
     }
+}
+
+/// Not by the standard library, which keeps a part of what it could not write. How much was taken.
+fn to_stdout(bytes: &[u8]) -> (usize, io::Result<()>) {
+    let (out, mut taken) = (io::stdout(), 0);
+    while taken < bytes.len() {
+        match rustix::io::write(&out, &bytes[taken..]) {
+            Ok(0) => return (taken, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => taken += more,
+            Err(Errno::INTR) => {}
+            // Somebody who shares it made it so: it is waited for all the same.
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&out, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return (taken, Err(error.into())),
+            },
+            Err(error) => return (taken, Err(error.into())),
+        }
+    }
+    (taken, Ok(()))
 }
 
 /// Of one process at a time: two would write chains into each other.

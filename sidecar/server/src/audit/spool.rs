@@ -10,7 +10,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     mem,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -141,7 +141,12 @@ impl Spool {
         let synced = segments.last_key_value().map_or((0, 0), |(&at, &length)| (at, length));
         // Behind what the sinks have passed, also where somebody has removed it.
         let passed = super::sink::passed(&directory);
-        let number = segments.last_key_value().map_or(0, |(last, _)| *last).max(passed) + 1;
+        let last = segments.last_key_value().map_or(0, |(last, _)| *last).max(passed);
+        let number = last.checked_add(1).ok_or_else(|| {
+            failed(io::Error::other(
+                "the place that a .cursor there names can be none; remove that file",
+            ))
+        })?;
         let spool = Arc::new(Self {
             directory: directory.clone(),
             bytes,
@@ -284,6 +289,30 @@ impl Spool {
         lock(&self.left).anchored(end);
     }
 
+    /// Keeps which ends are left on the disk.
+    pub(super) fn keep_left(&self) {
+        lock(&self.left).keep_rest();
+    }
+
+    /// Whether a sink may have come that far: up to the end of a line, of a segment that is there.
+    pub(super) fn is_behind_a_line(&self, segment: u64, offset: u64) -> bool {
+        let held = lock(&self.held);
+        let (Some((first, _)), Some((last, _))) =
+            (held.segments.first_key_value(), held.segments.last_key_value())
+        else {
+            return false;
+        };
+        let between = (*first..=*last).contains(&segment);
+        let length = held.segments.get(&segment).copied().unwrap_or_default();
+        drop(held);
+        let is_line_end = || -> io::Result<bool> {
+            let mut byte = [0];
+            File::open(self.path(segment))?.read_exact_at(&mut byte, offset - 1)?;
+            Ok(byte == *b"\n")
+        };
+        between && (offset == 0 || offset <= length && is_line_end().unwrap_or(false))
+    }
+
     /// The end of the chain, each time that it is synced.
     pub fn head(&self) -> watch::Receiver<Option<Synced>> {
         self.head.subscribe()
@@ -302,7 +331,7 @@ impl Spool {
     }
 
     /// One more sink, which has taken nothing yet: its number among them.
-    pub(super) fn join(&self) -> usize {
+    pub fn join(&self) -> usize {
         let mut held = lock(&self.held);
         held.sinks.push((0, 0));
         held.sinks.len() - 1
@@ -673,6 +702,50 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(directory: &Path) -> Result<Arc<Spool>, SpoolError> {
+        let clock: Arc<dyn Clock> = Arc::new(crate::env::SystemClock::default());
+        let dependency = crate::telemetry::Telemetry::new(Arc::clone(&clock)).dependency("audit");
+        let directory = directory.to_owned();
+        let settings = Settings { directory, bytes: 1 << 20, instance: "here".into() };
+        Spool::open(settings, ChainId([1; 16]), clock, dependency)
+    }
+
+    #[tokio::test]
+    async fn a_place_of_a_sink_is_believed_where_a_line_ends_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = open(directory.path()).unwrap();
+        let length = spool.path(1).metadata().unwrap().len();
+        for (segment, offset, is) in [
+            (1, 0, true),
+            (1, length, true),
+            (1, length - 1, false),
+            (1, length + 1, false),
+            (0, 0, false),
+            (2, 0, false),
+        ] {
+            assert_eq!(spool.is_behind_a_line(segment, offset), is, "{segment} {offset}");
+        }
+        let spool = tokio::task::spawn_blocking(move || spool.end());
+        spool.await.unwrap();
+        let place = directory.path().join("stdout.cursor");
+        fs::write(place, format!("{} 0", u64::MAX)).unwrap();
+        let said = open(directory.path()).err().unwrap().to_string();
+        assert!(said.contains("remove that file"), "{said}");
+    }
+
+    /// What one sink has taken another may still want.
+    #[tokio::test]
+    async fn a_segment_is_there_until_each_sink_that_has_joined_has_passed_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = open(directory.path()).unwrap();
+        let (one, other) = (spool.join(), spool.join());
+        spool.passed(one, 2, 0);
+        assert!(spool.path(1).exists());
+        spool.passed(other, 2, 0);
+        assert!(!spool.path(1).exists());
+        tokio::task::spawn_blocking(move || spool.end()).await.unwrap();
+    }
 
     /// What the machine's power takes back from the spool must not be at a sink.
     #[test]

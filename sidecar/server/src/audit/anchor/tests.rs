@@ -134,6 +134,44 @@ async fn an_end_that_storage_does_not_take_is_tried_again_until_it_does() {
     assert!(is_anchored(&store, 2, 1).await, "its own end");
 }
 
+/// The least and the most that it waits between two of what `count` attempts are refused.
+async fn pauses(store: &Shaky, count: usize) -> Vec<Duration> {
+    let (mut pauses, mut seen) = (Vec::new(), store.refused.load(Ordering::SeqCst));
+    let mut last = tokio::time::Instant::now();
+    while pauses.len() < count {
+        eventually(async || store.refused.load(Ordering::SeqCst) > seen).await;
+        seen = store.refused.load(Ordering::SeqCst);
+        pauses.push(last.elapsed());
+        last = tokio::time::Instant::now();
+    }
+    pauses
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_tried_again_after_longer_and_longer_times_and_never_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(Shaky::default());
+    store.away.store(true, Ordering::SeqCst);
+    let running = start(directory.path(), 1, &store);
+    let pauses = pauses(&store, 16).await;
+    let (last, before) = (pauses[15], &pauses[1..15]);
+    assert!(before.iter().all(|pause| *pause <= last + Duration::from_secs(1)), "{pauses:?}");
+    assert!(last >= limits::AUDIT_ANCHOR, "{pauses:?}");
+    running.stop().await;
+}
+
+/// Not in paused time, which does not wait for the thread that syncs.
+#[tokio::test]
+async fn its_own_chain_is_anchored_before_those_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    leave(directory.path(), 1);
+    let store = Arc::new(Shaky::default());
+    let running = start(directory.path(), 2, &store);
+    eventually(async || is_anchored(&store, 1, 2).await).await;
+    assert!(is_anchored(&store, 2, 0).await);
+    running.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_one_process_could_not_anchor_another_does_though_the_sinks_have_it() {
     let directory = tempfile::tempdir().unwrap();
