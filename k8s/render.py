@@ -37,7 +37,7 @@ Writer.add_representer(str, text)
 def objects(values: dict) -> list[dict]:
     with helm_python.Chart.load(ROOT / "helm" / "lunasec") as chart:
         rendered = chart.render(values, name="lunasec", namespace=NAMESPACE)
-    found = [each for name in sorted(rendered) if name.endswith(".yaml") for each in yaml.safe_load_all(rendered[name]) if each]
+    found = [each for name in sorted(rendered) if name.endswith(".yaml") for each in yaml.load_all(rendered[name], yaml.CSafeLoader) if each]
     for each in found:
         for label in OF_HELM:
             each["metadata"]["labels"].pop(label, None)

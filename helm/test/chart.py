@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 import pathlib
@@ -52,7 +53,12 @@ def merged(*parts: dict) -> dict:
 
 
 def files(*values: dict, namespace: str = "lunasec") -> dict[str, str]:
-    rendered = CHART.render(merged(*values), name="lunasec", namespace=namespace)
+    return dict(_files(json.dumps(merged(*values)), namespace))
+
+
+@functools.cache
+def _files(values: str, namespace: str) -> dict[str, str]:
+    rendered = CHART.render(json.loads(values), name="lunasec", namespace=namespace)
     return {name: text for name, text in rendered.items() if name.endswith(".yaml")}
 
 

@@ -1,0 +1,116 @@
+//! Who the sidecar is to AWS: a role by web identity, or what EKS Pod Identity gives to the pod's service account.
+
+use serde_json::{Value, json};
+
+use crate::names::AWS_VOLUME;
+
+const PLACE: &str = "/var/run/secrets/lunasec.io/aws";
+const TOKEN: &str = "/var/run/secrets/lunasec.io/aws/token";
+/// The kubelet makes a new one when 80 % of it is over.
+const LIFETIME: u32 = 86_400;
+
+/// How the sidecar shows who it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Identity {
+    /// As this role, whose policy trusts the cluster's issuer of tokens.
+    Role(String),
+    /// As the role that is associated with the pod's service account.
+    Pod,
+}
+
+impl Identity {
+    /// The volume with a token for AWS alone: it is no use against the Kubernetes API.
+    pub fn volume(&self) -> Value {
+        let audience = match self {
+            Self::Role(_) => "sts.amazonaws.com",
+            Self::Pod => "pods.eks.amazonaws.com",
+        };
+        let token = json!({"audience": audience, "expirationSeconds": LIFETIME, "path": "token"});
+        json!({"name": AWS_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}})
+    }
+
+    /// Where the sidecar, and nobody else, has it.
+    pub fn mount(&self) -> Value {
+        json!({"name": AWS_VOLUME, "mountPath": PLACE, "readOnly": true})
+    }
+
+    /// How the AWS SDK finds it.
+    pub fn variables(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::Role(role) => {
+                vec![("AWS_ROLE_ARN", role.as_str()), ("AWS_WEB_IDENTITY_TOKEN_FILE", TOKEN)]
+            }
+            Self::Pod => vec![
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials"),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", TOKEN),
+            ],
+        }
+    }
+}
+
+/// Reads the ARN of a role.
+pub fn role(text: &str) -> Option<Identity> {
+    let [arn, partition, service, region, account, resource] =
+        text.splitn(6, ':').collect::<Vec<_>>().try_into().ok()?;
+    let name = resource.strip_prefix("role/")?;
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte);
+    let good = arn == "arn"
+        && (partition == "aws" || partition.starts_with("aws-"))
+        && (service, region) == ("iam", "")
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && (1..=576).contains(&name.len())
+        && name.bytes().all(of_name);
+    good.then(|| Identity::Role(text.to_owned()))
+}
+
+/// Reads a region, which is at least three words such as `us-gov-west-1`.
+pub fn region(text: &str) -> Option<String> {
+    let words: Vec<_> = text.split('-').collect();
+    let (number, names) = words.split_last()?;
+    let good = names.len() >= 2
+        && names
+            .iter()
+            .all(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_lowercase()))
+        && matches!(number.len(), 1 | 2)
+        && number.bytes().all(|byte| byte.is_ascii_digit());
+    good.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_and_regions_have_a_form() {
+        for good in
+            ["arn:aws:iam::123456789012:role/shop", "arn:aws-us-gov:iam::123456789012:role/a/b.c"]
+        {
+            assert_eq!(role(good), Some(Identity::Role(good.to_owned())));
+        }
+        for bad in [
+            "",
+            "arn:aws:iam::123456789012:user/shop",
+            "arn:aws:iam::12345:role/shop",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::123456789012:role/a b",
+            "arn:gcp:iam::123456789012:role/a",
+            "arn:aws:s3:::123456789012:role/a",
+        ] {
+            assert_eq!(role(bad), None, "{bad}");
+        }
+        assert!(region("us-gov-west-1").is_some() && region("eu-central-1").is_some());
+        for bad in [
+            "",
+            "eu",
+            "eu-1",
+            "eu-central",
+            "eu-central-",
+            "EU-central-1",
+            "eu--1",
+            "eu-central-123",
+        ] {
+            assert_eq!(region(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The volumes of the sidecar, and the one of the pod that may carry its journal.
+
+use k8s_openapi::api::core::v1::{PodSpec, Volume};
+use serde_json::{Value, json};
+
+use crate::{
+    annotations::Annotations,
+    names::{CONFIG_VOLUME, NO_TOKEN_VOLUME, SOCKET_VOLUME, STANDBY_VOLUME, STATE_VOLUME},
+    settings::{Journal, Sidecar},
+};
+
+/// The volume of state and journal.
+pub fn state(asked: &Annotations) -> &str {
+    asked.journal_volume.as_deref().unwrap_or(STATE_VOLUME)
+}
+
+/// Those that a pod gets.
+pub fn added(sidecar: &Sidecar, asked: &Annotations) -> Vec<Value> {
+    let config = asked.config.as_ref().unwrap_or(&sidecar.config_map);
+    let mut added = vec![
+        json!({"name": SOCKET_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
+        json!({"name": CONFIG_VOLUME, "configMap": {"name": config}}),
+        json!({"name": NO_TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
+    ];
+    if asked.journal_volume.is_none() {
+        added.push(json!({"name": STATE_VOLUME, "emptyDir": {}}));
+    }
+    if let Some(secret) = &asked.standby_key_secret {
+        // Files of a Secret belong to root, and the sidecar is not root; no other container has this volume.
+        let items = json!([{"key": "standby.key", "path": "standby.key"}]);
+        let secret = json!({"secretName": secret, "items": items, "defaultMode": 0o444});
+        added.push(json!({"name": STANDBY_VOLUME, "secret": secret}));
+    }
+    added.extend(asked.identity.iter().map(|it| it.volume()));
+    added
+}
+
+/// Whether what was acknowledged as journaled outlives what the pod, or whoever runs the cluster, has not taken into
+/// account. Without that there is no journal.
+pub fn journal(sidecar: &Sidecar, asked: &Annotations) -> bool {
+    asked.journal_volume.is_some()
+        || asked.journal_loss
+        || sidecar.journal == Journal::EphemeralAcknowledged
+}
+
+/// What is wrong with the volume that a pod names for its journal.
+pub fn mistake(sidecar: &Sidecar, asked: &Annotations, pod: &PodSpec) -> Option<String> {
+    let name = asked.journal_volume.as_ref()?;
+    let mut volumes = pod.volumes.iter().flatten();
+    let Some(volume) = volumes.find(|it| it.name == *name) else {
+        return Some(format!(
+            "lunasec.io/journal-volume names {name}, and the pod has no volume of that name; declare it in \
+             spec.volumes or in volumeClaimTemplates"
+        ));
+    };
+    let acknowledged = asked.journal_loss || sidecar.journal == Journal::EphemeralAcknowledged;
+    match lasting(volume) {
+        Lasting::Lasts => None,
+        Lasting::DiesWithPod if acknowledged => None,
+        Lasting::DiesWithPod => Some(format!(
+            "lunasec.io/journal-volume names {name}, which dies with the pod, and every write that was acknowledged as \
+             journaled with it; use a persistentVolumeClaim, or set lunasec.io/journal-loss: acknowledged"
+        )),
+        Lasting::NotWritable => Some(format!(
+            "lunasec.io/journal-volume names {name}, which cannot be written; use a persistentVolumeClaim"
+        )),
+    }
+}
+
+enum Lasting {
+    Lasts,
+    DiesWithPod,
+    NotWritable,
+}
+
+fn lasting(volume: &Volume) -> Lasting {
+    let read_only = volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
+        || volume.image.is_some()
+        || volume.persistent_volume_claim.as_ref().is_some_and(|it| it.read_only == Some(true));
+    // A driver's inline volume is made for its pod, as the other two are.
+    let ephemeral = volume.empty_dir.is_some()
+        || volume.ephemeral.is_some()
+        || volume.csi.is_some()
+        || volume.git_repo.is_some();
+    if read_only {
+        Lasting::NotWritable
+    } else if ephemeral || only_named(volume) {
+        Lasting::DiesWithPod
+    } else {
+        Lasting::Lasts
+    }
+}
+
+/// A volume without a source is an emptyDir, which the API server fills in later; nothing else is only a name.
+fn only_named(volume: &Volume) -> bool {
+    *volume == Volume { name: volume.name.clone(), ..Volume::default() }
+}
