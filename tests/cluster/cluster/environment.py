@@ -66,7 +66,6 @@ def values(authority: str) -> Json:
             ELSEWHERE: {"storage": {"prefix": "shop/"}, "clients": clients("shop")},
             BANK: {"storage": {"prefix": "bank/"}, "clients": clients("bank")},
         },
-        "networkPolicy": {"enabled": False},
     }
 
 
@@ -143,6 +142,8 @@ def served(name: str, image: str, arguments: list[str], port: int, tls: bool = F
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 "args": arguments,
+                # Moto takes the first part of a host's name for a bucket.
+                "env": [{"name": "S3_IGNORE_SUBDOMAIN_BUCKETNAME", "value": "true"}],
                 "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
