@@ -581,3 +581,67 @@ def test_endpoints_that_yield_have_no_rules(vault: Vault) -> None:
     for endpoint in (out, taken_in):
         with pytest.raises(TypeError, match="LunaSecDep"):
             app.post("/")(endpoint)
+
+
+async def test_a_call_of_the_application_by_itself_leaves_the_request_its_session() -> None:
+    vault = Vault()
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()), session=session_of)
+    inside = browser(app, "service")
+
+    @app.get("/flags")
+    async def flags() -> dict[str, bool]:
+        return {"on": True}
+
+    async def ask() -> Any:
+        return (await inside.get("/flags")).json()
+
+    @app.post("/orders")
+    async def order(order: Order, flags: Annotated[Any, Depends(ask)]) -> dict[str, Any]:
+        return flags
+
+    @app.post("/customers")
+    async def create(customer: Customer, flags: Annotated[Any, Depends(ask)]) -> Customer:
+        return customer
+
+    card = vault.put("4111")
+    vault.granted = {("service", card)}
+    async with browser(app, "mallory") as mallory:
+        assert (await mallory.post("/orders", json={"card": card})).status_code == 403
+        answer = await mallory.post("/customers", json={"name": "M", "card": "4222"})
+    assert answer.json()["name"] == "M"
+    assert vault.granted == {("service", card), ("mallory", answer.json()["card"])}
+    await inside.aclose()
+
+
+async def test_what_is_said_of_a_session_before_a_login_is_not_bound_after_it() -> None:
+    vault = Vault()
+    app = FastAPI()
+    asked, may = asyncio.Event(), asyncio.Event()
+    now = ["anonymous"]
+
+    async def slow(request: Any) -> str:
+        said = now[0]
+        if said == "anonymous":
+            asked.set()
+            await may.wait()
+        return said
+
+    install(app, AsyncLunaSec(transport=vault.aio()), session=slow)
+
+    @app.post("/login")
+    async def login(lunasec: LunaSecDep) -> None:
+        early = [asyncio.create_task(lunasec.detokenize(card)) for _ in range(2)]
+        await asyncio.wait_for(asked.wait(), 5)
+        now[0] = "alice"
+        lunasec.rebind()
+        await lunasec.tokenize("x")
+        may.set()
+        await asyncio.gather(*early)
+        await lunasec.grant([card])
+
+    card = vault.put("4111")
+    async with browser(app) as user:
+        assert (await user.post("/login")).status_code == 200
+    assert vault.granted == {("alice", card)}
+    assert {each["lunasec-session"] for each in vault.headers if "lunasec-session" in each} == {"alice"}

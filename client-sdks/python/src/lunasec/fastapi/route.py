@@ -55,13 +55,14 @@ class LunaSecRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             of_connection(request)
-            token = _SHOW.set(None)
+            # Taken back, each of them: a dependency may call this application in its own task, as another session.
+            tokens = _REQUEST.set(request), _SHOW.set(None)
             try:
                 with using(_IN, Collected(shares=type(request).json is Request.json)):
-                    _REQUEST.set(request)
                     return await handle(request)
             finally:
-                _SHOW.reset(token)
+                _REQUEST.reset(tokens[0])
+                _SHOW.reset(tokens[1])
 
         return handler
 
