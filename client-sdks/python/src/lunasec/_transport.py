@@ -81,6 +81,9 @@ class Trail:
     def came(self, data: bytes) -> bytes:
         """Notes what was read. Raised in here, where the layers above end by themselves what they began."""
         self.broke = not data
+        if self.length == 0 and not b"HTTP/1.".startswith(data[:7]):
+            # The layer above would quote it, and log that.
+            raise httpcore.RemoteProtocolError("no HTTP")
         self.length += len(data)
         if self.length > ANSWER_BYTES:
             raise httpcore.ReadError("more than is read of an answer")
