@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_tools import protoc
@@ -592,3 +593,24 @@ def test_a_call_has_one_session_also_where_it_is_asked_for_twice_at_once() -> No
     caller = Caller(lunasec_, find)
     assert caller.target(True)._view.says.session == "second"
     assert caller.target(True)._view.says.session == "second"
+
+
+class Recorder(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        self.timeouts.append(client_call_details.timeout)
+        return continuation(client_call_details, request)
+
+
+def test_the_time_that_tokenizing_takes_is_of_the_calls(run: Run, vault: Vault) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        time.sleep(0.3)
+        return vault(request)
+
+    shop, recorder = run(), Recorder()
+    interceptors = client_interceptors(LunaSec(transport=httpx.MockTransport(slow)), [pb], session="alice")
+    channel = grpc.intercept_channel(shop.channel, *interceptors, recorder)
+    stubs.OrdersStub(channel).Place(pb.Order(card_number="4111"), timeout=30)
+    assert 0 < recorder.timeouts[0] <= 29.7

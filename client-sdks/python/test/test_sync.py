@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -233,7 +234,7 @@ def test_no_lock_is_waited_for_by_who_holds_it() -> None:
         done = pool.submit(again)
         try:
             done.result(5)
-        except TimeoutError:
+        except concurrent.futures.TimeoutError:
             os._exit(1)
 
 
