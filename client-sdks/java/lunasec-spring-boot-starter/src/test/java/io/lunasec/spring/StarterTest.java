@@ -35,6 +35,7 @@ import org.springframework.boot.test.system.OutputCaptureExtension;
 import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.core.convert.support.DefaultConversionService;
 import org.springframework.mock.web.MockHttpServletRequest;
+import org.springframework.web.bind.WebDataBinder;
 
 /** A whole application, over HTTP, beside the sidecar itself. */
 class StarterTest {
@@ -182,6 +183,15 @@ class StarterTest {
         }
         way("keys", "application/json", "{\"by\":{\"4111222233334444\":\"x\"}}");
         assertThat(output.getAll()).contains("answered 400: invalid_token").doesNotContain("4111");
+    }
+
+    /** An exception of Spring would keep it, for answers and handlers of all kinds. */
+    @Test
+    void whatIsNoTokenIsNotInAnExceptionOfSpring() {
+        WebDataBinder binder = new WebDataBinder(null);
+        new LunaSecBinding().tokens(binder);
+        assertThatThrownBy(() -> binder.convertIfNecessary("4111", Token.class))
+                .isInstanceOf(LunaSecException.InvalidToken.class);
     }
 
     @Test
