@@ -85,6 +85,7 @@ impl<'de> serde::de::Visitor<'de> for Visitor {
     }
 }
 
+/// With `arbitrary_precision`, an object of this one name cannot be told from a number.
 fn number(members: &JsonObject) -> Option<Number> {
     if members.len() != 1 || !*PRECISE {
         return None;
