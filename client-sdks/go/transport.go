@@ -163,7 +163,7 @@ func (t *transport) connect(ctx context.Context, until time.Time) (*connection, 
 	dialer := net.Dialer{Timeout: connectTimeout, Deadline: until}
 	made, err := dialer.DialContext(ctx, "unix", t.socket)
 	if err != nil {
-		return nil, t.unreachable(ctx, err)
+		return nil, t.unreachable(ctx, until, err)
 	}
 	_ = made.SetDeadline(until)
 	conn := &connection{Conn: made}
@@ -330,14 +330,18 @@ func closedError() *Error {
 }
 
 // unreachable is why there is no connection: nothing was sent.
-func (t *transport) unreachable(ctx context.Context, err error) error {
+func (t *transport) unreachable(ctx context.Context, until time.Time, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	var number syscall.Errno
 	known := errors.As(err, &number)
+	// A dialer says either, and may do so before the context does.
+	late := !known && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded))
 	switch {
-	case !known && errors.Is(err, os.ErrDeadlineExceeded), known && isNobody(number):
+	case late && !time.Now().Before(until):
+		return os.ErrDeadlineExceeded
+	case late, known && isNobody(number):
 		return failuref(sidecarUnreachable, "no sidecar answers at %s (%s): start one, or set LUNASEC_SOCKET", t.socket, reasonOf(number)).later().because(err)
 	default:
 		return failuref(sidecarUnreachable, "the socket %s cannot be used (%s): check its path, mode and group", t.socket, reasonOf(number)).because(err)

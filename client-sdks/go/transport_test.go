@@ -211,6 +211,29 @@ func TestASocketThatMayNotBeUsedIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+func TestATimeThatIsOverWhileItConnectsIsNoSocketThatCannotBeUsed(t *testing.T) {
+	socket := listen(t, func(_ int, conn net.Conn) {
+		requests(conn, func(*http.Request) string { return ok(aValue) })
+	})
+	for range 20 {
+		client := of(t, socket, BatchItems(1))
+		if _, err := client.Detokenize(context.Background(), tokenN(1), Deadline(time.Nanosecond)); !errors.Is(err, ErrDeadlineExceeded) {
+			t.Fatalf("%v", err)
+		}
+	}
+	transport := of(t, socket).engine.transport.(*transport)
+	if _, err := transport.connect(context.Background(), time.Now().Add(-time.Second)); err != os.ErrDeadlineExceeded {
+		t.Errorf("%v", err)
+	}
+	// One that only this attempt had no more of.
+	for _, cause := range []error{context.DeadlineExceeded, os.ErrDeadlineExceeded} {
+		err := transport.unreachable(context.Background(), time.Now().Add(time.Minute), &net.OpError{Op: "dial", Err: cause})
+		if !errors.Is(err, ErrSidecarUnreachable) || !asError(err).Retryable {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestMoreCallsThanConnectionsWaitAndGiveUpInTime(t *testing.T) {
 	come := make(chan struct{}, 16)
 	hang := make(chan struct{})

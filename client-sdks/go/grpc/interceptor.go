@@ -40,14 +40,19 @@ func Masked(text string) func(context.Context, lunasec.Token, *lunasec.Error) (s
 	return func(context.Context, lunasec.Token, *lunasec.Error) (string, error) { return text, nil }
 }
 
-// FromMetadata takes the session from what came with a call. It is the caller's word: use it where the caller is trusted, or an
-// interceptor before this one checked it.
+// FromMetadata takes the session from what came with a call; several are none, and the call is refused. It is the caller's
+// word: use it where the caller is trusted, or an interceptor before this one checked it.
 func FromMetadata(key string) func(context.Context, string) (Who, error) {
 	return func(ctx context.Context, _ string) (Who, error) {
-		if values := metadata.ValueFromIncomingContext(ctx, key); len(values) > 0 {
+		switch values := metadata.ValueFromIncomingContext(ctx, key); len(values) {
+		case 0:
+			return Who{}, nil
+		case 1:
 			return Who{Session: values[0]}, nil
+		default:
+			// Whoever checked it before may have looked at another one.
+			return Who{}, lunasec.NewError("unauthenticated", fmt.Sprintf("%q comes %d times with the call: send it once", key, len(values)), false)
 		}
-		return Who{}, nil
 	}
 }
 

@@ -65,7 +65,7 @@ func statusOf(err error, ours, here bool) error {
 	switch {
 	case ours && bad:
 		code = codes.Internal
-	case !ok && known.Retryable:
+	case !ok && (known.Retryable || errors.Is(err, lunasec.ErrUnavailable)):
 		code = codes.Unavailable
 	case !ok:
 		code = codes.Internal
@@ -116,6 +116,9 @@ func withDetails(said *status.Status, known *lunasec.Error) error {
 func foreign(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return status.Error(codes.Canceled, "the call was given up")
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return status.Error(codes.DeadlineExceeded, "the call took too long")
 	}
 	if said, ok := status.FromError(err); ok {
 		return said.Err()

@@ -116,6 +116,14 @@ func (h *held) finish(r *http.Request, here *Here) {
 	_, _ = h.ResponseWriter.Write(text)
 }
 
+// forgetBody takes away what a handler said of the body that it wrote, in whose place another one goes out. Who has one that
+// was revealed or granted before is not to show it again because that body is still the same.
+func forgetBody(header http.Header) {
+	for _, name := range [...]string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		header.Del(name)
+	}
+}
+
 // changed is the answer as it goes out.
 func (h *held) changed(ctx context.Context, here *Here) ([]byte, error) {
 	said := h.Header().Get("Content-Type")
@@ -137,6 +145,7 @@ func (h *held) changed(ctx context.Context, here *Here) ([]byte, error) {
 	if said == "" {
 		h.Header().Set("Content-Type", "application/json")
 	}
+	forgetBody(h.Header())
 	if len(h.plan.reveals) > 0 && h.Header().Get("Cache-Control") == "" {
 		h.Header().Set("Cache-Control", "no-store")
 	}

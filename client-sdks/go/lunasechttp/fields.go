@@ -95,7 +95,7 @@ type rules struct {
 	// lenient: any field may be missing.
 	lenient bool
 	// strict: no member may be spelled like the field but for its case. Go's own decoder would take the one for the other,
-	// and the handler would read what nobody has looked at.
+	// and the handler would read what nobody has looked at. Names that differ in - and _ are other fields to it.
 	strict bool
 }
 
@@ -118,6 +118,10 @@ func find(root *any, fields []field, rules rules) ([]slot, error) {
 	return slots, nil
 }
 
+func tooMany() error {
+	return lunasec.NewError("payload_too_large", fmt.Sprintf("more than %d fields at once", mostFields), false)
+}
+
 type walk struct {
 	field field
 	rules rules
@@ -133,7 +137,7 @@ func (w walk) at(value any, is bool, write func(any), steps []string) error {
 		return w.rules.refuse(w.field.name, "is missing")
 	case len(steps) == 0:
 		if len(*w.slots) >= mostFields {
-			return lunasec.NewError("payload_too_large", fmt.Sprintf("more than %d fields at once", mostFields), false)
+			return tooMany()
 		}
 		*w.slots = append(*w.slots, slot{w.field.name, value, write})
 		return nil

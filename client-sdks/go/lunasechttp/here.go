@@ -84,7 +84,8 @@ func From(ctx context.Context) *Here {
 // Option of [Bind].
 type Option func(*Here)
 
-// OnError is told of each error that is answered, for the application's log. It holds no token and no value.
+// OnError is told of each error that is answered, for the application's log. It holds no token and no value. One that is
+// [context.Canceled] is of a request whose context has ended, most often because whoever asked has gone.
 func OnError(told func(*http.Request, error)) Option {
 	return func(here *Here) { here.onError = told }
 }

@@ -89,13 +89,13 @@ func ProblemOf(err error) (Problem, bool) {
 	return problem, true
 }
 
-// WriteError answers one of LunaSec's errors, and says whether it was one; any other is yours to answer. Where whoever asked
-// has gone, nothing is written.
+// WriteError answers one of LunaSec's errors, and says whether it was one; any other is yours to answer. That the request's
+// context has ended is one, too, and answered with 503: it does not say that whoever asked has gone.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) bool {
-	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		return true
-	}
 	problem, ok := ProblemOf(err)
+	if !ok && r.Context().Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		problem, ok = ProblemOf(lunasec.NewError("deadline_exceeded", "", true))
+	}
 	if !ok {
 		return false
 	}
@@ -114,7 +114,7 @@ func write(w http.ResponseWriter, problem Problem) {
 	}
 	header := w.Header()
 	header.Del("Content-Encoding")
-	header.Del("Etag")
+	forgetBody(header)
 	header.Set("Content-Type", "application/problem+json")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", strconv.Itoa(len(text)))

@@ -204,8 +204,8 @@ func TestAPageOfASidecarThatHangsWaitsForTwoSecondsInAll(t *testing.T) {
 	request := httptest.NewRequest("GET", "/customers", nil).WithContext(ctx)
 	request.Header.Set("X-Session", "alice")
 	leave()
-	if _, text := app.serve(request); text != "" {
-		t.Errorf("whoever has gone is answered: %s", text)
+	if response, text := app.serve(request); response.StatusCode != 503 {
+		t.Errorf("%d %s", response.StatusCode, text)
 	}
 }
 
@@ -287,6 +287,47 @@ func TestAnAnswerThatIsNotJSONGoesOutAsItIs(t *testing.T) {
 		})))
 		if response, text := app.asks("", "GET", "/", ""); response.StatusCode != 500 || strings.Contains(text, "4111") {
 			t.Errorf("%s: %d %s", name, response.StatusCode, text)
+		}
+	}
+}
+
+func TestWhatAHandlerSaysOfItsBodyIsNotSaidOfTheOneThatGoesOut(t *testing.T) {
+	app := newApp(t, sidecar.Strict(t))
+	app.expects(201, "alice", "POST", "/customers", `{"name":"Zoë"}`)
+	name := app.rows[0].Name
+	ofBody := []string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
+	body, caching := "", ""
+	list := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for _, header := range ofBody {
+			w.Header().Set(header, "of this")
+		}
+		if caching != "" {
+			w.Header().Set("Cache-Control", caching)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(body))
+	})
+	app.handle("GET /granted", list, lunasechttp.Grant(lunasechttp.Fields{"name"}))
+	app.handle("GET /revealed", list, lunasechttp.Reveal(lunasechttp.Fields{"name"}))
+	for _, row := range []struct {
+		path, session, body, caching, said string
+		status                             int
+	}{
+		{"/granted", "alice", name, "", "", 200},
+		{"/revealed", "alice", name, "", "no-store", 200},
+		{"/revealed", "alice", name, "private", "private", 200},
+		{"/revealed", "mallory", name, "private", "no-store", 403},
+		{"/revealed", "alice", "no token", "private", "no-store", 500},
+	} {
+		body, caching = `{"name":"`+row.body+`"}`, row.caching
+		response, text := app.asks(row.session, "GET", row.path, "")
+		if response.StatusCode != row.status || response.Header.Get("Cache-Control") != row.said {
+			t.Errorf("%+v: %d %v %s", row, response.StatusCode, response.Header, text)
+		}
+		for _, header := range ofBody {
+			if response.Header.Get(header) != "" {
+				t.Errorf("%s of %s goes out", header, row.path)
+			}
 		}
 	}
 }

@@ -31,7 +31,8 @@ func Instead(fallback func(ctx context.Context, token lunasec.Token, why *lunase
 func GoneIsNull() RevealOption { return onlyReveal(func(c *config) { c.goneNull = true }) }
 
 // Reveal puts values where tokens are in these fields of a JSON answer; bytes as base64. It asks under the request's
-// session, where there is one. A no to one field is a no to the whole answer.
+// session, where there is one. A no to one field is a no to the whole answer. It goes out as no-store, unless the handler has
+// a Cache-Control of its own, and without the handler's ETag and Last-Modified, which are of the body without values.
 func Reveal(fields Fields, options ...RevealOption) func(http.Handler) http.Handler {
 	parsed, config := parse(fields, ""), &config{}
 	for _, option := range options {

@@ -63,7 +63,7 @@ func (o every) reveal(c *config)   { o(c) }
 // Deadline is for the calls that a route makes, instead of the client's, and of a page's two seconds.
 func Deadline(most time.Duration) RouteOption { return every(func(c *config) { c.deadline = most }) }
 
-// MaxBytes of JSON that are read of a request or an answer: 16 MiB unless given.
+// MaxBytes of JSON, or of a form beside a query that is verified, that are read of a request or an answer: 16 MiB unless given.
 func MaxBytes(most int64) RouteOption { return every(func(c *config) { c.maxBytes = most }) }
 
 // here is LunaSec for the request, unless it answers that there is none.
@@ -86,6 +86,19 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) (*body, error)
 	if err != nil || (kind != "application/json" && !strings.HasSuffix(kind, "+json")) {
 		return nil, lunasec.NewError("unsupported_media_type", "the request has no body of content-type application/json", false)
 	}
+	raw, err := readRaw(w, r, most)
+	if err != nil {
+		return nil, err
+	}
+	body := &body{raw: raw}
+	if body.data, err = decode(raw); err != nil {
+		return nil, lunasec.NewError("invalid_request", "the body is not JSON, or holds what is no text", false)
+	}
+	// Written anew, a name that came twice is there once: nobody reads another one than was looked at.
+	return body, body.replace(r)
+}
+
+func readRaw(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	if most == 0 {
 		most = bodyBytes
 	}
@@ -97,12 +110,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) (*body, error)
 	if err != nil {
 		return nil, lunasec.NewError("invalid_request", "the body cannot be read", false)
 	}
-	body := &body{raw: raw}
-	if body.data, err = decode(raw); err != nil {
-		return nil, lunasec.NewError("invalid_request", "the body is not JSON, or holds what is no text", false)
-	}
-	// Written anew, a name that came twice is there once: nobody reads another one than was looked at.
-	return body, body.replace(r)
+	return raw, nil
 }
 
 // restore it, for whoever reads it next.

@@ -1,9 +1,14 @@
 package lunasechttp
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"math"
+	"mime"
 	"net/http"
+	"net/url"
 
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
 )
@@ -14,7 +19,8 @@ type In struct {
 	Body Fields
 	// Path are names of the pattern's wildcards: {card} is card.
 	Path []string
-	// Query are names of parameters, of which each may come several times; with ? at the end, it may be missing.
+	// Query are names of parameters, of which each may come several times; with ? at the end, it may be missing. Handlers read
+	// them by r.URL.Query(). Fields of these names in a body that is a form are verified, too, since r.FormValue prefers them.
 	Query []string
 }
 
@@ -79,6 +85,13 @@ func (c *config) handedIn(w http.ResponseWriter, r *http.Request, in In, fields 
 		}
 		slots = append(slots, slot{field: "path." + name, value: value})
 	}
+	if len(in.Query) == 0 {
+		return slots, nil
+	}
+	form, err := c.formOf(w, r)
+	if err != nil {
+		return nil, err
+	}
 	query := r.URL.Query()
 	for _, field := range in.Query {
 		name, optional := cutOptional(field)
@@ -89,8 +102,38 @@ func (c *config) handedIn(w http.ResponseWriter, r *http.Request, in In, fields 
 		for _, value := range values {
 			slots = append(slots, slot{field: "query." + name, value: value})
 		}
+		for _, value := range form[name] {
+			slots = append(slots, slot{field: "form." + name, value: value})
+		}
+	}
+	if len(slots) > mostFields {
+		return nil, tooMany()
 	}
 	return slots, nil
+}
+
+// formOf is what a handler may read where it means the query: all that is in the request's Form, and what its body adds once
+// somebody asks for that. The body is there to be read again.
+func (c *config) formOf(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	// As net/http does, past mistakes in the parameters.
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	unread := kind == "application/x-www-form-urlencoded" || (kind == "multipart/form-data" && r.MultipartForm == nil)
+	if !unread || r.Body == nil {
+		return r.Form, nil
+	}
+	body := &body{}
+	var err error
+	if body.raw, err = readRaw(w, r, c.maxBytes); err != nil {
+		return nil, err
+	}
+	body.restore(r)
+	// Whatever bounds the handler has, this one finds as much. Where it fails, so does the handler's.
+	copied := &http.Request{Method: r.Method, Header: r.Header, Body: http.MaxBytesReader(nil, io.NopCloser(bytes.NewReader(body.raw)), math.MaxInt64)}
+	_ = copied.ParseMultipartForm(math.MaxInt64)
+	for name, values := range r.Form {
+		copied.Form[name] = append(copied.Form[name], values...)
+	}
+	return copied.Form, nil
 }
 
 func cutOptional(name string) (string, bool) {

@@ -10,11 +10,12 @@ import threading
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from lunasec import AsyncLunaSec, DeadlineExceeded, LunaSecError, ProtocolError, SidecarUnreachable
 from test_sync import value_server
-from toy import Function, Server, read_request, token, values
+from toy import Function, Server, no_file_left, read_request, token, twice, values
 
 pytestmark = pytest.mark.anyio
 
@@ -159,3 +160,36 @@ async def test_hundreds_of_callers_of_whom_some_leave_get_their_own(anyio_backen
                 group.start_soon(call, n)
         assert found == {n: f"the value of {token(n)}" for n in range(700) if n % 7}
         await lunasec.aclose()
+
+
+async def test_what_a_transport_fails_by_is_the_sidecars_and_whatever_else_is_not() -> None:
+    def raising(error: Exception) -> AsyncLunaSec[Any]:
+        def handle(request: httpx.Request) -> httpx.Response:
+            raise error
+
+        return AsyncLunaSec(transport=httpx.MockTransport(handle), deadline=0.5)
+
+    for error in (httpx.ReadError("x"), ConnectionResetError()):
+        with pytest.raises(LunaSecError):
+            await raising(error).detokenize(token(1))
+    for foreign in (KeyError("defect"), TimeoutError("the task is over")):
+        with pytest.raises(type(foreign)):
+            await raising(foreign).detokenize(token(1), on_unavailable="mask")
+
+
+async def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
+    with Server(twice) as server:
+        async with AsyncLunaSec(socket=server.socket) as lunasec:
+            for n in range(3):
+                assert (await lunasec.for_session(f"s{n}").detokenize(token(n))).value.reveal() == token(n)
+
+
+async def test_a_process_without_a_file_left_is_as_without_a_sidecar() -> None:
+    with Server(value_server) as server:
+        async with AsyncLunaSec(socket=server.socket, start_deadline=0.1, restart_grace=0.1) as lunasec:
+            with no_file_left():
+                with pytest.raises(SidecarUnreachable, match="no file left") as caught:
+                    await lunasec.detokenize(token(1))
+                assert caught.value.retryable
+                assert (await lunasec.detokenize(token(1), on_unavailable="mask")).kind == "masked"
+            assert (await lunasec.detokenize(token(1))).kind == "value"

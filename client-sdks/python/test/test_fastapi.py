@@ -4,13 +4,13 @@ import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Union
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.sse import EventSourceResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -581,3 +581,149 @@ def test_endpoints_that_yield_have_no_rules(vault: Vault) -> None:
     for endpoint in (out, taken_in):
         with pytest.raises(TypeError, match="LunaSecDep"):
             app.post("/")(endpoint)
+
+
+async def test_a_call_of_the_application_by_itself_leaves_the_request_its_session() -> None:
+    vault = Vault()
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()), session=session_of)
+    inside = browser(app, "service")
+
+    @app.get("/flags")
+    async def flags() -> dict[str, bool]:
+        return {"on": True}
+
+    async def ask() -> None:
+        assert (await inside.get("/flags")).json() == {"on": True}
+
+    @app.post("/orders", dependencies=[Depends(ask)])
+    async def order(order: Order) -> None: ...
+
+    @app.post("/customers", dependencies=[Depends(ask)])
+    async def create(customer: Customer) -> Customer:
+        return customer
+
+    card = vault.put("4111")
+    vault.granted = {("service", card)}
+    async with browser(app, "mallory") as mallory:
+        assert (await mallory.post("/orders", json={"card": card})).status_code == 403
+        answer = await mallory.post("/customers", json={"name": "M", "card": "4222"})
+    assert answer.json()["name"] == "M"
+    assert vault.granted == {("service", card), ("mallory", answer.json()["card"])}
+    await inside.aclose()
+
+
+async def test_what_is_said_of_a_session_before_a_login_is_not_bound_after_it() -> None:
+    vault = Vault()
+    app = FastAPI()
+    asked, may = asyncio.Event(), asyncio.Event()
+    now = ["anonymous"]
+
+    async def slow(request: Any) -> str:
+        said = now[0]
+        if said == "anonymous":
+            asked.set()
+            await may.wait()
+        return said
+
+    install(app, AsyncLunaSec(transport=vault.aio()), session=slow)
+
+    @app.post("/login")
+    async def login(lunasec: LunaSecDep) -> None:
+        early = [asyncio.create_task(lunasec.detokenize(card)) for _ in range(2)]
+        await asyncio.wait_for(asked.wait(), 5)
+        now[0] = "alice"
+        lunasec.rebind()
+        await lunasec.tokenize("x")
+        may.set()
+        await asyncio.gather(*early)
+        await lunasec.grant([card])
+
+    card = vault.put("4111")
+    async with browser(app) as user:
+        assert (await user.post("/login")).status_code == 200
+    assert vault.granted == {("alice", card)}
+    assert {each["lunasec-session"] for each in vault.headers if "lunasec-session" in each} == {"alice"}
+
+
+async def test_a_value_is_text_whatever_kind_of_body_it_is_in() -> None:
+    vault = Vault()
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=vault.aio()))
+
+    @app.post("/names")
+    async def name(name: Annotated[Token, Rule(tokenize=True), Body()]) -> str:
+        return name.expose()
+
+    async with browser(app) as user:
+        for kind in ("text/plain", "application/octet-stream", "application/xml"):
+            answer = await user.post("/names", content=b"Mallory", headers={"content-type": kind})
+            assert (answer.status_code, "Mallory" in answer.text) == (422, False)
+        assert vault.asked == []
+        assert (await user.post("/names", json="Alice")).status_code == 200
+    assert all(each["encoding"] == "utf8" for each in vault.values.values())
+
+
+Ruled = Annotated[Token, Rule(tokenize=True)]
+
+
+class Debit(Model):
+    kind: Literal["card"]
+    number: Ruled
+
+
+class Iban(Model):
+    kind: Literal["iban"]
+    number: Ruled
+
+
+class Payment(Model):
+    pay: Annotated[Union[Debit, Iban], Field(discriminator="kind")]
+    prices: dict[str, int] = {}
+
+
+async def test_mistakes_quote_neither_a_unions_tag_nor_a_maps_key() -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=Vault().aio()))
+
+    @app.post("/payments")
+    async def pay(payment: Payment, page: int = 1) -> None: ...
+
+    good = {"kind": "card", "number": "4111"}
+    async with browser(app) as user:
+        answer = await user.post("/payments", json={"pay": {"kind": "4111 1111", "number": "card"}})
+        assert (answer.status_code, "4111" in answer.text) == (422, False)
+        assert answer.json()["detail"][0]["loc"] == ["body", "pay"]
+        answer = await user.post("/payments?page=x", json={"pay": good, "prices": {"4111 1111": "x"}})
+        assert [each["loc"] for each in answer.json()["detail"]] == [["query", "page"], ["body", "prices", "[key]"]]
+
+
+class Past(Model):
+    pin: Union[Ruled, int]
+
+
+class Fine(Model):
+    pin: Union[Ruled, None]
+    both: Union[Fine, list[Ruled], None] = None
+
+
+async def takes(past: Past) -> None: ...
+
+
+async def inside(past: Annotated[Any, Depends(takes)]) -> None: ...
+
+
+def test_a_union_that_lets_values_past_and_what_needs_their_hash_are_said_when_they_are_declared() -> None:
+    app = FastAPI()
+    install(app, AsyncLunaSec(transport=Vault().aio()))
+    for path, endpoint in (("/1", takes), ("/2", inside)):
+        with pytest.warns(UserWarning, match=r"past is a union of a token that is tokenized and of int"):
+            app.post(path)(endpoint)
+
+    @app.post("/fine")
+    async def fine(fine: Fine) -> None: ...
+
+    with pytest.raises(TypeError, match="take a list"):
+
+        @app.post("/set")
+        async def some(names: set[Ruled]) -> None: ...

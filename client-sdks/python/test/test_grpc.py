@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_tools import protoc
@@ -17,9 +20,10 @@ from grpc_tools import protoc
 import lunasec.grpc
 from lunasec import FallbackTo, InvalidRequest, LunaSec, LunaSecError, options_pb2
 from lunasec.grpc import FieldRuleError, ServerCall, client_interceptors, server_interceptor
+from lunasec.grpc.caller import Caller
 from shop_protos import generated, pb, stubs
 from sidecar import Sidecar
-from toy import token
+from toy import Server, read_request, token
 from vault import Vault
 
 
@@ -523,3 +527,90 @@ def test_what_an_on_error_raises_is_a_warning(run: Run, vault: Vault) -> None:
     shop = run(serving(vault, on_error=broken))
     with pytest.warns(UserWarning, match="on_error"):
         assert refused(lambda: shop.stub.Place(pb.Order(card_number="••••")))[0] == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def hanging(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.recv(1)
+
+
+def test_a_clients_interceptor_refuses_methods_that_it_does_not_know(run: Run, vault: Vault) -> None:
+    shop = run()
+    services = pb.DESCRIPTOR.services_by_name
+
+    def stub(**options: Any) -> Any:
+        interceptors = client_interceptors(LunaSec(transport=vault.sync()), [services["Orders"]], **options)
+        return stubs.ShapesStub(grpc.intercept_channel(shop.channel, *interceptors))
+
+    with pytest.raises(LunaSecError, match=r"in none of the \.proto files"):
+        stub(session="alice").Echo(pb.Wide(first_name="a secret value"))
+    assert shop.shapes.seen is None
+    assert stub(session="alice", other_methods="pass").Echo(pb.Wide(first_name="as it is")).first_name == "as it is"
+
+
+def test_a_clients_interceptor_keeps_the_calls_time(run: Run) -> None:
+    shop = run()
+    with Server(hanging) as server:
+        interceptors = client_interceptors(LunaSec(socket=server.socket, deadline=6), [pb], session="alice")
+        stub = stubs.OrdersStub(grpc.intercept_channel(shop.channel, *interceptors))
+        orders = [pb.Order(card_number="4111")]
+        for way in (
+            lambda: stub.Place(orders[0], timeout=0.5),
+            lambda: stub.Import(iter(orders), timeout=0.5),
+            lambda: list(stub.Chat(iter(orders), timeout=0.5)),
+        ):
+            begun = time.monotonic()
+            with pytest.raises((LunaSecError, grpc.RpcError)):
+                way()
+            assert time.monotonic() - begun < 3
+
+
+def test_a_session_that_is_said_twice_is_refused_and_its_key_may_be_in_capitals(run: Run, vault: Vault) -> None:
+    shop = run(serving(vault, session="X-Session"))
+    order = pb.Order(id="1", card_number="4111")
+    shop.stub.Place(order, metadata=(("x-session", "alice"),))
+    assert {session for session, _ in vault.granted} == {"alice"}
+    for said in (("alice", "bob"), ("bob", "alice"), ("alice", "alice")):
+        metadata = tuple(("x-session", each) for each in said)
+        assert (
+            refused(lambda said=metadata: shop.stub.Place(order, metadata=said))[0] == grpc.StatusCode.UNAUTHENTICATED
+        )
+    assert {session for session, _ in vault.granted} == {"alice"}
+
+
+def test_a_call_has_one_session_also_where_it_is_asked_for_twice_at_once() -> None:
+    lunasec_ = LunaSec(transport=Vault().sync())
+    said = ["first", "second"]
+    caller: Any = None
+
+    def find() -> str:
+        mine = said.pop(0)
+        if said:
+            # Meanwhile the other direction of the stream asks, too.
+            assert caller.target(True)._view.says.session == "second"
+        return mine
+
+    caller = Caller(lunasec_, find)
+    assert caller.target(True)._view.says.session == "second"
+    assert caller.target(True)._view.says.session == "second"
+
+
+class Recorder(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        self.timeouts.append(client_call_details.timeout)
+        return continuation(client_call_details, request)
+
+
+def test_the_time_that_tokenizing_takes_is_of_the_calls(run: Run, vault: Vault) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        time.sleep(0.3)
+        return vault(request)
+
+    shop, recorder = run(), Recorder()
+    interceptors = client_interceptors(LunaSec(transport=httpx.MockTransport(slow)), [pb], session="alice")
+    channel = grpc.intercept_channel(shop.channel, *interceptors, recorder)
+    stubs.OrdersStub(channel).Place(pb.Order(card_number="4111"), timeout=30)
+    assert 0 < recorder.timeouts[0] <= 29.7

@@ -15,7 +15,8 @@ from lunasec import AsyncLunaSec, InvalidRequest, LunaSecError
 from lunasec.grpc import ServerCall, aio_client_interceptors, aio_server_interceptor
 from shop_protos import pb, stubs
 from sidecar import Sidecar
-from toy import token
+from test_grpc import hanging
+from toy import Server, token
 from vault import Vault
 
 pytestmark = pytest.mark.anyio
@@ -240,3 +241,32 @@ async def test_frames_hold_no_message_and_what_finding_a_session_raises_stays_he
                 await stubs.OrdersStub(channel).Place(order)
     assert "intercept_unary_unary" in _locals_of(caught.value)
     assert "a secret value" not in _locals_of(caught.value)
+
+
+async def test_a_clients_interceptor_refuses_methods_that_it_does_not_know() -> None:
+    vault = Vault()
+    async with Running() as shop:
+        services = pb.DESCRIPTOR.services_by_name
+
+        def channel(**options: Any) -> Any:
+            lunasec = AsyncLunaSec(transport=vault.aio())
+            interceptors = aio_client_interceptors(lunasec, [services["Shapes"]], session="alice", **options)
+            return grpc.aio.insecure_channel(f"127.0.0.1:{shop.port}", interceptors=interceptors)
+
+        async with channel() as refusing, channel(other_methods="pass") as passing:
+            with pytest.raises(LunaSecError, match=r"in none of the \.proto files"):
+                await stubs.OrdersStub(refusing).Place(pb.Order(card_number="a secret value"))
+            assert shop.orders.orders == []
+            answer = await stubs.OrdersStub(passing).Place(pb.Order(card_number="as it is"))
+            assert answer.card_number == "as it is"
+
+
+async def test_a_clients_interceptor_keeps_the_calls_time() -> None:
+    with Server(hanging) as server:
+        async with Running() as shop, AsyncLunaSec(socket=server.socket, deadline=6) as lunasec:
+            interceptors = aio_client_interceptors(lunasec, [pb], session="alice")
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{shop.port}", interceptors=interceptors) as channel:
+                begun = asyncio.get_running_loop().time()
+                with pytest.raises(LunaSecError):
+                    await stubs.OrdersStub(channel).Place(pb.Order(card_number="4111"), timeout=0.5)
+                assert asyncio.get_running_loop().time() - begun < 3

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Union
+from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from lunasec import (
     AsyncLunaSec,
@@ -190,3 +191,63 @@ def test_a_model_that_was_not_validated_so_has_no_tokens() -> None:
     with pytest.raises(RuntimeError, match="was not tokenized"):
         model.street.expose()
     assert "Main" not in repr(model)
+
+
+def test_a_field_of_tokens_takes_no_value_later() -> None:
+    user = LunaSec(transport=Vault().sync()).for_session("alice")
+    customer = validate(Customer, CUSTOMER, user)
+    for field, bad in (("name", "4111 clear"), ("referrer", "4111 clear"), ("card", token(1)), ("addresses", ["4111"])):
+        with pytest.raises(ValidationError) as caught:
+            setattr(customer, field, bad)
+        assert "4111" not in str(caught.value) + json.dumps(caught.value.errors())
+    customer.name = customer.referrer = Token(token(7))
+    customer.addresses = [*customer.addresses, Address(street=Token(token(8)))]
+    customer.referrer = None
+    assert "4111" not in repr(customer) + customer.model_dump_json()
+    assert customer.name == Token(token(7))
+
+
+class Card(Model):
+    kind: Literal["card"]
+    number: Annotated[Token, Rule(tokenize=True)]
+
+
+class Iban(Model):
+    kind: Literal["iban"]
+    number: Annotated[Token, Rule(tokenize=True)]
+
+
+class Payment(Model):
+    pay: Annotated[Union[Card, Iban], Field(discriminator="kind")]
+    prices: dict[str, int] = {}
+    id: Union[UUID, None] = None
+
+
+def test_mistakes_quote_neither_a_unions_tag_nor_a_maps_key() -> None:
+    lunasec = LunaSec(transport=Vault().sync())
+    good = {"kind": "card", "number": "4111"}
+    for data in (
+        {"pay": {"kind": "4111 1111", "number": "card"}},
+        {"pay": good, "prices": {"4111 1111": "x"}},
+        {"pay": good, "id": "4111 1111"},
+    ):
+        with pytest.raises(ValidationError) as caught:
+            validate(Payment, data, lunasec)
+        said = str(caught.value) + json.dumps(caught.value.errors())
+        assert "4111" not in said
+        assert "found" not in said
+        assert caught.value.errors()[0]["loc"][0] in data
+
+
+class Frozen(Model, frozen=True):
+    card: Annotated[Token, Rule(verify=True)]
+
+
+def test_what_needs_a_hash_of_a_value_is_refused_when_it_is_declared() -> None:
+    ruled = Annotated[Token, Rule(tokenize=True)]
+    for kind in (set[ruled], frozenset[Frozen], dict[ruled, int], list[dict[Union[ruled, None], int]]):  # type: ignore[valid-type]
+        with pytest.raises(TypeError, match="take a list"):
+            create_model("Bad", __base__=Model, all=(kind, ...))
+        with pytest.raises(TypeError, match="take a list"):
+            validate(create_model("Bad", all=(kind, ...)), {}, LunaSec(transport=Vault().sync()))
+    create_model("Good", __base__=Model, all=(dict[str, list[ruled]], ...), tokens=(set[Token], ...))

@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 import pprint
+import socket
 import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from lunasec import (
     LunaSecError,
     NotFound,
     Plaintext,
+    ProtocolError,
     Retry,
     Token,
 )
@@ -32,7 +34,7 @@ from lunasec.pydantic import Model, Rule, validate
 from lunasec.results import Tokenized, Value
 from lunasec.sqlalchemy import Shown, TokenType
 from sidecar import Sidecar
-from toy import Function, answer, problem, token
+from toy import Function, Server, answer, problem, read_request, token
 
 SECRET = "4111 1111 1111 1111"
 TOKEN = token(1)
@@ -276,3 +278,25 @@ def test_errors_are_handed_to_other_processes() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.code, again.detail, again.status) == (NotFound, "not_found", "words", 404)
     assert (again.request_id, again.retry_after, str(again)) == ("r1", 2.0, "not_found: words")
+
+
+@pytest.mark.parametrize("said", [b"%s is no HTTP\r\n\r\n", b"H%s\r\n\r\n", b"HTTP/%s\r\n\r\n"])
+def test_logs_of_every_level_do_not_quote_what_is_no_http(caplog: pytest.LogCaptureFixture, said: bytes) -> None:
+    caplog.set_level(1)
+    caplog.set_level(1, logger="httpcore")
+
+    def echo(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(said % SECRET.encode())
+
+    async def use() -> None:
+        async with AsyncLunaSec(socket=server.socket) as lunasec:
+            with pytest.raises(ProtocolError, match="not HTTP"):
+                await lunasec.tokenize(SECRET)
+
+    with Server(echo) as server:
+        with pytest.raises(ProtocolError, match="not HTTP"):
+            LunaSec(socket=server.socket).tokenize(SECRET)
+        asyncio.run(use())
+    assert "httpcore" in caplog.text
+    assert SECRET not in caplog.text

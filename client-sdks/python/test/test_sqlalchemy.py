@@ -6,12 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, create_engine, insert, literal, select, text
+from sqlalchemy import (
+    ForeignKey,
+    String,
+    bindparam,
+    cast,
+    create_engine,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, selectinload
 
 from lunasec import AsyncLunaSec, LunaSec, NotFound, StorageUnavailable, Token
-from lunasec.sqlalchemy import NotAToken, TokenType, areveal, reveal, tokens_in
+from lunasec.sqlalchemy import NotAToken, TokenType, areveal, only_tokens, reveal, tokens_in
 from postgres import Postgres
 from sidecar import Sidecar
 from toy import token
@@ -188,3 +201,60 @@ async def test_engines_of_asyncio_against_a_real_sidecar(
         async for page in streamed.partitions(30):
             assert len(await areveal(page, lunasec)) == len(page)
     await engine.dispose()
+
+
+class Guarded(Base):
+    __tablename__ = "guarded"
+    __table_args__ = (only_tokens("name", "guarded_name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[Token | None]
+    note: Mapped[str | None]
+
+
+def test_the_database_refuses_what_no_type_sees(session: Session) -> None:
+    value = "4111 1111"
+    session.add(Guarded(id=1, name=Token(token(1)), note=value))
+    session.add(Guarded(id=2, name=None))
+    session.commit()
+    for statement in (
+        insert(Guarded).values(id=3, name=func.lower(value)),
+        insert(Guarded).values(id=3, name=cast(value, String)),
+        insert(Guarded).values(id=3, name=bindparam("n", value, type_=String)),
+        insert(Guarded).from_select(["id", "name"], select(literal(3), literal(value))),
+        update(Guarded).values(name=Guarded.note),
+        update(Guarded).values(name=func.concat(token(2), value)),
+        text(f"insert into guarded (id, name) values (3, '{value}')"),
+    ):
+        with pytest.raises(DBAPIError):
+            session.execute(statement)
+        session.rollback()
+    assert session.scalars(select(Guarded.name).order_by(Guarded.id)).all() == [Token(token(1)), None]
+
+
+class Keyed(Base):
+    __tablename__ = "keyed"
+    card: Mapped[Token] = mapped_column(TokenType, primary_key=True)
+    note: Mapped[str]
+
+
+def test_a_token_may_be_a_primary_key(session: Session) -> None:
+    session.add_all([Keyed(card=Token(token(n)), note="n") for n in (3, 1, 2)])
+    session.commit()
+    found = session.scalars(select(Keyed)).all()
+    for each in found:
+        each.note = "changed"
+    session.commit()
+    for each in found:
+        session.delete(each)
+    session.commit()
+    assert session.scalars(select(Keyed)).all() == []
+
+
+def test_bytes_are_shown_among_texts(session: Session) -> None:
+    vault = Vault()
+    lunasec = LunaSec(transport=vault.sync())
+    session.add_all([Customer(id=n, name=lunasec.tokenize(each).token) for n, each in enumerate(["Alice", b"\xff"])])
+    session.commit()
+    customers = session.scalars(select(Customer).order_by(Customer.id)).all()
+    shown = reveal(customers, lunasec)
+    assert [shown.text(each.name) for each in customers] == ["Alice", "/w=="]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
+import signal
 import socket
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
-from lunasec import DeadlineExceeded, LunaSec, ProtocolError, SidecarUnreachable, Stop, Stopped
+from lunasec import DeadlineExceeded, LunaSec, LunaSecError, ProtocolError, SidecarUnreachable, Stop, Stopped
+from lunasec._places import Holder, Places
+from lunasec._retry import Budget
 from lunasec._sync_transport import Bounds, GivenUp, Late, Slots
-from toy import Server, http, read_request, token
+from toy import Server, http, no_file_left, read_request, token, twice
 
 
 def value_server(connection: socket.socket) -> None:
@@ -203,3 +209,146 @@ def test_one_stop_gives_up_whoever_waits_with_it() -> None:
     stop.set()
     long.join(10)
     assert ended == {"short": Late, "long": GivenUp}
+
+
+def test_no_lock_is_waited_for_by_who_holds_it() -> None:
+    """As where a signal's handler makes a call, or sets a `Stop`, in the midst of another call of its thread."""
+    slots, places, budget, stop = Slots(2), Places(2), Budget(1), Stop()
+
+    def again() -> None:
+        with slots._changed:
+            slots.take(Bounds(time.monotonic() + 1, stop))
+            slots.leave()
+        with places._lock:
+            places.take(Holder("s"))
+            places.leave(Holder("s"))
+        with budget._lock:
+            budget.take()
+            budget.succeeded()
+        with stop._changed:
+            stop._fileno()
+            stop.set()
+        assert stop._wait(0)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(again)
+        try:
+            done.result(5)
+        except concurrent.futures.TimeoutError:
+            os._exit(1)
+
+
+def test_a_signals_handler_may_make_calls() -> None:
+    with Server(value_server) as server:
+        lunasec = LunaSec(socket=server.socket)
+        calls = 0
+
+        def handler(*_: object) -> None:
+            nonlocal calls
+            lunasec.detokenize(token(2))
+            calls += 1
+
+        before = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+            until = time.monotonic() + 20
+            while calls < 20 and time.monotonic() < until:
+                assert lunasec.detokenize(token(1)).value.reveal() == f"the value of {token(1)}"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert calls >= 20
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ValueError])
+@pytest.mark.parametrize("policy", ["fail", "mask"])
+def test_what_a_signals_handler_raises_goes_on(kind: type[Exception], policy: str) -> None:
+    def silent(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.recv(1)
+
+    def handler(*_: object) -> None:
+        raise kind("the task is over")
+
+    def gathered(lunasec: LunaSec) -> None:
+        with lunasec.gather() as page:
+            page.tokenize("a secret value")
+
+    ways = [
+        lambda lunasec: lunasec.detokenize(token(1)),
+        lambda lunasec: lunasec.tokenize("a secret value"),
+        lambda lunasec: lunasec.tokenize("a secret value", stop=Stop()),
+        gathered,
+    ]
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with Server(silent) as server:
+            for way in ways:
+                lunasec = LunaSec(socket=server.socket, on_unavailable=policy, deadline=10)
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(kind, match="the task is over") as caught:
+                    way(lunasec)
+                said = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+                frames = [each for each in said.split("  File ") if "/lunasec/" in each.partition("\n")[0]]
+                assert frames
+                assert not any("secret" in each or token(1) in each for each in frames)
+                assert lunasec._pilot._exchanges._slots._free == 16
+                lunasec.close()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_a_transport_fails_by_is_the_sidecars_and_whatever_else_is_not() -> None:
+    def raising(error: Exception) -> LunaSec:
+        def handle(request: httpx.Request) -> httpx.Response:
+            raise error
+
+        return LunaSec(transport=httpx.MockTransport(handle), deadline=0.5)
+
+    for error in (httpx.ReadError("x"), ConnectionResetError()):
+        with pytest.raises(LunaSecError):
+            raising(error).detokenize(token(1))
+    with pytest.raises(KeyError):
+        raising(KeyError("defect")).detokenize(token(1))
+
+
+def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
+    with Server(twice) as server:
+        lunasec = LunaSec(socket=server.socket)
+        for n in range(3):
+            assert lunasec.for_session(f"s{n}").detokenize(token(n)).value.reveal() == token(n)
+
+
+def test_a_process_without_a_file_left_is_as_without_a_sidecar() -> None:
+    with Server(value_server) as server:
+        lunasec = LunaSec(socket=server.socket, start_deadline=0.1, restart_grace=0.1)
+        with no_file_left():
+            with pytest.raises(SidecarUnreachable, match="no file left") as caught:
+                lunasec.detokenize(token(1))
+            assert caught.value.retryable
+            assert lunasec.detokenize(token(1), on_unavailable="mask").kind == "masked"
+        assert lunasec.detokenize(token(1)).kind == "value"
+        stop = Stop()
+        with no_file_left():
+            # On the connection that there is.
+            assert lunasec.detokenize(token(1), stop=stop).kind == "value"
+        assert stop._ends is None
+
+
+def test_a_call_is_given_up_also_without_a_file_left() -> None:
+    came = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        read_request(connection)
+        came.set()
+        connection.recv(1)
+
+    with Server(silent) as server, ThreadPoolExecutor(1) as pool:
+        stop = Stop()
+        stop._fileno = lambda: None  # type: ignore[method-assign]
+        call = pool.submit(LunaSec(socket=server.socket).detokenize, token(1), stop=stop)
+        assert came.wait(5)
+        stop.set()
+        with pytest.raises(Stopped):
+            call.result(2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -129,3 +131,29 @@ def read_request(connection: socket.socket) -> bytes:
 def http(body: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+@contextlib.contextmanager
+def no_file_left() -> Iterator[None]:
+    """Within it, this process can open nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 8, hard))
+    held: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def twice(connection: socket.socket) -> None:
+    """A server that says one more answer than it was asked for, in the same turn."""
+    while request := read_request(connection):
+        asked = json.loads(request.partition(b"\r\n\r\n")[2])["token"]
+        connection.sendall(
+            b"".join(http(json.dumps({"value": said, "encoding": "utf8"}).encode()) for said in (asked, "another's"))
+        )

@@ -5,10 +5,15 @@ use std::{
     collections::HashMap,
     marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
-use tokio::{task::yield_now, time::sleep};
+use tokio::{
+    runtime::{Handle, Id},
+    task::yield_now,
+    time::sleep,
+};
 
 use crate::{
     Deleted, Error, Granted, Tokenized, Value, Verdict,
@@ -54,26 +59,35 @@ gathered! {
 
 /// Calls that go together.
 struct Group<T> {
+    /// No other group of the batcher has it.
+    number: u64,
     common: Common<T>,
     entries: Vec<Entry<T>>,
+    /// Who joined it from where. The first of their departures takes all along: a thread that is blocked holds its own
+    /// calls only.
+    threads: Vec<ThreadId>,
 }
 
-/// What they have to have in common.
+/// What they have to have in common. What one runtime has begun nobody else waits for: it may never be driven again.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
+    runtime: Id,
     context: Arc<Context>,
     before: Arc<str>,
     attempts: u32,
     window: Duration,
 }
 
-pub(crate) struct Batcher<T> {
-    groups: Mutex<HashMap<Key, Group<T>>>,
+pub(crate) struct Batcher<T>(Mutex<Groups<T>>);
+
+struct Groups<T> {
+    waiting: HashMap<Key, Group<T>>,
+    numbers: u64,
 }
 
 impl<T> Default for Batcher<T> {
     fn default() -> Self {
-        Self { groups: Mutex::default() }
+        Self(Mutex::new(Groups { waiting: HashMap::new(), numbers: 0 }))
     }
 }
 
@@ -87,20 +101,31 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
         window: Duration,
     ) {
         let key = Key {
+            runtime: Handle::current().id(),
             context: Arc::clone(&common.context),
             before: Arc::clone(&common.operation.before),
             attempts: common.attempts,
             window,
         };
-        let mut groups = T::batcher(engine).groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(group) = groups.get_mut(&key) {
+        let here = thread::current().id();
+        let mut groups = T::batcher(engine).0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = if let Some(group) = groups.waiting.get_mut(&key) {
             group.entries.push(entry);
-            return;
-        }
-        groups.insert(key.clone(), Group { common, entries: vec![entry] });
+            if group.threads.contains(&here) {
+                return;
+            }
+            group.threads.push(here);
+            group.number
+        } else {
+            groups.numbers += 1;
+            let number = groups.numbers;
+            let group = Group { number, common, entries: vec![entry], threads: vec![here] };
+            groups.waiting.insert(key.clone(), group);
+            number
+        };
         drop(groups);
         let mut departure: Departure<T> =
-            Departure { engine: Arc::clone(engine), key: Some(key), of: PhantomData };
+            Departure { engine: Arc::clone(engine), key: Some(key), number, of: PhantomData };
         tokio::spawn(async move {
             if window.is_zero() {
                 yield_now().await
@@ -114,12 +139,13 @@ impl<T: Gathered + Clone + Send + 'static> Batcher<T> {
     }
 }
 
-/// When a group goes. It takes the group along also where the runtime shuts down before: whoever came later, from another
-/// one, would wait in it for nothing.
+/// When a group goes. It takes the group along also where the runtime shuts down before: whoever is in it would wait for
+/// nothing.
 struct Departure<T: Gathered> {
     engine: Arc<Engine>,
     /// None once it is gone: the next group of the same key is another one's.
     key: Option<Key>,
+    number: u64,
     of: PhantomData<fn() -> T>,
 }
 
@@ -127,7 +153,9 @@ impl<T: Gathered> Departure<T> {
     fn group(&mut self) -> Option<Group<T>> {
         let key = self.key.take()?;
         let batcher = T::batcher(&self.engine);
-        batcher.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&key)
+        let mut groups = batcher.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = groups.waiting.get(&key).is_some_and(|group| group.number == self.number);
+        if same { groups.waiting.remove(&key) } else { None }
     }
 }
 
@@ -139,7 +167,7 @@ impl<T: Gathered> Drop for Departure<T> {
 
 /// Cuts a group into requests that are small enough, and ends with the last of them.
 async fn depart<T: Clone + Send + 'static>(engine: &Arc<Engine>, group: Group<T>) {
-    let Group { common, entries } = group;
+    let Group { common, entries, .. } = group;
     let flight = |entries| {
         let common = Common {
             trace: common.trace.clone(),

@@ -86,7 +86,7 @@ impl Builder {
         start_deadline: Duration,
         /// How long calls wait for the socket to come back, within their deadlines: 2 s.
         restart_grace: Duration,
-        /// Connections to the socket: 16.
+        /// Connections to the socket, of each tokio runtime: 16.
         connections: usize,
         /// Calls under way in this process; more are refused as `overloaded`: 10,000. One session has half of them.
         pending_calls: usize,

@@ -2,13 +2,15 @@
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use crate::{
-    Client, Deleted, Error, JsonObject, Metadata, MetadataWritten, NewValue, Policy, Status, Token,
-    TokenLike, Tokenized, Value,
+    Client, Deleted, Error, Metadata, MetadataWritten, NewValue, Policy, Status, Token, TokenLike,
+    Tokenized, Value,
     engine::Route,
     operation::{self, Outcome, Unit, json_of, token_unit},
+    plain::Plain,
     retry::Repeatable,
     token_like::token_of,
     wiped::Wiped,
@@ -159,8 +161,10 @@ pub(crate) async fn status<P: Policy>(client: &Client<P>) -> Result<Status, Erro
         since: Option<String>,
         reason: Option<String>,
     }
-    let all =
-        client.view.request::<JsonObject>(Route::get("http://localhost/v1/status")).await?.body;
+    let route = Route::get("http://localhost/v1/status");
+    let Plain(Json::Object(all)) = client.view.request(route).await?.body else {
+        return Err(misread("it is no object"));
+    };
     let said = serde_json::from_value(all.clone().into());
     let Said { version, dependencies } = said.map_err(|_| misread("it is no status"))?;
     let dependencies =

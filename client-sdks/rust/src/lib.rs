@@ -35,6 +35,7 @@ mod operation;
 #[cfg(feature = "operator")]
 pub mod operator;
 mod places;
+mod plain;
 mod plaintext;
 mod policy;
 mod prints;

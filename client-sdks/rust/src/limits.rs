@@ -43,8 +43,10 @@ pub(crate) const START_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const RESTART_GRACE: Duration = Duration::from_secs(2);
 /// Requests made to find out whose item had a whole batch refused: enough for one among a thousand.
 pub(crate) const SEARCHES: usize = 24;
-/// Connections to the socket.
+/// Connections to the socket, of each runtime.
 pub(crate) const CONNECTIONS: usize = 16;
+/// Runtimes that connections are kept for; beyond, all begin anew.
+pub(crate) const RUNTIMES: usize = 1_024;
 /// Calls under way; more are refused as `overloaded`.
 pub(crate) const PENDING_CALLS: usize = 10_000;
 /// How long a connection is kept without a request: less than the ten seconds of a crowded sidecar.

@@ -2,13 +2,14 @@
 //! that finds its connection closed before it was sent.
 
 use std::{
+    collections::HashMap,
     error::Error as _,
     future::Future,
     io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task,
 };
 
@@ -22,12 +23,17 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tokio::{net::UnixStream, sync::Semaphore, time::timeout};
+use tokio::{
+    net::UnixStream,
+    runtime::{Handle, Id},
+    sync::Semaphore,
+    time::timeout,
+};
 
 use crate::{
     Error,
     error::Facts,
-    limits::{ANSWER_BYTES, ANSWER_HEAD_BYTES, CONNECT, KEEP_ALIVE, PATH_BYTES},
+    limits::{ANSWER_BYTES, ANSWER_HEAD_BYTES, CONNECT, KEEP_ALIVE, PATH_BYTES, RUNTIMES},
     wiped::Wiped,
 };
 
@@ -50,8 +56,27 @@ pub(crate) struct Answer {
 
 pub(crate) struct Transport {
     socket: Arc<Path>,
+    connections: usize,
+    lanes: Mutex<HashMap<Id, Arc<Lane>>>,
+}
+
+/// The connections of one runtime: they stand still while it does.
+struct Lane {
     client: legacy::Client<Connector, Full<Bytes>>,
     places: Semaphore,
+}
+
+impl Lane {
+    fn new(socket: &Arc<Path>, connections: usize) -> Self {
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEEP_ALIVE)
+            .pool_max_idle_per_host(connections)
+            .http1_max_buf_size(ANSWER_HEAD_BYTES)
+            .set_host(false)
+            .build(Connector(Arc::clone(socket)));
+        Self { client, places: Semaphore::new(connections.min(Semaphore::MAX_PERMITS)) }
+    }
 }
 
 impl Transport {
@@ -62,28 +87,33 @@ impl Transport {
                 "the path of the socket is {bytes} bytes long, and Unix takes {PATH_BYTES}: put the socket where its path is shorter"
             )));
         }
-        let socket = Arc::from(socket);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEEP_ALIVE)
-            .pool_max_idle_per_host(connections)
-            .http1_max_buf_size(ANSWER_HEAD_BYTES)
-            .set_host(false)
-            .build(Connector(Arc::clone(&socket)));
-        Ok(Self { socket, client, places: Semaphore::new(connections.min(Semaphore::MAX_PERMITS)) })
+        Ok(Self { socket: Arc::from(socket), connections, lanes: Mutex::default() })
+    }
+
+    fn lane(&self) -> Arc<Lane> {
+        let runtime = Handle::current().id();
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= RUNTIMES && !lanes.contains_key(&runtime) {
+            lanes.clear();
+        }
+        let lane = lanes
+            .entry(runtime)
+            .or_insert_with(|| Arc::new(Lane::new(&self.socket, self.connections)));
+        Arc::clone(lane)
     }
 
     /// One exchange.
     pub(crate) async fn exchange(&self, wanted: Wanted) -> Result<Answer, Error> {
         // It is never closed.
-        let _place = self.places.acquire().await.ok();
+        let lane = self.lane();
+        let _place = lane.places.acquire().await.ok();
         let Wanted { method, uri, headers, body } = wanted;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from_static(uri);
         *request.headers_mut() = headers;
         let response =
-            self.client.request(request).await.map_err(|error| self.translated(&error))?;
+            lane.client.request(request).await.map_err(|error| self.translated(&error))?;
         let (head, body) = response.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: read(body).await? })
     }
@@ -101,8 +131,13 @@ impl Transport {
     fn unconnected(&self, cause: Option<io::Error>) -> Error {
         let socket = self.socket.display();
         let why = cause.as_ref().map_or_else(|| "no reason given".to_owned(), ToString::to_string);
-        let nobody = cause.as_ref().is_none_or(is_nobody);
-        let detail = if nobody {
+        let full = cause.as_ref().and_then(io::Error::raw_os_error).and_then(too_many_files);
+        let nobody = full.is_some() || cause.as_ref().is_none_or(is_nobody);
+        let detail = if let Some(whose) = full {
+            format!(
+                "there was no file descriptor left for a connection to {socket}: {whose} has too many files open; close some, or raise the limit"
+            )
+        } else if nobody {
             format!("no sidecar answers at {socket} ({why}): start one, or set LUNASEC_SOCKET")
         } else {
             // No waiting helps against it.
@@ -114,7 +149,6 @@ impl Transport {
 
 /// Whether nobody took the connection just now.
 fn is_nobody(cause: &io::Error) -> bool {
-    // EMFILE and ENFILE have no kind.
     matches!(
         cause.kind(),
         io::ErrorKind::NotFound
@@ -123,7 +157,16 @@ fn is_nobody(cause: &io::Error) -> bool {
             | io::ErrorKind::WouldBlock
             | io::ErrorKind::TimedOut
             | io::ErrorKind::Interrupted
-    ) || matches!(cause.raw_os_error(), Some(23 | 24))
+    )
+}
+
+/// EMFILE and ENFILE, which have no kind.
+fn too_many_files(code: i32) -> Option<&'static str> {
+    match code {
+        23 => Some("this machine"),
+        24 => Some("this process"),
+        _ => None,
+    }
 }
 
 /// A copy of the operating system's error at the bottom: what is between says nothing more.
@@ -199,5 +242,26 @@ impl tower_service::Service<Uri> for Connector {
             let stream = timeout(CONNECT, UnixStream::connect(&socket)).await??;
             Ok(TokioIo::new(stream))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_for_a_connection_is_said() {
+        let transport = Transport::new("/run/s.sock".into(), 1).unwrap();
+        for (code, words) in [
+            (23, "this machine has too many files open"),
+            (24, "this process has too many files open"),
+            (2, "start one, or set LUNASEC_SOCKET"),
+            (13, "check its path, mode and group"),
+        ] {
+            let error = transport.unconnected(Some(io::Error::from_raw_os_error(code)));
+            assert!(error.detail().contains(words), "{code}: {error}");
+            assert_eq!(error.detail().contains("start one"), code == 2);
+            assert_eq!(error.retryable(), code != 13);
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     Durability, Error, Plaintext,
     context::{DEGRADED, REQUEST_ID},
     error::Facts,
+    plain::Plain,
     results::Staleness,
     transport::Answer,
     wiped::Text,
@@ -35,6 +36,7 @@ pub(crate) struct Item {
     age: Option<u64>,
     version: Option<u64>,
     pub(crate) revoked: Option<u64>,
+    #[serde(default, deserialize_with = "crate::plain::object")]
     pub(crate) metadata: Option<crate::JsonObject>,
 }
 
@@ -57,7 +59,7 @@ struct Problem {
     detail: String,
     retryable: bool,
     /// Of another type, it says nothing.
-    retry_after_ms: Option<serde_json::Value>,
+    retry_after_ms: Option<Plain>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -183,7 +185,7 @@ fn problem(answer: &Answer, kind: Option<&str>) -> Error {
         status: Some(answer.status),
         retryable,
         retry_after: retry_after_ms
-            .and_then(|ms| ms.as_f64())
+            .and_then(|Plain(ms)| ms.as_f64())
             .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
         request_id,
         ..Facts::default()

@@ -139,8 +139,12 @@ fn app(client: lunasec_client::Client) -> Router {
 }
 
 async fn ask(app: &Router, path: &str, body: &Value) -> (u16, Value) {
+    ask_text(app, path, body.to_string()).await
+}
+
+async fn ask_text(app: &Router, path: &str, body: String) -> (u16, Value) {
     let request = Request::post(path).header("content-type", "application/json");
-    let request = request.body(Body::from(body.to_string())).unwrap();
+    let request = request.body(Body::from(body)).unwrap();
     let response = app.clone().call(request).await.unwrap();
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -229,6 +233,37 @@ async fn a_token_gets_into_no_field_that_was_not_looked_at() {
     assert_eq!(ask(&app, "/tokenized/flat", &json!({ "remark": "4111" })).await.0, 400);
     // A token that was looked at may be said again.
     assert_eq!(ask(&app, "/verified/cart", &cart(json!(good))).await.0, 200);
+}
+
+/// As deep as each text may be, fifty times.
+fn texts_in_texts() -> String {
+    let (open, close) = ("[".repeat(100), "]".repeat(100));
+    (0..50).fold("1".to_owned(), |inner, _| {
+        let inner = inner.replace('\\', "\\u005c").replace('"', "\\u0022");
+        format!("{open}{{\"$serde_json::private::RawValue\":\"{inner}\"}}{close}")
+    })
+}
+
+#[tokio::test]
+async fn what_serde_json_keeps_for_itself_is_no_body() {
+    let server = credulous();
+    let app = app(server.client());
+    for (kind, good) in [("tokenized", "4111".to_owned()), ("verified", token(1))] {
+        let private =
+            |text: &str| format!("{{\"$serde_json::private::RawValue\":{}}}", json!(text));
+        for body in [
+            texts_in_texts(),
+            format!("{{\"items\":[{{\"card\":\"{good}\"}}],\"note\":{}}}", texts_in_texts()),
+            private(&format!("{{\"items\":[{{\"card\":\"{good}\"}}]}}")),
+            format!("{{\"items\":[{{\"card\":{}}}]}}", private(&json!(good).to_string())),
+            format!("{{\"items\":[{{\"card\":\"{good}\"}}],\"note\":{}}}", private("no json")),
+            format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        ] {
+            let (status, said) = ask_text(&app, &format!("/{kind}/cart"), body).await;
+            assert_eq!((status, &said["code"]), (400, &json!("invalid_request")), "{said}");
+        }
+    }
+    assert!(server.came().is_empty(), "none of it was sent");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ from ._groups import Groups
 from ._operation import Outcome
 from ._plans import Ask
 from ._sync_flight import Call, too_late
-from .errors import LunaSecError, ProtocolError
+from .errors import LunaSecError
 
 T = TypeVar("T")
 
@@ -44,6 +44,12 @@ class Awaited(Generic[T]):
 
     def reject(self, error: LunaSecError) -> None:
         self._end(error)
+
+    def fail(self, error: Exception) -> None:
+        """With what is no error of the sidecar's."""
+        if not self.future.done():
+            self._timer.cancel()
+            self.future.set_exception(error)
 
     def left(self) -> None:
         """Whoever waited does not any more."""
@@ -151,9 +157,9 @@ class Lane:
                 except StopIteration:
                     step = None
         except Exception as error:
-            # A defect, or what an application put in its place: whoever waits is told at once.
+            # What a signal's handler raised, or a defect: whoever waits is told at once.
             for entry in flight.entries:
-                entry.call.reject(ProtocolError(f"the request could not be made ({type(error).__name__})"))
+                entry.call.fail(error.with_traceback(None))
         finally:
             steps.close()
 

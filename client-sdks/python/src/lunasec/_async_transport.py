@@ -14,6 +14,7 @@ import httpx
 
 from ._limits import ANSWER_BYTES, KEEP_ALIVE
 from ._transport import (
+    FAILURES,
     ORIGIN,
     TRAIL,
     Answer,
@@ -23,6 +24,7 @@ from ._transport import (
     closed,
     core_request,
     has_ended,
+    has_more,
     request_of,
     says_too_large,
     too_large,
@@ -47,6 +49,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         trail = TRAIL.get() or Trail()
         try:
             data = await self._recv(max_bytes)
+        except TimeoutError:
+            raise
         except OSError as error:
             trail.broke = True
             raise httpcore.ReadError(str(error)) from None
@@ -59,6 +63,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         trail.wrote = True
         try:
             await self._send(buffer)
+        except TimeoutError:
+            raise
         except OSError as error:
             trail.broke = True
             raise httpcore.WriteError(str(error)) from None
@@ -85,16 +91,21 @@ class _TrioStream(_Stream):
 
 class _Backend(httpcore.AsyncNetworkBackend):
     async def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> _Stream:
-        sock = self._socket()
+        sock: Any = None
         try:
+            sock = self._socket()
             await self._connect(sock, path)
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
+            if isinstance(error, TimeoutError):
+                raise
             if (trail := TRAIL.get()) is not None:
                 trail.refused = error
             raise httpcore.ConnectError(str(error)) from None
         except BaseException:
-            sock.close()
+            if sock is not None:
+                sock.close()
             raise
         return self._stream(sock)
 
@@ -142,7 +153,7 @@ class AsyncUnixTransport(httpx.AsyncBaseTransport):
                 chunks = [chunk async for chunk in answer.stream]  # type: ignore[union-attr]
                 await answer.aclose()
             finally:
-                if connection.is_idle() and not self._closed:
+                if connection.is_idle() and not self._closed and not has_more(connection):
                     self._idle.append(connection)
                 else:
                     await connection.aclose()
@@ -180,10 +191,19 @@ class AsyncExchanges:
         token = TRAIL.set(trail)
         try:
             return await self._exchange(wanted)
-        except Exception as error:
-            return closed() if self._closed else translated(self._path, trail, error)
+        except FAILURES as error:
+            if not isinstance(error, TimeoutError):
+                return closed() if self._closed else translated(self._path, trail, error)
+            foreign: BaseException = error
+        except BaseException as error:
+            foreign = error
         finally:
             TRAIL.reset(token)
+        # What a signal's handler raised, a cancellation, or a defect. Frames that it came through hold the request.
+        try:
+            raise foreign.with_traceback(None)
+        finally:
+            del foreign
 
     async def _exchange(self, wanted: Wanted) -> Answer | LunaSecError:
         response = await self._transport.handle_async_request(request_of(wanted))

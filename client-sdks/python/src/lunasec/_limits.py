@@ -41,6 +41,8 @@ SESSION_SHARE: Final = 0.5
 ALONE_SHARE: Final = 0.1
 # Seconds that a connection is kept without a request: less than the ten of a crowded sidecar.
 KEEP_ALIVE: Final = 8.0
+# Seconds after which a wait looks again: who would have ended it may have come, in a signal's handler, as it began.
+LOOK_AGAIN: Final = 0.05
 # Seconds for a connection to the socket.
 CONNECT: Final = 1.0
 # Bytes that are read from a connection at once.

@@ -25,7 +25,8 @@ class Places:
         self._taken = 0
         self._sessions: dict[str, int] = {}
         self._alone: dict[str, int] = {}
-        self._lock = threading.Lock()
+        # Taken again by a signal's handler that makes a call in the midst of this.
+        self._lock = threading.RLock()
 
     def take(self, holder: Holder) -> None:
         """A place for one caller to wait; refused where too many do."""

@@ -51,7 +51,7 @@ class Budget:
         # Counted in successes: tenths of a retry are not what ten of them sum up to.
         self._most = retries * SUCCESSES_FOR_A_RETRY
         self._left = self._most
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def take(self) -> bool:
         with self._lock:

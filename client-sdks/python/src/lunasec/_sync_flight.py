@@ -38,6 +38,10 @@ class Call(Generic[T]):
     def reject(self, error: LunaSecError) -> None:
         self.said = self.said or error
 
+    def fail(self, error: Exception) -> None:
+        """With what is no error of the sidecar's."""
+        raise error
+
     def late(self) -> None:
         self.reject(self.trouble or too_late(self._deadline))
 

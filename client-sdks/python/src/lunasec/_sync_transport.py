@@ -12,9 +12,10 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from ._limits import ANSWER_BYTES, CONNECT, KEEP_ALIVE
+from ._limits import ANSWER_BYTES, CONNECT, KEEP_ALIVE, LOOK_AGAIN
 from ._stop import Stop
 from ._transport import (
+    FAILURES,
     ORIGIN,
     TRAIL,
     Answer,
@@ -24,6 +25,7 @@ from ._transport import (
     closed,
     core_request,
     has_ended,
+    has_more,
     request_of,
     says_too_large,
     too_large,
@@ -61,12 +63,19 @@ class Bounds:
         """Until the connection is ready. Only where it can be given up: otherwise the socket's own time-out is enough."""
         poll = select.poll()
         poll.register(sock, event)
-        if self.stop is not None:
-            poll.register(self.stop._fileno(), select.POLLIN)
-        while not any(fd == sock.fileno() for fd, _ in poll.poll(self.left() * 1000 + 1)):
-            self.left()
+        given_up_by = None if self.stop is None else self.stop._fileno()
+        if given_up_by is not None:
+            poll.register(given_up_by, select.POLLIN)
+        looks_again = self.stop is not None and given_up_by is None
+        while True:
+            left = self.left()
+            ready = poll.poll((min(left, LOOK_AGAIN) if looks_again else left) * 1000 + 1)
+            if any(fd == sock.fileno() for fd, _ in ready):
+                return
 
 
+# What clocks may differ by.
+_TICK: Final = 0.002
 _BOUNDS: Final[ContextVar[Bounds | None]] = ContextVar("lunasec_bounds", default=None)
 
 
@@ -80,7 +89,8 @@ class _Stream(httpcore.NetworkStream):
             self._ready(select.POLLIN)
             data = self._socket.recv(max_bytes)
         except TimeoutError:
-            raise Late from None
+            _late()
+            raise
         except OSError as error:
             trail.broke = True
             raise httpcore.ReadError(str(error)) from None
@@ -95,7 +105,8 @@ class _Stream(httpcore.NetworkStream):
                 self._ready(select.POLLOUT)
                 view = view[self._socket.send(view) :]
         except TimeoutError:
-            raise Late from None
+            _late()
+            raise
         except OSError as error:
             trail.broke = True
             raise httpcore.WriteError(str(error)) from None
@@ -117,20 +128,33 @@ class _Stream(httpcore.NetworkStream):
         return self._socket if info == "socket" else None
 
 
+def _late() -> None:
+    """Raises `Late` where the socket's own time-out was the call's. Another one is of a signal's handler, and goes on."""
+    bounds = _BOUNDS.get()
+    if bounds is not None and bounds.until - time.monotonic() <= _TICK:
+        raise Late from None
+
+
 class _Backend(httpcore.NetworkBackend):
     def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> _Stream:
-        sock = Socket()
         bounds = _BOUNDS.get()
+        until = time.monotonic() + (CONNECT if bounds is None else min(CONNECT, bounds.left()))
+        sock: Socket | None = None
         try:
-            sock.settimeout(CONNECT if bounds is None else min(CONNECT, bounds.left()))
+            sock = Socket()
+            sock.settimeout(max(_TICK, until - time.monotonic()))
             sock.connect(path)
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
+            if isinstance(error, TimeoutError) and until - time.monotonic() > _TICK:
+                raise
             if (trail := TRAIL.get()) is not None:
                 trail.refused = error
             raise httpcore.ConnectError(str(error)) from None
         except BaseException:
-            sock.close()
+            if sock is not None:
+                sock.close()
             raise
         return _Stream(sock)
 
@@ -152,7 +176,7 @@ class UnixTransport(httpx.BaseTransport):
             chunks = list(answer.stream)  # type: ignore[arg-type]
             answer.close()
         finally:
-            if connection.is_idle() and not self._closed:
+            if connection.is_idle() and not self._closed and not has_more(connection):
                 self._idle.append(connection)
             else:
                 connection.close()
@@ -183,7 +207,8 @@ class Slots:
 
     def __init__(self, free: int) -> None:
         self._free = free
-        self._changed = threading.Condition(threading.Lock())
+        # A signal's handler that makes a call may take it again.
+        self._changed = threading.Condition(threading.RLock())
 
     def take(self, bounds: Bounds) -> None:
         stop = bounds.stop
@@ -191,7 +216,7 @@ class Slots:
         try:
             with self._changed:
                 while self._free <= 0:
-                    self._changed.wait(bounds.left())
+                    self._changed.wait(min(bounds.left(), LOOK_AGAIN))
                 self._free -= 1
         finally:
             if stop is not None:
@@ -223,14 +248,21 @@ class Exchanges:
         tokens = TRAIL.set(trail), _BOUNDS.set(bounds)
         try:
             return self._exchange(wanted)
-        except (Late, GivenUp):
-            raise
-        except Exception as error:
-            return closed() if self._closed else translated(self._path, trail, error)
+        except FAILURES as error:
+            if not isinstance(error, TimeoutError):
+                return closed() if self._closed else translated(self._path, trail, error)
+            foreign: BaseException = error
+        except BaseException as error:
+            foreign = error
         finally:
             TRAIL.reset(tokens[0])
             _BOUNDS.reset(tokens[1])
             self._slots.leave()
+        # `Late`, `GivenUp`, what a signal's handler raised, or a defect. Frames that it came through hold the request.
+        try:
+            raise foreign.with_traceback(None)
+        finally:
+            del foreign
 
     def _exchange(self, wanted: Wanted) -> Answer | LunaSecError:
         response = self._transport.handle_request(request_of(wanted))

@@ -15,6 +15,20 @@ import httpx
 from ._limits import ANSWER_BYTES, PATH_BYTES
 from .errors import InvalidRequest, LunaSecError, ProtocolError, SidecarUnreachable
 
+#: What an exchange fails by. Whatever else is raised in it is not of it, and goes on to who calls.
+FAILURES: Final = (
+    OSError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpcore.ConnectionNotAvailable,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
+
 Headers = list[tuple[bytes, bytes]]
 
 # Errors of a connection that there was not yet, and that waiting helps against.
@@ -67,6 +81,9 @@ class Trail:
     def came(self, data: bytes) -> bytes:
         """Notes what was read. Raised in here, where the layers above end by themselves what they began."""
         self.broke = not data
+        if self.length == 0 and not b"HTTP/1.".startswith(data[:7]):
+            # The layer above would quote it, and log that.
+            raise httpcore.RemoteProtocolError("no HTTP")
         self.length += len(data)
         if self.length > ANSWER_BYTES:
             raise httpcore.ReadError("more than is read of an answer")
@@ -97,7 +114,9 @@ class Socket(socket.socket):
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def __del__(self) -> None:
-        self.close()
+        # One that was never made, as there was no file left, has nothing to close.
+        if self.fileno() >= 0:
+            self.close()
 
 
 def has_ended(sock: socket.socket) -> bool:
@@ -108,6 +127,12 @@ def has_ended(sock: socket.socket) -> bool:
         return bool(poll.poll(0))
     except (OSError, ValueError):
         return True
+
+
+def has_more(connection: httpcore.HTTP11Connection | httpcore.AsyncHTTP11Connection) -> bool:
+    """Whether more came than the answer: it would be taken for the next one's. So it is where nobody can tell."""
+    state = getattr(connection, "_h11_state", None)
+    return state is None or bool(state.trailing_data[0])
 
 
 def request_of(wanted: Wanted) -> httpx.Request:
@@ -165,6 +190,8 @@ def translated(path: str, trail: Trail, error: Exception) -> LunaSecError:
 def _refused(path: str, error: OSError) -> SidecarUnreachable:
     number = error.errno or errno.ETIMEDOUT
     name = errno.errorcode.get(number, "timeout")
+    if number in (errno.EMFILE, errno.ENFILE):
+        return SidecarUnreachable(f"there is no file left for a connection ({name}): close some, or allow more")
     if number in _NOBODY:
         return SidecarUnreachable(f"no sidecar answers at {path} ({name}): start one, or set LUNASEC_SOCKET")
     # No waiting helps against it.

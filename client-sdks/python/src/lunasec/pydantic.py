@@ -32,6 +32,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
+from ._declared import annotated, clean, refuse_misplaced, rules_within, words_in
 from ._hiding import Held, Wrong, right
 from ._redacted import Token
 from ._rules import Ask, Asks, Rule, Slot, carry_out, carry_out_async, incoming, outgoing
@@ -39,11 +40,12 @@ from ._words import TOKEN_PATTERN, is_token
 from .aio import AsyncLunaSec, AsyncLunaSecSession
 from .client import LunaSec, LunaSecSession
 from .errors import Unauthenticated
-from .results import Fallback, Masked, Value
+from .results import Fallback, Masked, Value, text_of
 
 __all__ = ["EXPOSE", "Model", "Rule", "areveal", "avalidate", "reveal", "validate"]
 
 M = TypeVar("M", bound=BaseModel)
+C = TypeVar("C", bound="Collected | None")
 
 #: Given as `context` of `model_dump` and `model_dump_json`: tokens are said as text, for a database or a request.
 EXPOSE: Final = {"lunasec": "expose"}
@@ -54,16 +56,51 @@ class Model(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.__pydantic_complete__:
+            refuse_misplaced(cls.__pydantic_core_schema__)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A field of tokens takes tokens also later: whatever else would be printed."""
+        adapter = _token_fields(type(self)).get(name)
+        if adapter is not None:
+            held = Held(value)
+            del value
+            with using(_IN, None):
+                value = right(validated(adapter, held))
+        super().__setattr__(name, value)
+
+
+_TOKEN_FIELDS: Final[weakref.WeakKeyDictionary[type[BaseModel], dict[str, TypeAdapter[Any]]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _token_fields(kind: type[BaseModel]) -> dict[str, TypeAdapter[Any]]:
+    found = _TOKEN_FIELDS.get(kind)
+    if found is None:
+        found = {}
+        for name, field in kind.model_fields.items():
+            adapter: TypeAdapter[Any] = TypeAdapter(annotated(field))
+            if rules_in(adapter):
+                found[name] = adapter
+        _TOKEN_FIELDS[kind] = found
+    return found
+
 
 class Collected:
     """The fields of one document that rules apply to, on their way in or out."""
 
-    def __init__(self, shares: bool = False) -> None:
+    def __init__(self, shares: bool = False, texts: bool = False) -> None:
         self.slots: list[Slot] = []
         #: What is shown instead of a token.
         self.shown: dict[tuple[Rule, Token], Any] = {}
         #: Of a document that is validated several times: what is one text in it becomes one token.
         self._shares = shares
+        #: Values are text: bytes are a body of another kind than the endpoint was made for, and no page could show them.
+        self.texts = texts
         self._tokens: list[weakref.ref[Token]] = []
 
     def comes_in(self, slot: Slot, token: Token) -> None:
@@ -102,7 +139,7 @@ _SHOW: Final[ContextVar[Collected | None]] = ContextVar("lunasec_show", default=
 
 
 @contextmanager
-def using(variable: ContextVar[Collected | None], collected: Collected) -> Iterator[Collected]:
+def using(variable: ContextVar[Collected | None], collected: C) -> Iterator[C]:
     token = variable.set(collected)
     try:
         yield collected
@@ -143,6 +180,8 @@ def _ruled(rule: Rule) -> Callable[[object, Any], Token]:
         if not isinstance(value, (str, bytes)):
             raise PydanticCustomError("lunasec_value", "a value is text")
         collected = _IN.get()
+        if collected is not None and collected.texts and isinstance(value, bytes):
+            raise PydanticCustomError("lunasec_value", "a value is text: send it as JSON, or in a form")
         if not rule.tokenize:
             plain = _plain_token(value)
             if not rule.verify:
@@ -183,11 +222,7 @@ def _slot_out(collected: Collected, rule: Rule, token: Token) -> Slot:
 
 def _text_of(answer: object) -> Any:
     if isinstance(answer, Value):
-        if answer.value.is_text:
-            return answer.value.reveal()
-        import base64
-
-        return base64.b64encode(answer.value.reveal_bytes()).decode()
+        return text_of(answer)
     if isinstance(answer, Masked):
         return answer.text
     assert isinstance(answer, Fallback)
@@ -209,20 +244,7 @@ def schema_of(rule: Rule | None) -> core_schema.CoreSchema:
 
 def rules_in(adapter: TypeAdapter[Any]) -> list[Rule]:
     """Of all fields of type `Token` that there are in a type; one without a rule has an empty one."""
-    found: list[Rule] = []
-    seen: set[int] = set()
-    waiting: list[object] = [adapter.core_schema]
-    while waiting:
-        each = waiting.pop()
-        if not isinstance(each, (dict, list, tuple)) or id(each) in seen:
-            continue
-        seen.add(id(each))
-        inside: Any = each.values() if isinstance(each, dict) else each
-        waiting.extend(inside)
-        rule = each.get("lunasec") if isinstance(each, dict) else None
-        if isinstance(rule, Rule):
-            found.append(rule)
-    return found
+    return rules_within(adapter.core_schema)
 
 
 def _json_schema(rule: Rule | None) -> dict[str, Any]:
@@ -231,14 +253,13 @@ def _json_schema(rule: Rule | None) -> dict[str, Any]:
     return {"type": "string", "format": "lunasec-token", "pattern": TOKEN_PATTERN}
 
 
-def _clean(error: ValidationError) -> ValidationError:
+def _clean(error: ValidationError, words: set[str]) -> ValidationError:
     """The same mistakes, without what was put in."""
     lines: list[InitErrorDetails] = []
     for each in error.errors(include_url=False, include_input=False, include_context=False):
-        kind = PydanticCustomError(
-            cast(Any, each["type"]), cast(Any, each["msg"].replace("{", "{{").replace("}", "}}"))
-        )
-        lines.append({"type": kind, "loc": each["loc"], "input": None})
+        said = clean(cast(Any, each), words)
+        kind = PydanticCustomError(said["type"], said["msg"].replace("{", "{{").replace("}", "}}"))
+        lines.append({"type": kind, "loc": said["loc"], "input": None})
     return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 
 
@@ -249,13 +270,21 @@ def validated(adapter: TypeAdapter[Any], held: Held[Any], **options: Any) -> Any
         return adapter.validate_python(held.take(), **options)
     except ValidationError as error:
         wrong = error
-    return Wrong(_clean(wrong))
+    return Wrong(_clean(wrong, words_in(adapter.core_schema)))
+
+
+_LOOKED_AT: Final[weakref.WeakSet[type[BaseModel]]] = weakref.WeakSet()
 
 
 def collect(kind: Any, held: Held[Any]) -> tuple[Any, Collected]:
     """Validates, and notes what is to be tokenized and verified."""
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel) and kind in _LOOKED_AT):
+        refuse_misplaced(adapter.core_schema)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            _LOOKED_AT.add(kind)
     with using(_IN, Collected()) as collected:
-        return right(validated(TypeAdapter(kind), held)), collected
+        return right(validated(adapter, held)), collected
 
 
 def _no_options(_: Ask) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,6 +42,12 @@ class Value:
     #: How old the answer is, in seconds, where it is degraded.
     age: int | None = None
     kind: Literal["value"] = field(default="value", repr=False)
+
+
+def text_of(answer: Value) -> str:
+    """As text that can be shown: bytes as their base64."""
+    value = answer.value
+    return value.reveal() if value.is_text else base64.b64encode(value.reveal_bytes()).decode()
 
 
 @dataclass(frozen=True)

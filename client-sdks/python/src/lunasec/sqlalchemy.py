@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Dialect, Row, String
+from sqlalchemy import CheckConstraint, ColumnElement, Dialect, Row, String
+from sqlalchemy import column as sql_column
 from sqlalchemy import inspect as inspect_
 from sqlalchemy.exc import DontWrapMixin, NoInspectionAvailable
 from sqlalchemy.orm import InstanceState
@@ -30,13 +31,14 @@ from ._words import is_token
 from .aio import AsyncLunaSec, AsyncLunaSecSession
 from .client import LunaSec, LunaSecSession
 from .errors import InvalidToken
-from .results import Failed, Fallback, Masked, Value
+from .results import Failed, Fallback, Masked, Value, text_of
 
-__all__ = ["NotAToken", "Shown", "TokenType", "areveal", "reveal", "tokens_in"]
+__all__ = ["NotAToken", "Shown", "TokenType", "areveal", "only_tokens", "reveal", "tokens_in"]
 
 R = TypeVar("R")
 # `lunasec-` and a UUID.
 _LENGTH = 44
+_PATTERN = "lunasec-" + "-".join("_" * length for length in (8, 4, 4, 4, 12))
 
 
 class NotAToken(InvalidToken, DontWrapMixin):
@@ -44,12 +46,29 @@ class NotAToken(InvalidToken, DontWrapMixin):
     would have quoted the statement's parameters."""
 
 
+def _text_of(token: Any) -> str:
+    return token.expose() if isinstance(token, Token) else str(token)
+
+
+def only_tokens(column: str, name: str | None = None) -> CheckConstraint:
+    """A constraint for `__table_args__`: the database itself refuses what is no token in that column, also of statements
+    whose values no type sees."""
+    said: ColumnElement[str] = sql_column(column, String)
+    return CheckConstraint(said.like(_PATTERN), name=name)
+
+
 class TokenType(TypeDecorator[Token]):
     """A column of tokens: text in the database, a `Token` in the application. It takes a `Token` or a token's text, and
-    refuses whatever else, so that no value is stored in its place."""
+    refuses whatever else. It does not see what SQL itself computes or what is said to be of another type: `only_tokens`
+    does."""
 
     impl = String(_LENGTH)
     cache_ok = True
+
+    @property
+    def sort_key_function(self) -> Callable[[Any], Any]:  # type: ignore[override]
+        """Rows are written in the order of their primary keys."""
+        return _text_of
 
     @property
     def python_type(self) -> type[Token]:
@@ -91,14 +110,15 @@ class Shown(Mapping[Token, R], Generic[R]):
         return found
 
     def text(self, token: TokenLike | None, absent: str = "") -> str:
-        """To be shown: the value's text, or what stands in for it; `absent` where the column is null."""
+        """To be shown: the value's text, of bytes their base64, or what stands in for it; `absent` where the column is
+        null."""
         if token is None:
             return absent
         hidden = Token.of(token)
         del token
         found: Any = self[hidden]
         if isinstance(found, Value):
-            return found.value.reveal()
+            return text_of(found)
         return found.text if isinstance(found, Masked) else str(found.value)
 
     def failed(self) -> dict[Token, Failed]:

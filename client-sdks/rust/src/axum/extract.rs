@@ -5,11 +5,12 @@ use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::{Problem, Protected, fields};
+use super::{Problem, Protected, fields, raw::has_private_names};
 use crate::{
     Client, Durability, Error, ErrorClass, ErrorKind, Plaintext, Session, StoredToken, Verdict,
     error::Facts,
     limits::{BATCH_ITEMS, REQUEST_BYTES},
+    plain::Plain,
     token::looks_like_a_token,
     tower::RequestClient,
 };
@@ -187,7 +188,13 @@ async fn json(parts: &Parts, body: axum_core::body::Body) -> Result<Json, Proble
         return Err(Error::invalid("the body is not application/json").into());
     }
     let bytes = collected(body).await?;
-    serde_json::from_slice(&bytes).map_err(|_| Error::invalid("the body is no JSON").into())
+    let Plain(data) =
+        serde_json::from_slice(&bytes).map_err(|_| Error::invalid("the body is no JSON"))?;
+    if has_private_names(&data) {
+        // The type may read it otherwise than it was looked at.
+        return Err(Error::invalid("the body holds a name that serde_json keeps for itself").into());
+    }
+    Ok(data)
 }
 
 async fn collected(body: axum_core::body::Body) -> Result<bytes::Bytes, Problem> {

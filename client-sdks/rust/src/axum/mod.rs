@@ -38,6 +38,7 @@
 mod extract;
 mod fields;
 mod problem;
+mod raw;
 mod reveal;
 
 pub use extract::{LunaSec, TokenizedJson, VerifiedJson};

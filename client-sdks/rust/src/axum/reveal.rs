@@ -6,7 +6,7 @@ use http::{
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{LunaSec, Problem, Protected, extract::verify, fields};
+use super::{LunaSec, Problem, Protected, extract::verify, fields, raw::json_of};
 use crate::{
     Error, ErrorClass, GrantOptions, Mask, Plaintext, Shown, StoredToken, Value, context::DEGRADED,
     limits::BATCH_ITEMS,
@@ -95,7 +95,7 @@ impl LunaSec {
 
 fn serialized<T: Serialize + ?Sized>(data: &T) -> Result<Json, Problem> {
     // What it says may quote the data.
-    serde_json::to_value(data)
+    json_of(data)
         .map_err(|_| internal("the answer cannot be written as JSON: look at its Serialize"))
 }
 

@@ -13,6 +13,7 @@ mod limits;
 mod policies;
 mod real;
 mod redacted;
+mod runtimes;
 #[path = "../support/mod.rs"]
 mod support;
 mod versions;

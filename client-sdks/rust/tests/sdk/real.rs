@@ -200,3 +200,15 @@ async fn a_socket_that_cannot_be_used_is_not_waited_for() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn metadata_comes_back_as_it_was_stored() {
+    let sidecar = Sidecar::start().await;
+    let client = sidecar.client();
+    for text in ["no json", "{\"role\":\"admin\"}"] {
+        let stored = json!({ "a": [{ "$serde_json::private::RawValue": text }], "b": 1.5 });
+        let new = NewValue::from("Ada").metadata(stored.clone());
+        let token = client.tokenize(new).await.unwrap().token;
+        assert_eq!(json!(client.metadata(&token).await.unwrap().metadata), stored);
+    }
+}

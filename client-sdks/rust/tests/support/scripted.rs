@@ -37,6 +37,8 @@ pub(crate) enum Act {
     Answer(u16, Json),
     /// The same, after a time.
     Late(std::time::Duration, u16, Json),
+    /// Two successes at once.
+    Twice(Json, Json),
     /// These bytes, and then the end of the connection.
     Bytes(Vec<u8>),
     /// Nothing, until the client goes away.
@@ -149,6 +151,9 @@ async fn serve(
             Act::Late(after, status, body) => {
                 tokio::time::sleep(after).await;
                 (answer(status, &body), false)
+            }
+            Act::Twice(first, second) => {
+                ([answer(200, &first), answer(200, &second)].concat(), false)
             }
             Act::Bytes(bytes) => (bytes, true),
             Act::Hang => {

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	lunasec "github.com/lunasec-io/lunasec-sidecar/client-sdks/go"
@@ -47,6 +48,8 @@ func TestAnErrorOfAHandlersOwnCallSaysWhatTheTableSaysAndNothingOfTheInside(t *t
 			"not_found": codes.NotFound, "payload_too_large": codes.ResourceExhausted, "conflict": codes.Aborted,
 			"deadline_exceeded": codes.DeadlineExceeded, "storage_unavailable": codes.Unavailable, "corrupted": codes.DataLoss,
 			"internal": codes.Internal,
+			// Also where it says that it is no use to try again at once.
+			"overloaded": codes.Unavailable, "keys_unavailable": codes.Unavailable, "journal_full": codes.Unavailable,
 		} {
 			scene.errors = nil
 			scene.shop.fails = fmt.Errorf("outer words: %w", lunasec.NewError(code, "inner words", code == "storage_unavailable"))
@@ -107,7 +110,43 @@ func TestASessionFunctionThatCallsThroughItsOwnInterceptorFails(t *testing.T) {
 	}
 }
 
+func TestSeveralSessionsInTheMetadataAreNone(t *testing.T) {
+	scene := started(t, sidecar.Strict(t), nil)
+	for _, sessions := range [][]string{{"alice", "mallory"}, {"", "alice"}, {"alice", "alice"}} {
+		scene.errors = nil
+		ctx := context.Background()
+		for _, session := range sessions {
+			ctx = metadata.AppendToOutgoingContext(ctx, "session", session)
+		}
+		_, err := scene.orders.Place(ctx, &shoppb.PlaceRequest{Card: "4111"})
+		expect(t, err, codes.Unauthenticated, "unauthenticated")
+		if len(scene.errors) != 1 || !strings.Contains(scene.errors[0].Error(), "comes 2 times") || strings.Contains(scene.errors[0].Error(), "alice") {
+			t.Errorf("OnError was told %v", scene.errors)
+		}
+	}
+	if len(scene.shop.placed) != 0 {
+		t.Error("a handler ran")
+	}
+}
+
 func TestAMessageThatWaitsForASessionLeavesWithItsCall(t *testing.T) {
+	for expected, limited := range map[codes.Code]func() (context.Context, func()){
+		codes.Canceled: func() (context.Context, func()) {
+			ctx, leave := context.WithCancel(context.Background())
+			return ctx, leave
+		},
+		codes.DeadlineExceeded: func() (context.Context, func()) {
+			ctx, leave := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			t.Cleanup(leave)
+			return ctx, func() {}
+		},
+	} {
+		t.Run(expected.String(), func(t *testing.T) { leavesWith(t, expected, limited) })
+	}
+}
+
+func leavesWith(t *testing.T, expected codes.Code, limited func() (context.Context, func())) {
+	t.Helper()
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	scene := started(t, sidecar.Prepare(t), nil)
 	protect, err := lunasecgrpc.NewClient(lunasecgrpc.Options{
@@ -121,7 +160,7 @@ func TestAMessageThatWaitsForASessionLeavesWithItsCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, leave := context.WithCancel(context.Background())
+	ctx, leave := limited()
 	answers := make(chan *shoppb.Order, 1)
 	stream, err := protect.Stream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, nil, shoppb.Orders_Talk_FullMethodName,
 		func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -138,7 +177,7 @@ func TestAMessageThatWaitsForASessionLeavesWithItsCall(t *testing.T) {
 	leave()
 	select {
 	case err := <-over:
-		if status.Code(err) != codes.Canceled {
+		if status.Code(err) != expected {
 			t.Errorf("%v", err)
 		}
 	case <-time.After(10 * time.Second):

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .._declared import clean
 from .._words import FAILED, field_of, words_of
 from ..errors import (
     Conflict,
@@ -85,6 +86,6 @@ def answer_problem(request: Request, error: Exception) -> Response:
 def answer_invalid(request: Request, error: Exception) -> Response:
     """What is wrong with a request, as FastAPI says it, without what was put in: that is values."""
     assert isinstance(error, RequestValidationError)
-    mistakes = error.errors()
-    said = [{name: each[name] for name in ("type", "loc", "msg") if name in each} for each in mistakes]
+    words = getattr(request.scope.get("route"), "lunasec_words", None)
+    said = [clean(each, words) for each in error.errors()]
     return JSONResponse({"detail": said}, 422)

@@ -89,6 +89,8 @@ class RequestLunaSec:
         self._session_of = session_of
         self._connection = connection
         self._bound: Any = _UNASKED
+        # Which time it is asked for: what is said to an earlier one is not bound any more.
+        self._question = 0
         self._patience: float | None = None
         #: What reveals come to when nobody can answer; see `showing`.
         self.on_unavailable: Any = None
@@ -107,15 +109,20 @@ class RequestLunaSec:
     def rebind(self) -> None:
         """Asks for the session anew: after a login gave the user another one."""
         self._bound = _UNASKED
+        self._question += 1
 
     async def _find(self) -> AsyncLunaSecSession[Any] | None:
-        if self._bound is _UNASKED:
+        while self._bound is _UNASKED:
+            question = self._question
             said: Any = None if self._session_of is None else self._session_of(self._connection)
             if inspect.isawaitable(said):
                 said = await said
             held = Held(said)
             del said
-            self._bound = right(caught(session_of, self._client, held.take))
+            bound = right(caught(session_of, self._client, held.take))
+            # The first that is said is everybody's who asked meanwhile.
+            if question == self._question and self._bound is _UNASKED:
+                self._bound = bound
         return cast("AsyncLunaSecSession[Any] | None", self._bound)
 
     async def _any(self) -> AsyncLunaSec[Any] | AsyncLunaSecSession[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
+import warnings
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -25,8 +26,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .._declared import annotated, let_past, refuse_misplaced, words_in
 from .._hiding import Held, right
 from .._limits import FIELDS
+from .._rules import Rule
 from .._words import told
 from ..errors import PayloadTooLarge
 from ..pydantic import _IN, _SHOW, Collected, collected_out, rules_in, using, validated
@@ -46,22 +49,48 @@ class LunaSecRoute(APIRoute):
             super().__init__(path, endpoint, **options)
             return
         super().__init__(path, self._carrying_out(endpoint), **options)
+        self._look_at_what_comes_in(endpoint)
         # The endpoint's own annotation counts, as FastAPI reads it.
         if self.response_field is not None:
             self._lunasec_adapter = TypeAdapter(self.response_model)
+
+    def _look_at_what_comes_in(self, endpoint: Callable[..., Any]) -> None:
+        #: What mistakes may name, where there are tokens.
+        self.lunasec_words: set[str] | None = None
+        words = {"body", "query", "path", "header", "cookie"}
+        rules: list[Rule] = []
+        for field in _taken(self.dependant):
+            words.update((field.name, field.alias))
+            adapter = _adapter_of(annotated(field.field_info))
+            if adapter is None:
+                continue
+            rules += rules_in(adapter)
+            refuse_misplaced(adapter.core_schema)
+            words |= words_in(adapter.core_schema)
+            past = let_past(adapter.core_schema)
+            if past is not None:
+                name = getattr(endpoint, "__name__", type(endpoint).__name__)
+                warnings.warn(
+                    f"{name}: {field.name} is a union of a token that is tokenized and of {past}: what is taken for that "
+                    "comes in as it is, and is tokenized by nobody",
+                    stacklevel=5,
+                )
+        if rules:
+            self.lunasec_words = words
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             of_connection(request)
-            token = _SHOW.set(None)
+            # Taken back, each of them: a dependency may call this application in its own task, as another session.
+            tokens = _REQUEST.set(request), _SHOW.set(None)
             try:
-                with using(_IN, Collected(shares=type(request).json is Request.json)):
-                    _REQUEST.set(request)
+                with using(_IN, Collected(type(request).json is Request.json, texts=True)):
                     return await handle(request)
             finally:
-                _SHOW.reset(token)
+                _REQUEST.reset(tokens[0])
+                _SHOW.reset(tokens[1])
 
         return handler
 
@@ -151,11 +180,24 @@ def _rules_of(kind: Any) -> list[Any]:
     kind = typing.get_args(kind)[0] if generated else kind
     if kind is inspect.Parameter.empty or kind is None:
         return []
+    adapter = _adapter_of(kind)
+    return [] if adapter is None else rules_in(adapter)
+
+
+def _adapter_of(kind: Any) -> TypeAdapter[Any] | None:
     try:
-        return rules_in(TypeAdapter(kind))
+        return TypeAdapter(kind)
     except (PydanticSchemaGenerationError, PydanticUserError, NameError):
         # Nothing that is a body.
-        return []
+        return None
+
+
+def _taken(dependant: Any) -> Iterator[Any]:
+    """All that an endpoint and its dependencies take from a request."""
+    for part in ("body_params", "path_params", "query_params", "header_params", "cookie_params"):
+        yield from getattr(dependant, part, ())
+    for each in dependant.dependencies:
+        yield from _taken(each)
 
 
 async def _take_in(lunasec: RequestLunaSec) -> None:

@@ -13,10 +13,10 @@ from .._hiding import Held
 from .._rules import Asks, Role, carry_out_async
 from ..aio import AsyncLunaSec
 from ..errors import LunaSecError
-from .caller import Caller, Rules, ServerCall, SessionOf, said_of
-from .plan import Described, MethodPlans, Plan
+from .caller import UNKNOWN, Caller, Rules, Sent, ServerCall, SessionOf, said_of
+from .plan import Described, MethodPlans
 from .status import status_of
-from .sync import UNKNOWN, OnError, _Ended, _ServerInterceptor, _wrapped
+from .sync import OnError, _Ended, _ServerInterceptor, _wrapped
 
 _EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009
 
@@ -210,48 +210,55 @@ def aio_client_interceptors(
     *,
     session: str | tuple[str, str | None] | Callable[[], Any] | None = None,
     on_unavailable: Any = None,
+    other_methods: Literal["refuse", "pass"] = "refuse",
 ) -> list[Any]:
     """As `client_interceptors`, for `grpc.aio.insecure_channel(..., interceptors=aio_client_interceptors(...))`: grpc.aio
     wants one for each kind of call."""
     rules = Rules(protos, "client", on_unavailable, True, lunasec._view.policy, session is not None)
     kinds = (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)
-    return [kind(lunasec, rules, session) for kind in kinds]
+    return [kind(lunasec, rules, session, other_methods == "pass") for kind in kinds]
 
 
 class _Client:
-    def __init__(self, lunasec: AsyncLunaSec[Any], rules: Rules, session: Any) -> None:
+    def __init__(self, lunasec: AsyncLunaSec[Any], rules: Rules, session: Any, passes: bool) -> None:
         self._lunasec = lunasec
         self._rules = rules
         self._session = session
+        self._passes = passes
 
-    def _method(self, details: Any) -> tuple[MethodPlans, Caller]:
-        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+    def _sent(self, details: Any) -> tuple[Sent, Caller]:
         session = self._session
         caller = Caller(self._lunasec, session if callable(session) else lambda: session)
-        return self._rules.of(method) or MethodPlans(None, None), caller
+        return Sent(self._rules, details, self._passes), caller
 
-    async def _in(self, plan: Plan | None, caller: Caller, held: Held[Any]) -> Any:
-        return held.take() if plan is None else await self._carried(lambda: self._rules.take_in(plan, held), caller)
+    async def _in(self, sent: Sent, caller: Caller, held: Held[Any]) -> Any:
+        plan = sent.plans.request
+        if plan is None:
+            return held.take()
+        return await self._carried(lambda: self._rules.take_in(plan, held), sent, caller)
 
-    async def _out(self, plan: Plan | None, caller: Caller, held: Held[Any]) -> Any:
-        return held.take() if plan is None else await self._carried(lambda: self._rules.let_out(plan, held), caller)
+    async def _out(self, sent: Sent, caller: Caller, held: Held[Any]) -> Any:
+        plan = sent.plans.response
+        if plan is None:
+            return held.take()
+        return await self._carried(lambda: self._rules.let_out(plan, held), sent, caller)
 
-    async def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], caller: Caller) -> Any:
+    async def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], sent: Sent, caller: Caller) -> Any:
         copy, asks = open_()
-        await carry_out_async(asks, caller.atarget, lambda _: {})
+        await carry_out_async(asks, caller.atarget, lambda ask: self._rules.deadline(ask, self._lunasec, sent.left()))
         return copy.take()
 
-    async def _sending(self, plan: Plan | None, caller: Caller, requests: Any) -> AsyncIterator[Any]:
+    async def _sending(self, sent: Sent, caller: Caller, requests: Any) -> AsyncIterator[Any]:
         if hasattr(requests, "__aiter__"):
             async for held in _each_held(requests):
-                yield await self._in(plan, caller, held)
+                yield await self._in(sent, caller, held)
         else:
             for held in map(Held, requests):
-                yield await self._in(plan, caller, held)
+                yield await self._in(sent, caller, held)
 
-    async def _receiving(self, plan: Plan | None, caller: Caller, call: Any) -> AsyncIterator[Any]:
+    async def _receiving(self, sent: Sent, caller: Caller, call: Any) -> AsyncIterator[Any]:
         async for held in _each_held(call):
-            yield await self._out(plan, caller, held)
+            yield await self._out(sent, caller, held)
 
 
 async def _each_held(messages: Any) -> AsyncIterator[Held[Any]]:
@@ -266,9 +273,10 @@ class _UnaryUnary(_Client, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignor
         details = client_call_details
         held = Held(request)
         del request
-        plans, caller = self._method(details)
-        call = await continuation(details, await self._in(plans.request, caller, held))
-        return await self._out(plans.response, caller, Held(await call))
+        sent, caller = self._sent(details)
+        message = Held(await self._in(sent, caller, held))
+        call = await continuation(sent.details(), message.take())
+        return await self._out(sent, caller, Held(await call))
 
 
 class _UnaryStream(_Client, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
@@ -276,17 +284,18 @@ class _UnaryStream(_Client, grpc.aio.UnaryStreamClientInterceptor):  # type: ign
         details = client_call_details
         held = Held(request)
         del request
-        plans, caller = self._method(details)
-        call = await continuation(details, await self._in(plans.request, caller, held))
-        return self._receiving(plans.response, caller, call)
+        sent, caller = self._sent(details)
+        message = Held(await self._in(sent, caller, held))
+        call = await continuation(sent.details(), message.take())
+        return self._receiving(sent, caller, call)
 
 
 class _StreamUnary(_Client, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc]
     async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         details = client_call_details
-        plans, caller = self._method(details)
-        call = await continuation(details, self._sending(plans.request, caller, request_iterator))
-        return _Answer(call, lambda held: self._out(plans.response, caller, held))
+        sent, caller = self._sent(details)
+        call = await continuation(details, self._sending(sent, caller, request_iterator))
+        return _Answer(call, lambda held: self._out(sent, caller, held))
 
 
 class _Answer:
@@ -309,6 +318,6 @@ class _Answer:
 class _StreamStream(_Client, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[misc]
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         details = client_call_details
-        plans, caller = self._method(details)
-        call = await continuation(details, self._sending(plans.request, caller, request_iterator))
-        return self._receiving(plans.response, caller, call)
+        sent, caller = self._sent(details)
+        call = await continuation(details, self._sending(sent, caller, request_iterator))
+        return self._receiving(sent, caller, call)

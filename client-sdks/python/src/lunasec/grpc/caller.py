@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, Union
+from typing import Any, Final, NamedTuple, Union
 
 from .._hiding import Held, caught, right
 from .._limits import DEADLINE, DISPLAY_DEADLINE, GRPC_ITEMS_IN, GRPC_ITEMS_OUT
 from .._plans import session_of
 from .._rules import Ask, Asks, Role, incoming, outgoing
+from .._words import told
 from ..errors import LunaSecError, Unauthenticated
 from ..policy import policy_of
 from .plan import Described, MethodPlans, Plan, plans_of
@@ -30,8 +32,12 @@ class ServerCall(NamedTuple):
 
     def first(self, key: str) -> str | None:
         """The first text of that key in the metadata."""
-        found = next((value for name, value in self.metadata if name == key), None)
-        return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+        return next(iter(self.all(key)), None)
+
+    def all(self, key: str) -> list[str]:
+        """All texts of that key in the metadata, where keys are in lower case."""
+        found = [value for name, value in self.metadata if name == key.lower()]
+        return [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in found]
 
 
 Said = Union[str, tuple[str, Union[str, None]], None]
@@ -80,7 +86,38 @@ class Rules:
 
 def said_of(session: SessionOf, call: ServerCall) -> Any:
     """What the application says; it may still be to be awaited."""
-    return call.first(session) if isinstance(session, str) else None if session is None else session(call)
+    if not isinstance(session, str):
+        return None if session is None else session(call)
+    if len(call.all(session)) > 1:
+        # Whoever checked it before may have looked at the other one.
+        raise Unauthenticated("the call's metadata says its session more than once")
+    return call.first(session)
+
+
+UNKNOWN: Final = "this method is in none of the .proto files that LunaSec's interceptor was given"
+
+
+class Sent:
+    """One call of a client: its method, and the time that it has, for all that is done for it."""
+
+    def __init__(self, rules: Rules, details: Any, passes: bool) -> None:
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        plans = rules.of(method)
+        if plans is None and not passes and not method.startswith("/grpc."):
+            raise told(LunaSecError(f'{UNKNOWN}; give it that, or say other_methods="pass"', code="internal"))
+        self.plans = plans or MethodPlans(None, None)
+        self._details = details
+        self._until = None if details.timeout is None else time.monotonic() + details.timeout
+
+    def left(self) -> float | None:
+        return None if self._until is None else self._until - time.monotonic()
+
+    def details(self) -> Any:
+        """As they are now, that some of its time is over."""
+        left = self.left()
+        if left is None or not hasattr(self._details, "_replace"):
+            return self._details
+        return self._details._replace(timeout=max(0.0, left))
 
 
 class Caller:
@@ -91,13 +128,13 @@ class Caller:
         self._client = client
         self._find = find
         self._far = far
-        self._asked = False
-        self._session: Any = None
+        # What it is, once it was asked: messages of both directions may ask at once, and the first that is said counts.
+        self._session: dict[str, Any] = {}
 
     def target(self, needs_session: bool) -> Any:
         thrown: Exception
         try:
-            if not self._asked:
+            if not self._session:
                 self._bind(Held(_not_awaited(self._find())))
             return self._chosen(needs_session)
         except Exception as error:
@@ -107,7 +144,7 @@ class Caller:
     async def atarget(self, needs_session: bool) -> Any:
         thrown: Exception
         try:
-            if not self._asked:
+            if not self._session:
                 said = Held(self._find())
                 self._bind(Held(await said.take()) if inspect.isawaitable(said.seen()) else said)
             return self._chosen(needs_session)
@@ -123,13 +160,13 @@ class Caller:
         return wrong
 
     def _bind(self, said: Held[Any]) -> None:
-        self._asked = True
-        self._session = right(caught(session_of, self._client, said.take))
+        self._session.setdefault("", right(caught(session_of, self._client, said.take)))
 
     def _chosen(self, needs_session: bool) -> Any:
-        if needs_session and self._session is None:
+        session = self._session[""]
+        if needs_session and session is None:
             raise Unauthenticated("this needs a session, and the call has none")
-        return self._session or self._client
+        return session or self._client
 
 
 def _not_awaited(said: Any) -> Any:

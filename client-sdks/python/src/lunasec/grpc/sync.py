@@ -12,7 +12,7 @@ from .._rules import Asks, Role, carry_out
 from .._stop import Stop
 from ..client import LunaSec
 from ..errors import LunaSecError
-from .caller import Caller, Rules, ServerCall, SessionOf, said_of
+from .caller import UNKNOWN, Caller, Rules, Sent, ServerCall, SessionOf, said_of
 from .plan import Described, MethodPlans, Plan
 from .status import status_of
 
@@ -183,9 +183,6 @@ def _wrapped(handler: Any, around: Callable[[Any], Any]) -> Any:
     return make(around(getattr(handler, name)), handler.request_deserializer, handler.response_serializer)
 
 
-UNKNOWN = "this method is in none of the .proto files that LunaSec's interceptor was given"
-
-
 def _refusing(handler: Any) -> Any:
     def refuse(request: Any, context: Any) -> Any:
         context.abort(grpc.StatusCode.INTERNAL, UNKNOWN)
@@ -199,11 +196,13 @@ def client_interceptors(
     *,
     session: str | tuple[str, str | None] | Callable[[], Any] | None = None,
     on_unavailable: Any = None,
+    other_methods: Literal["refuse", "pass"] = "refuse",
 ) -> list[Any]:
     """For `grpc.intercept_channel(channel, *client_interceptors(...))`, where the server says `edge="client"`: requests are
-    tokenized before they leave, and responses revealed when they are here."""
+    tokenized before they leave, and responses revealed when they are here. Methods that are in none of `protos` are refused:
+    their values would leave as they are."""
     rules = Rules(protos, "client", on_unavailable, False, lunasec._view.policy, session is not None)
-    return [_ClientInterceptor(lunasec, rules, session)]
+    return [_ClientInterceptor(lunasec, rules, session, other_methods == "pass")]
 
 
 class _ClientInterceptor(
@@ -212,59 +211,63 @@ class _ClientInterceptor(
     grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
     grpc.StreamStreamClientInterceptor,  # type: ignore[misc]
 ):
-    def __init__(self, lunasec: LunaSec[Any], rules: Rules, session: Any) -> None:
+    def __init__(self, lunasec: LunaSec[Any], rules: Rules, session: Any, passes: bool) -> None:
         self._lunasec = lunasec
         self._rules = rules
         self._session = session
+        self._passes = passes
 
     def _caller(self) -> Caller:
         session = self._session
         return Caller(self._lunasec, session if callable(session) else lambda: session)
 
-    def _method(self, details: Any) -> tuple[MethodPlans, Caller]:
-        method = details.method.decode() if isinstance(details.method, bytes) else details.method
-        return self._rules.of(method) or MethodPlans(None, None), self._caller()
+    def _sent(self, details: Any) -> tuple[Sent, Caller]:
+        return Sent(self._rules, details, self._passes), self._caller()
 
-    def _in(self, plan: Plan | None, caller: Caller, held: Held[Any], timeout: float | None) -> Any:
-        return held.take() if plan is None else self._carried(lambda: self._rules.take_in(plan, held), caller, timeout)
+    def _in(self, sent: Sent, caller: Caller, held: Held[Any]) -> Any:
+        plan = sent.plans.request
+        return held.take() if plan is None else self._carried(lambda: self._rules.take_in(plan, held), sent, caller)
 
-    def _out(self, plan: Plan | None, caller: Caller, held: Held[Any], timeout: float | None) -> Any:
-        return held.take() if plan is None else self._carried(lambda: self._rules.let_out(plan, held), caller, timeout)
+    def _out(self, sent: Sent, caller: Caller, held: Held[Any]) -> Any:
+        plan = sent.plans.response
+        return held.take() if plan is None else self._carried(lambda: self._rules.let_out(plan, held), sent, caller)
 
-    def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], caller: Caller, timeout: float | None) -> Any:
+    def _carried(self, open_: Callable[[], tuple[Held[Any], Asks]], sent: Sent, caller: Caller) -> Any:
         copy, asks = open_()
-        carry_out(asks, caller.target, lambda ask: self._rules.deadline(ask, self._lunasec, timeout))
+        carry_out(asks, caller.target, lambda ask: self._rules.deadline(ask, self._lunasec, sent.left()))
         return copy.take()
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         details = client_call_details
         held = Held(request)
         del request
-        plans, caller = self._method(details)
-        call = continuation(details, self._in(plans.request, caller, held, details.timeout))
-        return _Answer(call, lambda held: self._out(plans.response, caller, held, details.timeout))
+        sent, caller = self._sent(details)
+        message = Held(self._in(sent, caller, held))
+        call = continuation(sent.details(), message.take())
+        return _Answer(call, lambda held: self._out(sent, caller, held))
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         details = client_call_details
         held = Held(request)
         del request
-        plans, caller = self._method(details)
-        call = continuation(details, self._in(plans.request, caller, held, details.timeout))
-        return _Answers(call, lambda held: self._out(plans.response, caller, held, None))
+        sent, caller = self._sent(details)
+        message = Held(self._in(sent, caller, held))
+        call = continuation(sent.details(), message.take())
+        return _Answers(call, lambda held: self._out(sent, caller, held))
 
     def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         details = client_call_details
-        plans, caller = self._method(details)
-        sent = _Requests(request_iterator, lambda held: self._in(plans.request, caller, held, None))
-        call = continuation(details, sent)
-        return _Answer(call, lambda held: self._out(plans.response, caller, held, details.timeout), sent)
+        sent, caller = self._sent(details)
+        requests = _Requests(request_iterator, lambda held: self._in(sent, caller, held))
+        call = continuation(sent.details(), requests)
+        return _Answer(call, lambda held: self._out(sent, caller, held), requests)
 
     def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         details = client_call_details
-        plans, caller = self._method(details)
-        sent = _Requests(request_iterator, lambda held: self._in(plans.request, caller, held, None))
-        call = continuation(details, sent)
-        return _Answers(call, lambda held: self._out(plans.response, caller, held, None), sent)
+        sent, caller = self._sent(details)
+        requests = _Requests(request_iterator, lambda held: self._in(sent, caller, held))
+        call = continuation(sent.details(), requests)
+        return _Answers(call, lambda held: self._out(sent, caller, held), requests)
 
 
 class _Requests:

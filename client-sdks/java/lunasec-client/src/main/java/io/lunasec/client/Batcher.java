@@ -48,12 +48,13 @@ final class Batcher {
         if (units.isEmpty() || units.size() > items) {
             return alone(common, units, view, reads);
         }
+        Object here = engine.spans().here();
         Call<List<Outcome<T>>> call =
                 engine.call(view.deadlineMs(reads), view.said().session(), false);
         if (call.over()) {
             return call;
         }
-        queue.add(new Waiting<>(common, new Entry<>(units, call, engine.spans().here())));
+        queue.add(new Waiting<>(common, new Entry<>(units, call, here)));
         if (called.compareAndSet(false, true)) {
             engine.run(this::drain, call);
         }
@@ -62,12 +63,13 @@ final class Batcher {
 
     /** One caller's items, by themselves. */
     <T> Call<List<Outcome<T>>> alone(Common<T> common, List<Unit> units, View<?> view, boolean reads) {
+        Object here = engine.spans().here();
         Call<List<Outcome<T>>> call =
                 engine.call(view.deadlineMs(reads), view.said().session(), false);
         if (call.over()) {
             return call;
         }
-        Entry<T> entry = new Entry<>(units, call, engine.spans().here());
+        Entry<T> entry = new Entry<>(units, call, here);
         engine.run(() -> new Flight<>(engine, common, List.of(entry), new Searches()).go(), call);
         return call;
     }

@@ -116,13 +116,13 @@ final class Calls<R extends Revealed> {
             return view.policy().instead(token, error);
         } catch (LunaSecException known) {
             return new Failed(Optional.of(token), known);
-        } catch (RuntimeException theirs) {
+        } catch (Throwable theirs) {
             return new Failed(Optional.of(token), failedFallback(error, theirs));
         }
     }
 
     /** Whoever reads items finds exceptions of this client only. */
-    private static Unavailable failedFallback(LunaSecException error, RuntimeException theirs) {
+    private static Unavailable failedFallback(LunaSecException error, Throwable theirs) {
         String detail = error.detail() + "; and the fallback threw: see the cause, and mend the fallback";
         Facts facts =
                 new Facts(error.code(), detail).retryable(error.retryable()).because(theirs);

@@ -181,11 +181,11 @@ final class Engine {
 
     /** A request of one caller, tried again as far as its limits go. */
     <T> Call<T> send(Route<?, T> route, View<?> view, String session) {
+        Object here = spans.here();
         Call<T> call = call(view.deadlineMs(false), session, session != null);
         if (call.over()) {
             return call;
         }
-        Object here = spans.here();
         run(() -> new Single<>(this, route, view, call, here).go(), call);
         return call;
     }

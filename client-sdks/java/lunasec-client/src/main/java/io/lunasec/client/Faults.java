@@ -7,6 +7,8 @@ import java.util.Locale;
 /** What happened to a connection, in words that say what to do. */
 final class Faults {
     private static final String CODE = "sidecar_unreachable";
+    private static final int DEEPEST_CAUSE = 16;
+
     private final String socket;
 
     Faults(String socket) {
@@ -32,10 +34,15 @@ final class Faults {
         return of(words, cause, true, false);
     }
 
-    /** Netty wraps what the system said. */
+    /** Netty wraps what the system said, sometimes more than once. */
     private static String words(Throwable cause) {
-        Throwable inner = cause.getCause();
-        return cause.getMessage() + (inner == null ? "" : ": " + inner.getMessage());
+        StringBuilder words = new StringBuilder();
+        int deep = 0;
+        for (Throwable each = cause; each != null && deep < DEEPEST_CAUSE; each = each.getCause()) {
+            words.append(each.getMessage()).append(": ");
+            deep++;
+        }
+        return words.toString();
     }
 
     LunaSecException unsent() {

@@ -4,6 +4,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiFunction;
 
 /**
@@ -51,12 +52,7 @@ record Pending<T, U>(Engine engine, Call<T> call, BiFunction<T, RuntimeException
         Runnable untime = timed();
         call.result().whenComplete((value, error) -> {
             untime.run();
-            Runnable complete = () -> complete(future, value, error);
-            try {
-                engine.executor().execute(complete);
-            } catch (RejectedExecutionException over) {
-                complete.run();
-            }
+            hand(() -> complete(future, value, error));
         });
         future.whenComplete((value, error) -> {
             if (future.isCancelled()) {
@@ -64,6 +60,31 @@ record Pending<T, U>(Engine engine, Call<T> call, BiFunction<T, RuntimeException
             }
         });
         return future;
+    }
+
+    /** To the executor; to the default one where that refuses it, throws whatever it likes, or would have it run in the client's thread. */
+    private void hand(Runnable complete) {
+        AtomicBoolean taken = new AtomicBoolean();
+        Runnable once = () -> {
+            if (taken.compareAndSet(false, true)) {
+                complete.run();
+            }
+        };
+        try {
+            engine.executor().execute(() -> {
+                if (engine.loop().inEventLoop()) {
+                    elsewhere(once);
+                } else {
+                    once.run();
+                }
+            });
+        } catch (Throwable theirs) {
+            elsewhere(once);
+        }
+    }
+
+    private static void elsewhere(Runnable complete) {
+        new CompletableFuture<>().defaultExecutor().execute(complete);
     }
 
     /** Ends the call at its deadline; gives what takes that back. */
@@ -84,7 +105,8 @@ record Pending<T, U>(Engine engine, Call<T> call, BiFunction<T, RuntimeException
     private void complete(CompletableFuture<U> future, T value, Throwable error) {
         try {
             future.complete(ending.apply(value, error == null ? null : Call.thrown(error)));
-        } catch (RuntimeException thrown) {
+        } catch (Throwable thrown) {
+            // An Error of a fallback, too: a future that never completes is worse.
             future.completeExceptionally(thrown);
         }
     }

@@ -1,5 +1,6 @@
 package io.lunasec.client;
 
+import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -7,7 +8,8 @@ import java.util.Base64;
 import java.util.Objects;
 
 /**
- * A value in the clear, that prints redacted until it is asked: {@link #reveal()} for text, {@link #revealBytes()} for bytes.
+ * A value in the clear, that prints redacted until it is asked: {@link #reveal()} for text, {@link #revealBytes()} for bytes. Jackson
+ * reads one from a text, and from nothing else.
  *
  * <p>Java's own serialization refuses it.
  */
@@ -45,6 +47,21 @@ public final class Plaintext {
         } catch (IllegalArgumentException none) {
             return new Plaintext(null, null);
         }
+    }
+
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    private static Plaintext read(CharSequence text) {
+        return of(text.toString());
+    }
+
+    /** Jackson's own words would quote it, and Spring logs them. */
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    private static Plaintext read(Number number) {
+        throw noText();
+    }
+
+    private static LunaSecException noText() {
+        return LunaSecException.invalid("a value in JSON is a text: put it in quotes");
     }
 
     /** Whether there is anything in it: not where what was said to be base64 was none. */

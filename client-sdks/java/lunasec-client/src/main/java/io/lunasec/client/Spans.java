@@ -3,7 +3,7 @@ package io.lunasec.client;
 import java.util.List;
 import java.util.function.BiConsumer;
 
-/** Telemetry that cannot fail a call: it is the application's, and may throw. */
+/** Telemetry that cannot fail a call: it is the application's, and may throw, also Errors where its library is of another version. */
 final class Spans {
     static final String OK = "ok";
     private static final Telemetry.Span NOTHING = new Telemetry.Span() {
@@ -31,7 +31,7 @@ final class Spans {
     Object here() {
         try {
             return telemetry == null ? null : telemetry.here();
-        } catch (RuntimeException theirs) {
+        } catch (Throwable theirs) {
             return null;
         }
     }
@@ -39,7 +39,7 @@ final class Spans {
     Telemetry.Span start(String operation, int items, List<Object> from) {
         try {
             return telemetry == null ? NOTHING : new Guarded(telemetry.start(operation, items, from));
-        } catch (RuntimeException theirs) {
+        } catch (Throwable theirs) {
             return NOTHING;
         }
     }
@@ -67,7 +67,7 @@ final class Spans {
         private static void guarded(Runnable theirs) {
             try {
                 theirs.run();
-            } catch (RuntimeException dropped) {
+            } catch (Throwable dropped) {
                 // What was answered stays answered.
             }
         }

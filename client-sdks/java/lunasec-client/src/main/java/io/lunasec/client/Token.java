@@ -22,7 +22,8 @@ public final class Token {
     /** Transient: what reads fields by reflection leaves it out. */
     private final transient String text;
 
-    private Token(String text) {
+    /** With more than a String, or older versions of Jackson would make keys of maps with it, whatever they are. */
+    private Token(String text, Void alone) {
         this.text = text;
     }
 
@@ -41,7 +42,7 @@ public final class Token {
         if (!Texts.wellFormed(text)) {
             throw refused("a token is `lunasec-` and a UUID; this one is no text that can be sent");
         }
-        return new Token(text);
+        return new Token(text, null);
     }
 
     /**
@@ -50,14 +51,40 @@ public final class Token {
      * @param text {@code lunasec-} and a lower-case v4 UUID; not null
      * @throws InvalidToken where it is anything else, in words that do not quote it
      */
-    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
     public static Token parse(String text) {
         Token token = of(text);
         if (!FORM.matcher(text).matches()) {
-            throw refused("a token is `lunasec-` and a lower-case v4 UUID; this is something else, perhaps a value that"
-                    + " was never tokenized");
+            throw none();
         }
         return token;
+    }
+
+    /**
+     * The same as {@link #parse}, by the name that frameworks look for where they make a parameter of a text: Spring, JAX-RS and others.
+     *
+     * @param text {@code lunasec-} and a lower-case v4 UUID; not null
+     * @throws InvalidToken where it is anything else, in words that do not quote it
+     */
+    @JsonCreator(mode = JsonCreator.Mode.DISABLED)
+    public static Token valueOf(String text) {
+        return parse(text);
+    }
+
+    /** Not of a String: Jackson would make keys of maps with it, too, and quote those that it refuses. */
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    private static Token read(CharSequence text) {
+        return parse(text.toString());
+    }
+
+    /** Jackson's own words would quote it, and Spring logs them. */
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    private static Token read(Number number) {
+        throw none();
+    }
+
+    private static InvalidToken none() {
+        return refused("a token is `lunasec-` and a lower-case v4 UUID; this is something else, perhaps a value that"
+                + " was never tokenized");
     }
 
     private static InvalidToken refused(String detail) {

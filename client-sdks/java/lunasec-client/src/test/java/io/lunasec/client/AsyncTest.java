@@ -9,9 +9,13 @@ import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -68,6 +72,85 @@ class AsyncTest {
         assertTrue(
                 thread.equals("theirs") || thread.equals(Thread.currentThread().getName()), thread);
         executor.shutdown();
+    }
+
+    private static ExecutorService full() {
+        ThreadPoolExecutor full =
+                new ThreadPoolExecutor(1, 1, 1, TimeUnit.SECONDS, new java.util.concurrent.SynchronousQueue<>());
+        full.execute(() -> {
+            try {
+                Thread.sleep(Long.MAX_VALUE);
+            } catch (InterruptedException over) {
+                Thread.currentThread().interrupt();
+            }
+        });
+        return full;
+    }
+
+    @Test
+    void anExecutorThatIsFullOrOverOrThrowsOrIsNoneLosesNoFutureAndTakesNotTheClientsThread() throws Exception {
+        ExecutorService full = full();
+        ExecutorService over = Executors.newSingleThreadExecutor();
+        over.shutdown();
+        client.close();
+        List<Executor> executors = List.of(
+                full,
+                over,
+                Runnable::run,
+                task -> {
+                    throw new IllegalStateException("theirs");
+                },
+                task -> {
+                    throw new NoSuchMethodError("theirs");
+                },
+                task -> {
+                    new Thread(task).start();
+                    throw new IllegalStateException("theirs");
+                });
+        for (Executor each : executors) {
+            try (LunaSec<Value> one = sidecar.client().executor(each).build()) {
+                AtomicInteger fell = new AtomicInteger();
+                sidecar.detokenize = request -> FakeSidecar.value(request.getToken());
+                String thread = one.async()
+                        .detokenize(TOKEN)
+                        .thenApply(value -> {
+                            one.detokenize(TOKEN);
+                            return Thread.currentThread().getName();
+                        })
+                        .get(10, TimeUnit.SECONDS);
+                assertFalse(thread.startsWith("lunasec-client"), thread);
+                sidecar.detokenize = request -> {
+                    throw FakeSidecar.problem(io.grpc.Status.Code.UNAVAILABLE, "overloaded", true);
+                };
+                one.onUnavailable(OnUnavailable.fallback((token, error) -> fell.incrementAndGet()))
+                        .async()
+                        .detokenize(TOKEN)
+                        .get(10, TimeUnit.SECONDS);
+                assertEquals(1, fell.get());
+            }
+        }
+        full.shutdownNow();
+    }
+
+    @Test
+    void aFallbackThatThrowsAnErrorEndsItsFutureWithIt() throws Exception {
+        sidecar.detokenize = request -> {
+            throw FakeSidecar.problem(io.grpc.Status.Code.UNAVAILABLE, "overloaded", true);
+        };
+        sidecar.detokenizes = request -> {
+            throw FakeSidecar.problem(io.grpc.Status.Code.UNAVAILABLE, "overloaded", true);
+        };
+        AssertionError theirs = new AssertionError("theirs");
+        LunaSec<Revealed> falling = client.onUnavailable(OnUnavailable.fallback((token, error) -> {
+            throw theirs;
+        }));
+        CompletableFuture<Revealed> future = falling.async().detokenize(TOKEN);
+        Exception ended = assertThrows(ExecutionException.class, () -> future.get(10, TimeUnit.SECONDS));
+        assertEquals(theirs, ended.getCause());
+        assertEquals(theirs, assertThrows(AssertionError.class, () -> falling.detokenize(TOKEN)));
+        List<RevealedItem> items =
+                falling.async().detokenizeBatch(List.of(TOKEN)).get(10, TimeUnit.SECONDS);
+        assertEquals(theirs, ((Failed) items.get(0)).error().getCause());
     }
 
     @Test

@@ -18,7 +18,6 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
-import java.util.function.BiConsumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -348,12 +347,16 @@ class BatchingTest {
     /** What is lacking on the class path is an Error. */
     @Test
     void anErrorFailsItsOwnCallsOnlyAndAtOnce() throws Exception {
-        client.close();
-        client = sidecar.client().telemetry(new Lacking()).build();
+        View<Value> view = client.view();
+        Engine engine = view.engine();
+        Common<Value> lacking = new Common<>(new Lacking(), view.context(), 1, false, null);
+        Call<Object> single = engine.call(5_000, null, false);
         List<CompletableFuture<?>> futures = new ArrayList<>();
         together(() -> {
-            futures.add(client.async().tokenize("v"));
-            futures.add(client.async().status());
+            futures.add(Pending.of(engine, engine.batcher().submit(lacking, List.of(Unit.of(token(2))), view, true))
+                    .future());
+            engine.run(() -> new Lacking().operation(), single);
+            futures.add(Pending.of(engine, single).future());
             futures.add(client.async().detokenize(token(1)));
         });
         futures.get(2).get(5, TimeUnit.SECONDS);
@@ -363,31 +366,20 @@ class BatchingTest {
         }
     }
 
-    private static final class Lacking implements Telemetry {
+    private record Lacking() implements ListOperation<Value> {
         @Override
-        public Object here() {
-            return null;
+        public String operation() {
+            throw new NoClassDefFoundError("theirs");
         }
 
         @Override
-        public Span start(String operation, int items, List<Object> from) {
-            if (operation.equals("tokenize")) {
-                throw new NoClassDefFoundError("theirs");
-            }
-            return new Span() {
-                @Override
-                public void propagate(BiConsumer<String, String> headers) {
-                    if (operation.equals("status")) {
-                        throw new NoClassDefFoundError("theirs");
-                    }
-                }
+        public int bytes() {
+            return Limits.TOKEN_LIST_BYTES;
+        }
 
-                @Override
-                public void retried() {}
-
-                @Override
-                public void end(String code) {}
-            };
+        @Override
+        public Route<?, List<Outcome<Value>>> batch(List<Unit> units) {
+            throw new NoClassDefFoundError("theirs");
         }
     }
 

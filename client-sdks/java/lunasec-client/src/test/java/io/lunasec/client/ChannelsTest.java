@@ -95,6 +95,13 @@ class ChannelsTest {
     }
 
     @Test
+    void whatTheSystemSaidIsFoundHoweverDeepItIs() {
+        Throwable inner = new IOException("Too many open files");
+        failure = new ChannelException(new java.lang.reflect.InvocationTargetException(inner));
+        untilThenTheyFailAsUnreachable();
+    }
+
+    @Test
     void aConnectionThatIsNoneTakesNoRequestAndIsClosedAsAny() throws Exception {
         failing.set(Integer.MAX_VALUE);
         try (LunaSec<Value> client = client().build()) {

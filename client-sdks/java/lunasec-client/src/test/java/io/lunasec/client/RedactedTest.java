@@ -7,7 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.cfg.CoercionAction;
+import com.fasterxml.jackson.databind.cfg.CoercionInputShape;
+import com.fasterxml.jackson.databind.type.LogicalType;
 import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
 import com.google.gson.GsonBuilder;
 import io.lunasec.client.LunaSecException.InvalidRequest;
@@ -79,6 +84,62 @@ class RedactedTest {
         assertTrue(String.valueOf(refused).contains("this is how a Token prints"), String.valueOf(refused));
     }
 
+    record Body(Token token, Plaintext plaintext) {}
+
+    /** Spring logs what Jackson says. */
+    @Test
+    void whatJsonHasInsteadOfATextIsRefusedWithoutQuotingIt() throws Exception {
+        ObjectMapper plain = new ObjectMapper();
+        ObjectMapper decimals = new ObjectMapper().enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS);
+        ObjectMapper strict = new ObjectMapper();
+        strict.coercionConfigFor(LogicalType.Textual)
+                .setCoercion(CoercionInputShape.Integer, CoercionAction.Fail)
+                .setCoercion(CoercionInputShape.Float, CoercionAction.Fail);
+        for (ObjectMapper json : List.of(plain, decimals, strict)) {
+            for (String field : List.of("token", "plaintext")) {
+                for (String said : List.of(
+                        "4111",
+                        "4111222233334444",
+                        "411122223333444455556666",
+                        "4111222233334444.5",
+                        "4111e4111",
+                        "true",
+                        "[\"4111\"]",
+                        "[4111]",
+                        "{\"text\":\"4111\"}",
+                        "{\"text\":4111}")) {
+                    String body = "{\"" + field + "\":" + said + "}";
+                    Exception refused = assertThrows(Exception.class, () -> json.readValue(body, Body.class), body);
+                    assertUnquoted(refused);
+                    assertUnquoted(assertThrows(
+                            Exception.class, () -> json.treeToValue(json.readTree(body), Body.class), body));
+                }
+            }
+            assertEquals(
+                    new Body(TOKEN, SECRET),
+                    json.readValue("{\"token\":\"" + TEXT + "\",\"plaintext\":\"4111 1111\"}", Body.class));
+        }
+    }
+
+    @Test
+    void theyAreNoKeysOfMapsThatAreReadAndNoneIsQuoted() {
+        ObjectMapper json = new ObjectMapper();
+        for (var type :
+                List.of(new TypeReference<Map<Token, String>>() {}, new TypeReference<Map<Plaintext, String>>() {})) {
+            for (String key : List.of("4111 1111", TEXT)) {
+                String body = "{\"" + key + "\":\"x\"}";
+                assertUnquoted(assertThrows(Exception.class, () -> json.readValue(body, type)));
+            }
+        }
+    }
+
+    private static void assertUnquoted(Throwable error) {
+        for (Throwable each = error; each != null; each = each.getCause()) {
+            String words = String.valueOf(each.getMessage());
+            assertFalse(words.contains("4111") || words.contains("0f8fad5b"), words);
+        }
+    }
+
     @Test
     void whatAStrangerSentIsATokenOnlyInItsForm() {
         assertEquals(TOKEN, Token.parse(TEXT));
@@ -92,6 +153,7 @@ class RedactedTest {
                 TEXT.replace("-a165", "-c165"),
                 "card " + TEXT)) {
             InvalidToken refused = assertThrows(InvalidToken.class, () -> Token.parse(text), text);
+            assertThrows(InvalidToken.class, () -> Token.valueOf(text), text);
             assertFalse(refused.getMessage().contains("4111")
                     || refused.getMessage().contains("0f8fad5b"));
             assertThrows(Exception.class, () -> new ObjectMapper().readValue('"' + text.strip() + " \"", Token.class));

@@ -123,4 +123,65 @@ class TelemetryTest {
         assertEquals(null, FakeSidecar.header(sidecar.headers.get(0), "traceparent"));
         assertEquals(null, FakeSidecar.header(sidecar.headers.get(0), "baggage"));
     }
+
+    /** As telemetry does whose library is of another version than it was compiled with. */
+    private record Broken(String where) implements Telemetry {
+        private void at(String place) {
+            if (place.equals(where)) {
+                throw new NoSuchMethodError("theirs");
+            }
+        }
+
+        @Override
+        public Object here() {
+            at("here");
+            return null;
+        }
+
+        @Override
+        public Span start(String operation, int items, List<Object> from) {
+            at("start");
+            return new Span() {
+                @Override
+                public void propagate(BiConsumer<String, String> headers) {
+                    at("propagate");
+                }
+
+                @Override
+                public void retried() {
+                    at("retried");
+                }
+
+                @Override
+                public void end(String code) {
+                    at("end");
+                }
+            };
+        }
+    }
+
+    @Test
+    void telemetryThatThrowsAnErrorFailsNoCallAndKeepsNoPlace() {
+        for (String where : List.of("here", "start", "propagate", "retried", "end")) {
+            int before = sidecar.asked.size();
+            sidecar.detokenize = request -> {
+                if (sidecar.asked.size() == before + 1) {
+                    throw FakeSidecar.problem(Code.UNAVAILABLE, "overloaded", true);
+                }
+                return FakeSidecar.value("v");
+            };
+            Token token = Token.of("lunasec-1");
+            try (LunaSec<Value> client = sidecar.client()
+                    .telemetry(new Broken(where))
+                    .pendingCalls(2)
+                    .deadline(java.time.Duration.ofSeconds(5))
+                    .build()) {
+                for (int at = 0; at < 3; at++) {
+                    assertEquals("value of v", client.detokenize(token).reveal(), where);
+                    assertTrue(client.detokenizeBatch(List.of(token)).get(0) instanceof Value, where);
+                    assertEquals("1", client.status().version(), where);
+                }
+            }
+        }
+    }
 }

@@ -30,6 +30,7 @@ import java.util.function.Function;
 import org.hibernate.Session;
 import org.hibernate.SessionFactory;
 import org.hibernate.cfg.Configuration;
+import org.hibernate.exception.ConstraintViolationException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -134,6 +135,32 @@ class JpaTest {
                         "insert into Customer (id, name, card) values (1, 'Zoë', '" + number + "')")
                 .executeUpdate());
         assertNoToken(assertThrows(Exception.class, this::all));
+    }
+
+    /** As in the README: a converter sees neither literals nor native statements. */
+    @Test
+    void theDatabaseRefusesWhatNoConverterSees() {
+        Token token = lunasec.tokenize("4111 1111").token();
+        inSession(session -> {
+            session.persist(new Customer("Zoë", token, null));
+            return session.createNativeMutationQuery("ALTER TABLE customer ADD CONSTRAINT card_is_a_token CHECK (card ~"
+                            + " '^lunasec-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$')")
+                    .executeUpdate();
+        });
+        String update = "update Customer set card = '4111 1111 1111 1111'";
+        assertThrows(
+                ConstraintViolationException.class,
+                () -> inSession(session -> session.createMutationQuery(update).executeUpdate()));
+        assertThrows(
+                ConstraintViolationException.class,
+                () -> inSession(
+                        session -> session.createNativeMutationQuery(update).executeUpdate()));
+        assertEquals(token, all().get(0).card());
+        inSession(session -> {
+            session.persist(new Customer("nobody", null, null));
+            return null;
+        });
+        assertEquals(2, all().size());
     }
 
     private static void assertNoToken(Throwable error) {

@@ -5,8 +5,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * Says whose request it is. A bean of it takes the place of the default, which is the name of the request's principal, else the
- * id of the HTTP session. Say the JWT of your users where they have one.
+ * Says whose request it is. A bean of it takes the place of the default, which is {@code user:} and the name of the request's
+ * principal, else {@code visitor:} and the id of the HTTP session. Say the JWT of your users where they have one.
  */
 @FunctionalInterface
 public interface LunaSecSessions {

@@ -1,12 +1,14 @@
 package io.lunasec.spring;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.lunasec.client.LunaSec;
 import io.lunasec.client.LunaSecException;
 import io.lunasec.client.Sidecar;
+import io.lunasec.client.Token;
 import io.lunasec.client.Value;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
@@ -23,12 +25,17 @@ import java.util.concurrent.Future;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.springframework.boot.WebApplicationType;
 import org.springframework.boot.autoconfigure.AutoConfigurations;
 import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.boot.test.context.runner.ApplicationContextRunner;
+import org.springframework.boot.test.system.CapturedOutput;
+import org.springframework.boot.test.system.OutputCaptureExtension;
 import org.springframework.context.ConfigurableApplicationContext;
+import org.springframework.core.convert.support.DefaultConversionService;
 import org.springframework.mock.web.MockHttpServletRequest;
+import org.springframework.web.bind.WebDataBinder;
 
 /** A whole application, over HTTP, beside the sidecar itself. */
 class StarterTest {
@@ -48,6 +55,7 @@ class StarterTest {
                         "server.address=127.0.0.1",
                         "spring.main.banner-mode=off",
                         "logging.level.root=warn",
+                        "spring.mvc.log-resolved-exception=true",
                         "management.endpoints.web.exposure.include=health,metrics",
                         "management.endpoint.health.show-details=always",
                         "management.health.diskspace.enabled=false",
@@ -120,6 +128,96 @@ class StarterTest {
         assertThat(form(token).body()).isEqualTo("{\"kept\":\"" + token + "\"}");
     }
 
+    private HttpResponse<String> way(String path, String type, String body) throws Exception {
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(base + "/ways/" + path));
+        if (body != null) {
+            request.header("content-type", type).POST(HttpRequest.BodyPublishers.ofString(body));
+        }
+        return send(request, null);
+    }
+
+    private List<HttpResponse<String>> eachWay(String card) throws Exception {
+        List<HttpResponse<String>> answers = new ArrayList<>();
+        for (String get : List.of("parameter?card=", "parameters?card=", "perhaps?card=", "path/")) {
+            answers.add(way(get + card, null, null));
+        }
+        for (String header : List.of("x-card", "cookie")) {
+            String path = header.equals("cookie") ? "cookie" : "header";
+            String value = header.equals("cookie") ? "card=" + card : card;
+            HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(base + "/ways/" + path));
+            answers.add(send(request.header(header, value), null));
+        }
+        for (String form : List.of("filled", "made")) {
+            for (String field : List.of("card=", "more=", "more[0]=")) {
+                answers.add(way(form, "application/x-www-form-urlencoded", field + card));
+            }
+        }
+        return answers;
+    }
+
+    @Test
+    @ExtendWith(OutputCaptureExtension.class)
+    void whatIsNoTokenReachesNoHandlerAndNoLog(CapturedOutput output) throws Exception {
+        for (HttpResponse<String> refused : eachWay("4111222233334444")) {
+            String which = refused.request().uri() + " " + refused.body();
+            assertThat(refused.statusCode()).as(which).isEqualTo(400);
+            assertThat(refused.body())
+                    .as(which)
+                    .contains("This is not a token.")
+                    .doesNotContain("4111");
+        }
+        for (String empty : List.of("parameter?card=", "parameter?card=%20", "perhaps?card=x")) {
+            assertThat(way(empty, null, null).statusCode()).as(empty).isEqualTo(400);
+        }
+        for (String json : List.of("4111222233334444", "4111.5", "true", "[\"4111\"]", "{\"text\":\"4111\"}")) {
+            String body = "{\"card\":" + json + "}";
+            for (String path : List.of("/forms", "/ways/value")) {
+                HttpResponse<String> refused = send(
+                        HttpRequest.newBuilder(URI.create(base + path))
+                                .header("content-type", "application/json")
+                                .POST(HttpRequest.BodyPublishers.ofString(body)),
+                        null);
+                assertThat(refused.statusCode()).as(path + body).isIn(400, 418);
+                assertThat(refused.body()).doesNotContain("4111");
+            }
+        }
+        way("keys", "application/json", "{\"by\":{\"4111222233334444\":\"x\"}}");
+        assertThat(output.getAll()).contains("answered 400: invalid_token").doesNotContain("4111");
+    }
+
+    /** An exception of Spring would keep it, for answers and handlers of all kinds. */
+    @Test
+    void whatIsNoTokenIsNotInAnExceptionOfSpring() {
+        WebDataBinder binder = new WebDataBinder(null);
+        new LunaSecBinding().tokens(binder);
+        assertThatThrownBy(() -> binder.convertIfNecessary("4111", Token.class))
+                .isInstanceOf(LunaSecException.InvalidToken.class);
+    }
+
+    @Test
+    void aTokenReachesEachHandler() throws Exception {
+        String token = "lunasec-0f8fad5b-d9cb-469f-a165-70867728950e";
+        for (HttpResponse<String> answer : eachWay(token)) {
+            assertThat(answer.statusCode())
+                    .as(answer.request().uri() + answer.body())
+                    .isEqualTo(200);
+            assertThat(answer.body()).startsWith("ran");
+        }
+        assertThat(way("parameter?card=" + token, null, null).body()).isEqualTo("ran " + token);
+        HttpResponse<String> value = way("value", "application/json", "{\"card\":\"4111 1111\"}");
+        assertThat(value.statusCode()).isEqualTo(200);
+        assertThat(value.body()).contains("[lunasec plaintext").doesNotContain("4111");
+    }
+
+    @Test
+    void aPropertyThatHoldsAValueInsteadOfATokenIsRefused() {
+        assertThat(DefaultConversionService.getSharedInstance()
+                        .convert("lunasec-0f8fad5b-d9cb-469f-a165-70867728950e", Token.class))
+                .isNotNull();
+        assertThatThrownBy(() -> DefaultConversionService.getSharedInstance().convert("4111", Token.class))
+                .hasRootCauseInstanceOf(LunaSecException.InvalidToken.class);
+    }
+
     @Test
     void aViewMayBeABeanAndItsEndIsNotTheClients() throws Exception {
         String token = keep("4111 1111", "alice");
@@ -134,9 +232,25 @@ class StarterTest {
         MockHttpServletRequest request = new MockHttpServletRequest();
         assertThat(sessions.of(request)).isEmpty();
         String id = request.getSession(true).getId();
-        assertThat(sessions.of(request)).contains(LunaSecSessions.Id.of(id));
+        assertThat(sessions.of(request)).contains(LunaSecSessions.Id.of("visitor:" + id));
         request.setUserPrincipal(() -> "alice");
-        assertThat(sessions.of(request)).contains(LunaSecSessions.Id.of("alice"));
+        assertThat(sessions.of(request)).contains(LunaSecSessions.Id.of("user:alice"));
+        request.setUserPrincipal(() -> " ");
+        assertThat(sessions.of(request)).isEmpty();
+        request.setUserPrincipal(() -> null);
+        assertThat(sessions.of(request)).isEmpty();
+    }
+
+    @Test
+    void aUserWhoseNameIsTheIdOfAVisitorsSessionIsNotThatVisitor() {
+        LunaSecSessions sessions = new LunaSecWebAutoConfiguration().lunasecSessions();
+        MockHttpServletRequest visitor = new MockHttpServletRequest();
+        String id = visitor.getSession(true).getId();
+        MockHttpServletRequest user = new MockHttpServletRequest();
+        for (String name : List.of(id, "visitor:" + id)) {
+            user.setUserPrincipal(() -> name);
+            assertThat(sessions.of(user)).isPresent().isNotEqualTo(sessions.of(visitor));
+        }
     }
 
     @Test
