@@ -41,6 +41,7 @@ impl Evictions {
     }
 
     /// Evicts the pod, if something makes it anew and its turn has come.
+    #[expect(clippy::cognitive_complexity, reason = "what the log's macros expand to is counted")]
     pub(super) async fn evict(&mut self, missed: &Missed) {
         let Some(owner) = controller(&missed.pod) else { return };
         let now = self.clock.now();

@@ -52,7 +52,8 @@ pub async fn connect(
 
 impl Caller {
     pub async fn new(address: SocketAddr, bundle: &str, clock: &Turned) -> Result<Self, String> {
-        let stream = connect(address, bundle, clock, &[]).await.map_err(|error| error.to_string())?;
+        let stream =
+            connect(address, bundle, clock, &[]).await.map_err(|error| error.to_string())?;
         let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;

@@ -69,7 +69,7 @@ fn a_pod_is_injected_offline() {
     let output = run("inject", &path, review["request"]["object"].to_string().as_bytes());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let yaml = String::from_utf8(output.stdout).unwrap();
-    assert!(yaml.contains("lunasec.io/injected: 0.1.0"), "{yaml}");
+    assert!(yaml.contains("lunasec.io/injected: \"0.1.0\""), "{yaml}");
     let refused = run("inject", &path, b"kind: Service\napiVersion: v1\n");
     assert_eq!(refused.status.code(), Some(1));
 }
@@ -94,7 +94,9 @@ struct Served {
 
 async fn serve(api: &Api) -> Served {
     let directory = TempDir::new().unwrap();
-    let path = settings_in(directory.path(), |it| it.replace("drain_time = \"1s\"", "drain_time = \"5s\""));
+    let path = settings_in(directory.path(), |it| {
+        it.replace("drain_time = \"1s\"", "drain_time = \"5s\"")
+    });
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
     let mut child = Command::new(BINARY)

@@ -173,9 +173,11 @@ async fn decisions_are_counted_and_those_of_a_dry_run_are_not() {
 #[tokio::test]
 async fn many_reviews_go_through_one_connection_of_http2() {
     let (_api, injector, clock, bundle) = ready().await;
-    let stream = connect(injector.addresses.webhook, &bundle, &clock, &["h2", "http/1.1"]).await.unwrap();
+    let stream =
+        connect(injector.addresses.webhook, &bundle, &clock, &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let asked = (0..50).map(|_| {
         let mut sender = sender.clone();
@@ -183,7 +185,10 @@ async fn many_reviews_go_through_one_connection_of_http2() {
             let uri = "https://lunasec-injector.lunasec.svc/mutate?timeout=10s";
             let request = Request::post(uri).body(Full::new(review("deployment"))).unwrap();
             let response = sender.send_request(request).await.unwrap();
-            serde_json::from_slice::<Value>(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+            serde_json::from_slice::<Value>(
+                &response.into_body().collect().await.unwrap().to_bytes(),
+            )
+            .unwrap()
         }
     });
     for answer in join_all(asked).await {
