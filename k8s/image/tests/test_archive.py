@@ -10,7 +10,7 @@ import unittest
 
 import world
 from engine_of_its_own import containerd
-from world import archive, docker, inside, inspect, tag, tried
+from world import archive, docker, inside, inspect, loaded, tried
 
 LIMIT = 30 * 2**20
 USERS = {"sidecar": 64733, "injector": 64734}
@@ -47,14 +47,13 @@ class Archive(unittest.TestCase):
 
     def test_docker_loads_it_under_its_name_with_nothing_but_the_named_files(self):
         for name in images():
-            docker("load", "--input", archive(name))
             saved = self.directory / f"{name}.tar"
-            docker("save", "--output", saved, tag(archive(name)))
+            docker("save", "--output", saved, loaded(name))
             entries = [entry for entry in layers(saved) if not entry.isdir()]
             self.assertEqual({entry.name for entry in entries}, files(name))
             self.assertTrue(all(entry.isfile() and entry.uid == entry.gid == 0 for entry in entries))
             self.assertEqual({entry.mode & 0o7022 for entry in entries}, {0}, "nobody may write, nothing is setuid")
-            size = int(inspect(tag(archive(name)), ".Size"))
+            size = int(inspect(loaded(name), ".Size"))
             self.assertLessEqual(size, LIMIT)
             world.FIGURES.append(
                 f"lunasec/{name}: {size / 2**20:.1f} MiB, archive {archive(name).stat().st_size / 2**20:.1f} MiB"
@@ -62,24 +61,22 @@ class Archive(unittest.TestCase):
 
     def test_the_image_is_what_the_archive_says(self):
         for name in images():
-            docker("load", "--input", archive(name))
             config = json.loads(inside(archive(name))["manifest.json"])[0]["Config"]
-            self.assertEqual(inspect(tag(archive(name)), ".Id"), f"sha256:{config.split('/')[-1]}")
-            self.assertEqual(inspect(tag(archive(name)), ".Config.User"), f"{USERS[name]}:{USERS[name]}")
-            self.assertEqual(inspect(tag(archive(name)), "json .Config.Entrypoint"), f'["/{PROGRAMS[name]}"]')
+            self.assertEqual(inspect(loaded(name), ".Id"), f"sha256:{config.split('/')[-1]}")
+            self.assertEqual(inspect(loaded(name), ".Config.User"), f"{USERS[name]}:{USERS[name]}")
+            self.assertEqual(inspect(loaded(name), "json .Config.Entrypoint"), f'["/{PROGRAMS[name]}"]')
 
     def test_containerd_takes_it_and_finds_it_whole(self):
         with containerd(self.directory) as ctr:
             for name in images():
                 ctr("images", "import", "--no-unpack", archive(name))
-                wanted = f"docker.io/{tag(archive(name))}"
+                wanted = f"docker.io/{loaded(name)}"
                 [line] = ctr("images", "check", f"name=={wanted}").splitlines()[1:]
                 self.assertIn("complete", line)
 
     def test_there_is_no_shell(self):
-        docker("load", "--input", archive())
         for shell in ("/bin/sh", "sh", "/bin/bash", "/busybox"):
-            done = tried("run", "--rm", "--entrypoint", shell, tag(archive()), "-c", "true")
+            done = tried("run", "--rm", "--entrypoint", shell, loaded(), "-c", "true")
             self.assertEqual(done.returncode, 127, done.stderr)
 
     def test_the_bill_beside_it_is_the_one_in_it_and_names_each_part(self):

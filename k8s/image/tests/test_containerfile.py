@@ -1,85 +1,71 @@
-"""The Containerfile's final stages, on the archive's own files: the first stage takes a registry, and is replaced."""
+"""The Containerfile says of each image what the archives do. It is read, not built: its first stage takes a registry."""
 
-import io
 import json
-import pathlib
 import re
-import tarfile
-import tempfile
+import sys
 import unittest
 
-from test_archive import PROGRAMS, images
-from world import ROOT, archive, docker, inside, inspect, tag
+from world import ROOT
+
+sys.path.insert(0, str(ROOT / "k8s/image"))
+from packing import contents  # noqa: E402
 
 FILE = ROOT / "k8s/image/Containerfile"
-CONFIG = ("User", "Entrypoint", "Cmd", "StopSignal")
 
 
-def layer(name):
-    content = inside(archive(name))
-    [path] = json.loads(content["manifest.json"])[0]["Layers"]
-    return tarfile.open(fileobj=io.BytesIO(content[path]))
-
-
-def built(name, directory):
-    """With the stage `build` made of the archive's files."""
-    with layer(name) as files:
-        files.extractall(directory / "images" / name)
-    text, replaced = re.subn(
-        r"^FROM \$\{BUILD_IMAGE\} AS build$.*?(?=^FROM )",
-        "FROM scratch AS build\nCOPY images /images\n",
-        FILE.read_text(),
-        flags=re.MULTILINE | re.DOTALL,
-    )
-    if replaced != 1:
-        raise AssertionError("the Containerfile has no first stage by the name of build")
-    # The classic builder makes every stage before the one that is asked for.
-    others = [other for other in PROGRAMS if other != name]
-    for other in others:
-        text = re.sub(rf"^FROM scratch AS {other}$.*?(?=^FROM |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
-    (directory / "Containerfile").write_text(text)
-    wanted = f"lunasec-test-containerfile-{name}"
-    docker("build", "--target", name, "--tag", wanted, "--file", directory / "Containerfile", directory)
-    return wanted
+def stages():
+    """The instructions of each stage by its name; lines that go on are one."""
+    text = re.sub(r"\\\n\s*", "", FILE.read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    found, current = {}, []
+    for line in lines:
+        if start := re.fullmatch(r"FROM (\S+) AS (\S+)", line):
+            current = found.setdefault(start[2], [("FROM", start[1])])
+        else:
+            current.append(tuple(line.split(" ", 1)))
+    return found
 
 
 class Containerfile(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.directory = pathlib.Path(directory.name)
+    def test_each_image_is_from_scratch_and_says_what_the_archive_does(self):
+        found = stages()
+        self.assertEqual(set(found), {"build", *contents.KINDS})
+        for name, kind in contents.KINDS.items():
+            wanted = contents.config(kind)
+            said = [(word, value) for word, value in found[name] if word not in {"ARG", "LABEL"}]
+            for at, (word, value) in enumerate(said):
+                if word in {"ENTRYPOINT", "CMD"}:
+                    said[at] = (word, json.loads(value))
+            self.assertEqual(
+                said,
+                [
+                    ("FROM", "scratch"),
+                    ("COPY", f"--from=build /images/{name}/ /"),
+                    ("USER", wanted["User"]),
+                    ("STOPSIGNAL", wanted["StopSignal"]),
+                    ("ENTRYPOINT", wanted["Entrypoint"]),
+                    ("CMD", wanted["Cmd"]),
+                ],
+            )
 
-    def test_its_images_are_those_of_the_archives(self):
-        for name in images():
-            docker("load", "--input", archive(name))
-            image = built(name, self.directory)
-            self.addCleanup(docker, "rmi", image)
-            for key in CONFIG:
-                said = inspect(image, f"json .Config.{key}")
-                self.assertEqual(said, inspect(tag(archive(name)), f"json .Config.{key}"), key)
-            self.assertEqual(self.labels(image) | {"created", "revision"}, self.labels(tag(archive(name))))
-            self.assertEqual(self.files(image), self.files(tag(archive(name))))
+    def test_its_labels_are_those_of_the_archive_but_for_the_time(self):
+        for name, kind in contents.KINDS.items():
+            [text] = [value for word, value in stages()[name] if word == "LABEL"]
+            said = dict(re.findall(r'(\S+?)="(.*?)"', text))
+            wanted = contents.labels(kind)
+            del wanted["org.opencontainers.image.created"]
+            fixed = {"version": "${VERSION}", "revision": "${REVISION}"}
+            wanted |= {f"org.opencontainers.image.{key}": value for key, value in fixed.items()}
+            self.assertEqual(said, wanted)
 
-    def labels(self, image):
-        said = json.loads(inspect(image, "json .Config.Labels"))
-        return {name.removeprefix("org.opencontainers.image.") for name in said}
-
-    def files(self, image):
-        saved = self.directory / "saved.tar"
-        docker("save", "--output", saved, image)
-        content = inside(saved)
-        found = {}
-        for path in json.loads(content["manifest.json"])[0]["Layers"]:
-            with tarfile.open(fileobj=io.BytesIO(content[path])) as entries:
-                for entry in entries:
-                    if entry.isfile():
-                        what = (entry.mode, entry.uid, entry.gid, int(entry.mtime), entries.extractfile(entry).read())
-                        found[entry.name] = what
-        return found
+    def test_the_first_stage_builds_what_the_last_ones_copy(self):
+        first = stages()["build"]
+        self.assertEqual(first[0], ("FROM", "${BUILD_IMAGE}"))
+        self.assertIn(("RUN", "k8s/image/build --files ${ONLY} /images"), first)
+        self.assertFalse([value for word, value in first if word == "RUN" and "--mount" in value])
 
     def test_it_has_the_workspaces_version_and_toolchain(self):
         text = FILE.read_text()
-        version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
         channel = re.search(r'^channel = "(.*)"$', (ROOT / "rust-toolchain.toml").read_text(), re.MULTILINE)[1]
-        self.assertEqual(set(re.findall(r"^ARG VERSION=(.*)$", text, re.MULTILINE)), {version})
+        self.assertEqual(set(re.findall(r"^ARG VERSION=(.*)$", text, re.MULTILINE)), {contents.version()})
         self.assertEqual(set(re.findall(r"^ARG RUST_VERSION=(.*)$", text, re.MULTILINE)), {channel})

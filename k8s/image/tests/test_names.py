@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 import network
-from world import CONFIG, RESTRICTED, archive, docker, tag, tried
+from world import CONFIG, RESTRICTED, docker, loaded, tried
 
 ISSUER = f"""
 [[sessions]]
@@ -22,7 +22,6 @@ BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 class Names(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        docker("load", "--input", archive())
         until = contextlib.ExitStack()
         cls.addClassCleanup(until.close)
         cls.directory = pathlib.Path(until.enter_context(tempfile.TemporaryDirectory()))
@@ -40,7 +39,7 @@ class Names(unittest.TestCase):
     def check(self, *options):
         return tried(
             *("run", "--rm", *RESTRICTED, "--tmpfs", "/var/lib/lunasec:mode=777"),
-            *("--volume", f"{self.directory}:/etc/lunasec:ro", *options, tag(archive())),
+            *("--volume", f"{self.directory}:/etc/lunasec:ro", *options, loaded()),
             *("check", "--connect", "--config", "/etc/lunasec/lunasec.toml"),
         )
 

@@ -8,15 +8,14 @@ import time
 import unittest
 
 import world
-from world import Pod, archive, docker, inspect, tag
+from world import Pod, docker, inspect, loaded
 
 VALUE = "4111 1111 1111 1111"
 GRACE = 30
 
 
 def pod(until):
-    docker("load", "--input", archive())
-    return Pod(tag(archive()), until)
+    return Pod(loaded(), until)
 
 
 class APod(unittest.TestCase):

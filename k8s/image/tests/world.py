@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import http.client
 import json
 import pathlib
@@ -70,13 +71,20 @@ def inside(path: pathlib.Path) -> dict[str, bytes]:
         return {entry.name: opened.extractfile(entry).read() for entry in opened if entry.isfile()}
 
 
+@functools.lru_cache(maxsize=None)
+def loaded(name: str = "sidecar") -> str:
+    """Once for all tests; what it is called then."""
+    docker("load", "--input", archive(name))
+    return tag(archive(name))
+
+
 def tag(path: pathlib.Path) -> str:
     return json.loads(inside(path)["manifest.json"])[0]["RepoTags"][0]
 
 
 def tried(*words, **options) -> subprocess.CompletedProcess:
     command = ["docker", *map(str, words)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, **options)
 
 
 def docker(*words, **options) -> str:
