@@ -104,6 +104,17 @@ impl Protected for Payment {
     const FIELDS: &'static [&'static str] = &["Card.number?"];
 }
 
+/// With anything in it.
+#[derive(Serialize, Deserialize)]
+struct Free {
+    card: String,
+    more: Value,
+}
+
+impl Protected for Free {
+    const FIELDS: &'static [&'static str] = &["card"];
+}
+
 async fn tokenized<T: DeserializeOwned + Protected + Serialize + Send + 'static>(
     made: TokenizedJson<T>,
 ) -> Json<Value> {
@@ -134,6 +145,7 @@ fn app(client: lunasec_client::Client) -> Router {
     let app = Router::new().route("/grant", post(grant));
     let app = both::<Perhaps>(both::<Home>(both::<Cart>(app, "cart"), "home"), "perhaps");
     let app = both::<Payment>(both::<Flat>(both::<Listed>(app, "listed"), "flat"), "payment");
+    let app = both::<Free>(app, "free");
     let app = both::<Vec<Option<Listed>>>(both::<Vec<Cart>>(app, "carts"), "many");
     app.layer(LunaSecLayer::new(client).session(|_| Some("alice".into())))
 }
@@ -260,6 +272,11 @@ async fn what_serde_json_keeps_for_itself_is_no_body() {
             format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
         ] {
             let (status, said) = ask_text(&app, &format!("/{kind}/cart"), body).await;
+            assert_eq!((status, &said["code"]), (400, &json!("invalid_request")), "{said}");
+        }
+        for more in [texts_in_texts(), private("{}")] {
+            let body = format!("{{\"card\":\"{good}\",\"more\":{more}}}");
+            let (status, said) = ask_text(&app, &format!("/{kind}/free"), body).await;
             assert_eq!((status, &said["code"]), (400, &json!("invalid_request")), "{said}");
         }
     }
