@@ -38,19 +38,23 @@ async fn call(client: &Client, asked: &Json) -> Result<Json, Error> {
             let written = client.set_metadata(token, &asked["metadata"]).await?;
             Ok(json!({"durability": written.durability.as_str()}))
         }
-        "delete" => one(client.delete(&[token]).await?, |deleted| {
-            json!({"durability": deleted.durability.as_str()})
-        }),
+        "delete" => one(
+            client.delete(&[token]).await?,
+            |deleted| json!({"durability": deleted.durability.as_str()}),
+        ),
         call => granted(&session, token, call).await,
     }
 }
 
 async fn granted(session: &Session, token: &str, call: &str) -> Result<Json, Error> {
     match call {
-        "grant" => one(session.grant(&[token]).await?, |granted| {
-            json!({"durability": granted.durability.as_str()})
-        }),
-        "verify" => one(session.verify(&[token]).await?, |verdict| json!({"valid": verdict.is_valid()})),
+        "grant" => one(
+            session.grant(&[token]).await?,
+            |granted| json!({"durability": granted.durability.as_str()}),
+        ),
+        "verify" => {
+            one(session.verify(&[token]).await?, |verdict| json!({"valid": verdict.is_valid()}))
+        }
         "revoke" => Ok(json!({"durability": session.revoke(&[token]).await?.durability.as_str()})),
         _ => Ok(json!({"error": "no such call"})),
     }

@@ -37,7 +37,11 @@ pub(crate) async fn once(calls: &str) -> Outcome {
     let counted = Arc::new(Counted::default());
     let mut tasks = begin(1, calls.parse()?, &counted)?;
     end(&mut tasks, &counted).await?;
-    if counted.failed.load(Relaxed) > 0 { Err("calls failed; each is a line above".into()) } else { Ok(()) }
+    if counted.failed.load(Relaxed) > 0 {
+        Err("calls failed; each is a line above".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn begin(callers: usize, calls: u64, counted: &Arc<Counted>) -> Result<JoinSet<()>, Error> {
@@ -71,7 +75,8 @@ async fn end(tasks: &mut JoinSet<()>, counted: &Counted) -> Outcome {
 async fn round(client: &Client, counted: &Counted, value: &str) {
     let Some(made) = noted(counted, "tokenize", client.tokenize(value).await) else { return };
     let durability = made.durability.as_str();
-    say(&json!({"token": made.token.expose(), "value": value, "durability": durability}).to_string());
+    say(&json!({"token": made.token.expose(), "value": value, "durability": durability})
+        .to_string());
     for _ in 0..READS {
         let read = client.detokenize(&made.token).await;
         let Some(read) = noted(counted, "detokenize", read) else { continue };
