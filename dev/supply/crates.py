@@ -16,6 +16,8 @@ from . import rust
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PACKAGE = "lunasec-sidecar"
 SHIPPED = ("lunasec-api", "lunasec-core", "lunasec-sidecar", "lunasec-client")
+#: Packages of workspaces of their own.
+ELSEWHERE = {"lunasec-injector": ROOT / "k8s" / "injector"}
 TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 # What a build script uses that compiles C, or looks for a library that is there.
 COMPILERS = {"autotools", "bindgen", "cc", "cmake", "pkg-config", "vcpkg"}
@@ -56,10 +58,15 @@ class Source:
 Graph = dict[Id, set[Id]]
 
 
+def workspace(package: str) -> pathlib.Path:
+    return ELSEWHERE.get(package, ROOT)
+
+
 def tree(target: str, edges: str, package: str = PACKAGE) -> Graph:
     """Who depends on whom below a binary's package, with the features that a build of it alone has."""
     text = cargo(
-        "tree", "--package", package, "--edges", edges, "--target", target, "--prefix", "depth", "--format", " {p}"
+        "tree", "--package", package, "--edges", edges, "--target", target, "--prefix", "depth", "--format", " {p}",
+        workspace=workspace(package),
     )
     graph: Graph = {}
     above: list[Id] = []
@@ -162,12 +169,13 @@ def direct() -> set[str]:
 
 
 def checksums() -> dict[Id, str]:
-    """SHA-256 of each crate's archive, from Cargo.lock."""
+    """SHA-256 of each crate's archive, from each Cargo.lock."""
     found = {}
-    for part in (ROOT / "Cargo.lock").read_text().split("[[package]]")[1:]:
-        fields = dict(re.findall(r'^(name|version|checksum) = "(.*)"$', part, re.MULTILINE))
-        if "checksum" in fields:
-            found[Id(fields["name"], fields["version"])] = fields["checksum"]
+    for place in (ROOT, *ELSEWHERE.values()):
+        for part in (place / "Cargo.lock").read_text().split("[[package]]")[1:]:
+            fields = dict(re.findall(r'^(name|version|checksum) = "(.*)"$', part, re.MULTILINE))
+            if "checksum" in fields:
+                found[Id(fields["name"], fields["version"])] = fields["checksum"]
     return found
 
 
@@ -189,13 +197,15 @@ def toolchain() -> str:
 @functools.lru_cache(maxsize=None)
 def packages() -> dict[Id, dict]:
     platforms = [word for target in TARGETS for word in ("--filter-platform", target)]
-    known = json.loads(cargo("metadata", "--format-version", "1", *platforms))["packages"]
+    words = ("metadata", "--format-version", "1", *platforms)
+    # What both know is the same crate of the registry.
+    known = [each for place in (*ELSEWHERE.values(), ROOT) for each in json.loads(cargo(*words, workspace=place))["packages"]]
     return {Id(package["name"], package["version"]): package for package in known}
 
 
-def cargo(*words: str) -> str:
+def cargo(*words: str, workspace: pathlib.Path = ROOT) -> str:
     command = ["cargo", words[0], "--locked", "--offline", *words[1:]]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise Trouble(f"{' '.join(command)} failed; `cargo fetch --locked` may help\n{done.stderr}")
     return done.stdout

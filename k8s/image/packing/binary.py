@@ -46,7 +46,7 @@ def built(package: str, name: str) -> bytes:
     }
     # With a target named, macros and build scripts are built without these flags: a macro cannot be static.
     command = ["cargo", "build", "--release", "--locked", "--target", triple, "--package", package, "--bin", name]
-    if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
+    if subprocess.run(command, cwd=crates.workspace(package), env=environment).returncode != 0:
         raise Trouble(f"{' '.join(command)} failed")
     return checked(directory() / triple / "release" / name)
 

@@ -23,10 +23,6 @@ class Kind:
     title: str
     description: str
 
-    @property
-    def there(self) -> bool:
-        return f'name = "{self.package}"\n' in (ROOT / "Cargo.lock").read_text()
-
 
 KINDS = {
     "sidecar": Kind(

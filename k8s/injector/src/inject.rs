@@ -142,6 +142,8 @@ impl<'a> Plan<'a> {
         self.groups(&mut edits, spec)?;
         let version = self.settings.version.clone();
         edits.set(&["metadata", "annotations"], INJECTED, version.into())?;
+        // By labels network policies and monitors choose pods.
+        edits.set(&["metadata", "labels"], INJECTED, "true".into())?;
         Ok(edits.finish())
     }
 

@@ -119,7 +119,8 @@ impl Keeper {
         tokio::spawn(follow(self.configurations.clone(), configuration, |_| true, sender));
         let (mut pause, mut steps) = (PAUSES.0, 0);
         loop {
-            match self.step().await {
+            let began = self.now();
+            match self.step(began).await {
                 Ok(Step::Again) => {
                     steps += 1;
                     // Others write all the time, or the API server takes nothing of this.
@@ -129,8 +130,10 @@ impl Keeper {
                 }
                 Ok(Step::Done(held)) => {
                     (pause, steps) = (PAUSES.0, 0);
-                    let due = held.look_again(self.now(), &self.lifetimes).min(LOOK_EVERY);
-                    self.wait(&mut changes, self.clock.sleep(Duration::from_secs(due))).await;
+                    // What became due while it looked is due now.
+                    let due = began + held.look_again(began, &self.lifetimes).min(LOOK_EVERY);
+                    let left = Duration::from_secs(due.saturating_sub(self.now()));
+                    self.wait(&mut changes, self.clock.sleep(left)).await;
                 }
                 Err(error) => {
                     tracing::error!(%error, "certificates cannot be kept now; trying again");
@@ -152,12 +155,12 @@ impl Keeper {
         self.clock.now().as_secs()
     }
 
-    async fn step(&mut self) -> Result<Step, Trouble> {
+    async fn step(&mut self, now: u64) -> Result<Step, Trouble> {
         let name = &self.settings.webhook.secret;
         let secret =
             self.secrets.get_opt(name).await?.ok_or_else(|| Trouble::NoSecret(name.clone()))?;
         let held = held(&secret);
-        if let Some(next) = Held::due(held.as_ref(), self.now(), &self.lifetimes, &self.names)? {
+        if let Some(next) = Held::due(held.as_ref(), now, &self.lifetimes, &self.names)? {
             self.write(secret, &next).await?;
             return Ok(Step::Again);
         }

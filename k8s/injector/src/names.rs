@@ -6,7 +6,7 @@ pub const CONTAINER: &str = "lunasec";
 pub const PREFIX: &str = "lunasec.io/";
 /// Whether a pod wants a sidecar.
 pub const INJECT: &str = "lunasec.io/inject";
-/// Set by the injector: its version.
+/// Set by the injector: an annotation with its version, and a label.
 pub const INJECTED: &str = "lunasec.io/injected";
 
 /// The volume with the socket.

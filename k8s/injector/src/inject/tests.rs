@@ -85,6 +85,7 @@ fn the_sidecar_is_native_and_first() {
         json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "448Mi"}})
     );
     assert_eq!(pod["metadata"]["annotations"]["lunasec.io/injected"], "0.1.0");
+    assert_eq!(pod["metadata"]["labels"]["lunasec.io/injected"], "true");
     // The init container of the application starts after it, and may use it.
     assert_eq!(variable(&inits[1], "LUNASEC_SOCKET"), Some("/run/lunasec/lunasec.sock"));
 }
