@@ -14,7 +14,13 @@ Path = tuple[str, ...]
 
 # Tests of the whole are named from the module that their binary begins with, those of a crate from any module.
 WHOLE = ("adversarial", "end_to_end", "faults", "grpc", "simulation", "vault")
-CRATES = {"api": "sidecar/api", "client": "client-sdks/rust", "core": "sidecar/core", "server": "sidecar/server"}
+CRATES = {
+    "api": "sidecar/api",
+    "client": "client-sdks/rust",
+    "core": "sidecar/core",
+    "injector": "k8s/injector",
+    "server": "sidecar/server",
+}
 SDK = {
     "node": "client-sdks/node/test",
     "express": "client-sdks/node/test/express",
@@ -23,6 +29,9 @@ SDK = {
     "python": "client-sdks/python/test",
     "go": "client-sdks/go",
     "java": "client-sdks/java",
+    "chart": "helm/test",
+    "cluster": "tests/cluster/cases",
+    "image": "k8s/image/tests",
 }
 RUST = (*WHOLE, *CRATES)
 TITLED = (*SDK, "contract")
@@ -49,6 +58,8 @@ class Sources:
         found = list(rust.tests(crate / "src" / "lib.rs"))
         for file in sorted((crate / "tests").glob("*.rs")):
             found += rust.tests(file, (file.stem,))
+        for file in sorted((crate / "tests").glob("*/main.rs")):
+            found += rust.tests(file, (file.parent.name,))
         return found
 
     def has_rust(self, family: str, names: Path) -> bool:
@@ -133,7 +144,14 @@ def of_java(base: pathlib.Path, name: str) -> list[pathlib.Path]:
     return [path for path in sorted(base.rglob(f"{name}.java")) if "test" in path.parts]
 
 
-PLACES = {"python": of_python, "go": of_go, "java": of_java}
+PLACES = {
+    "python": of_python,
+    "chart": of_python,
+    "cluster": of_python,
+    "image": of_python,
+    "go": of_go,
+    "java": of_java,
+}
 
 
 def test(node: ast.AST) -> bool:

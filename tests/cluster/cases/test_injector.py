@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 
@@ -47,33 +46,45 @@ class WhileTheInjectorIsAway(Pods):
 
 
 class TheCertificates(Pods):
-    def test_are_made_anew_without_a_pod_that_waits(self) -> None:
-        before = get("secret", SECRET, NAMESPACE)["data"]
-        stop, failed = threading.Event(), []
+    def test_are_renewed_without_a_pod_that_waits(self) -> None:
+        changed("--set", "injector.certificateLifetime=2m", "--set", "injector.authorityLifetime=1h")
+        self.addCleanup(changed, "--set", "injector.certificateLifetime=30d", "--set", "injector.authorityLifetime=365d")
+        before = served()
+        stop, failed, asked = threading.Event(), [], []
 
         def ask_on() -> None:
             while not stop.is_set():
                 try:
                     kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(alone("asked", SHOP, pod("hold"))))
+                    asked.append(served())
                 except Refused as said:
                     failed.append(str(said))
 
         asking = threading.Thread(target=ask_on)
         asking.start()
         try:
-            # As if they had never been: the injector makes all of them, and tells the API server.
-            kubectl("patch", "secret", SECRET, "-n", NAMESPACE, "--type=json", "-p", '[{"op": "remove", "path": "/data"}]')
-            until("there are others", lambda: get("secret", SECRET, NAMESPACE).get("data", before) not in (before, {}))
-            until("the API server knows them", lambda: before != bundles() and len(bundles()) == 1)
+            until("another one is served, twice", lambda: len({*asked, before}) > 2, seconds=400)
         finally:
             stop.set()
             asking.join()
         self.assertEqual(failed, [])
 
+    def test_that_somebody_has_thrown_away_are_made_anew(self) -> None:
+        before = bundles()
+        kubectl("patch", "secret", SECRET, "-n", NAMESPACE, "--type=json", "-p", '[{"op": "remove", "path": "/data"}]')
+        until("the API server knows others", lambda: before != bundles() and len(bundles()) == 1)
+        until("pods are made", self.is_answered)
+
+    def is_answered(self) -> bool:
+        try:
+            kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(alone("asked", SHOP, pod("hold"))))
+            return True
+        except Refused:
+            return False
+
     def test_that_something_else_has_overwritten_are_told_again(self) -> None:
         told = bundles()
         path = "/webhooks/0/clientConfig/caBundle"
-        other = base64.b64encode(b"nobody").decode()
         kubectl("patch", "mutatingwebhookconfiguration", INJECTOR, "--type=json", "-p",
                 json.dumps([{"op": "remove", "path": path}]))  # fmt: skip
         until("it is as it was", lambda: bundles() == told)
@@ -84,8 +95,13 @@ def bundles() -> set[str]:
     return {each["clientConfig"].get("caBundle", "") for each in configuration["webhooks"]}
 
 
+def served() -> str:
+    return get("secret", SECRET, NAMESPACE)["data"]["tls.crt"]
+
+
 def events_of(name: str, namespace: str) -> list:
-    return [each for each in listed("events", namespace) if each["involvedObject"]["name"] == name and "lunasec" in json.dumps(each.get("source", {})) + str(each.get("reportingComponent"))]
+    of_pod = [each for each in listed("events", namespace) if each["involvedObject"]["name"] == name]
+    return [each for each in of_pod if each["reason"] == "LunaSecSidecarMissing"]
 
 
 def sidecars(name: str, namespace: str) -> list[str]:
