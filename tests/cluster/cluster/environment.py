@@ -26,6 +26,8 @@ CREDENTIALS = [
     {"op": "add", "path": "/env/-", "value": {"name": name, "value": "test"}}
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 ]
+#: Where a pod may have a node's directory; see volumes.py.
+NODE = "lunasec-test-node"
 OPERATIONS = ["tokenize", "detokenize", "metadata", "grants", "delete"]
 
 
@@ -166,5 +168,5 @@ def served(name: str, image: str, arguments: list[str], port: int, tls: bool = F
 
 def tear_down() -> None:
     helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
-    for name in (SHOP, BANK, ELSEWHERE, STORAGE, NAMESPACE):
+    for name in (SHOP, BANK, ELSEWHERE, STORAGE, NODE, NAMESPACE):
         kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")

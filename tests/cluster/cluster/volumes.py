@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 
-from .environment import STORAGE_IMAGE
+from .environment import NODE, STORAGE_IMAGE
 from .kubectl import Json, apply, delete, get, kubectl, wait
 
 CLASS = "lunasec-test"
-#: Where a pod may have a node's directory.
-NAMESPACE = "lunasec-test-node"
 PLACE = "/var/lib/lunasec-test"
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 
@@ -40,9 +38,9 @@ def make(name: str) -> None:
     """A local volume, which takes an fsGroup as those of clouds do, and as a hostPath does not."""
     node = json.loads(kubectl("get", "nodes", "-o", "json"))["items"][0]["metadata"]["name"]
     labels = {"pod-security.kubernetes.io/enforce": "privileged"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NODE, "labels": labels}})
     apply({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NODE},
         "spec": {
             "restartPolicy": "Never",
             "nodeName": node,
@@ -55,8 +53,8 @@ def make(name: str) -> None:
             "volumes": [{"name": "node", "hostPath": {"path": PLACE, "type": "DirectoryOrCreate"}}],
         },
     })  # fmt: skip
-    wait(f"pod/{name}", "jsonpath={.status.phase}=Succeeded", NAMESPACE)
-    delete("pod", name, NAMESPACE)
+    wait(f"pod/{name}", "jsonpath={.status.phase}=Succeeded", NODE)
+    delete("pod", name, NODE)
     affinity = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
     apply({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
