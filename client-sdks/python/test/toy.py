@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,8 +83,12 @@ class Server:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    return
+                # It is this process that has no file left, and nobody tells when it has one again.
+                time.sleep(0.01)
+                continue
             self.connections += 1
             self._open.append(connection)
             thread = threading.Thread(target=self._one, args=(connection,), daemon=True)
