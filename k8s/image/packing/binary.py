@@ -32,7 +32,7 @@ def places() -> dict[str, str]:
     return {str(library): "/rustc", str(home): "/cargo", str(ROOT): "/lunasec", str(directory()): "/target"}
 
 
-def built(package: str, name: str) -> bytes:
+def built(package: str, name: str, workspace: pathlib.Path | None = None) -> bytes:
     flags = ["-Ctarget-feature=+crt-static"]
     flags += [f"--remap-path-prefix={place}={called}" for place, called in places().items()]
     for_c = [f"-ffile-prefix-map={place}={called}" for place, called in list(places().items())[1:]]
@@ -46,7 +46,7 @@ def built(package: str, name: str) -> bytes:
     }
     # With a target named, macros and build scripts are built without these flags: a macro cannot be static.
     command = ["cargo", "build", "--release", "--locked", "--target", triple, "--package", package, "--bin", name]
-    if subprocess.run(command, cwd=crates.workspace(package), env=environment).returncode != 0:
+    if subprocess.run(command, cwd=workspace or crates.workspace(package), env=environment).returncode != 0:
         raise Trouble(f"{' '.join(command)} failed")
     return checked(directory() / triple / "release" / name)
 

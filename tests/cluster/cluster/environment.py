@@ -8,6 +8,8 @@ from pathlib import Path
 
 import json
 
+from .application import IMAGE as APP_IMAGE
+from .application import RESTRICTED
 from .kubectl import Json, apply, kubectl, rolled_out, scale
 
 ROOT = Path(__file__).parents[3]
@@ -16,7 +18,6 @@ RELEASE = "lunasec"
 NAMESPACE = "lunasec"
 STORAGE = "lunasec-test-storage"
 STORAGE_IMAGE = "lunasec/test-storage:1"
-APP_IMAGE = "lunasec/test-app:1"
 #: Opted in: without an injector no annotated pod starts here.
 SHOP, BANK = "lunasec-test-shop", "lunasec-test-bank"
 #: Not opted in: without an injector an annotated pod starts without a sidecar.
@@ -147,11 +148,7 @@ def served(name: str, image: str, arguments: list[str], port: int, tls: bool = F
                 # Moto takes the first part of a host's name for a bucket.
                 "env": [{"name": "S3_IGNORE_SUBDOMAIN_BUCKETNAME", "value": "true"}],
                 "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
+                "securityContext": RESTRICTED,
                 "volumeMounts": mounts if tls else [],
             }
         ],
