@@ -183,15 +183,47 @@ fn a_stop_drains_what_it_can_and_says_what_it_leaves() {
     let mut bridge = Bridge::new(Engine::Moto);
     bridge.outage();
     let token = journaled(bridge.here(), "value");
+    let left = |bridge: &Bridge| {
+        let log = bridge.here().log();
+        let last = log.lines().last().unwrap().to_owned();
+        let is_left =
+            last.contains("journal_pending=1") && last.contains("waits for the next start");
+        assert!(is_left, "{log}");
+    };
+    // Whoever cannot wait for storage asks twice.
+    bridge.here().signal(Signal::TERM);
+    let stopping = |line: &str| line.contains("stopping");
+    bridge.here.as_mut().unwrap().wait_for_line(stopping).unwrap();
+    bridge.here().signal(Signal::INT);
+    bridge.here.as_mut().unwrap().wait();
+    left(&bridge);
+    bridge.start(&[JOURNAL, ("LUNASEC_LIMITS__DRAIN_TIME", "1s")]);
     bridge.here.as_mut().unwrap().stop();
-    let log = bridge.here().log();
-    let last = log.lines().last().unwrap().to_owned();
-    assert!(last.contains("journal_pending=1"), "{log}");
+    left(&bridge);
     bridge.away(false);
     bridge.start(&[JOURNAL]);
     // It may be drained before or by the stop.
+    bridge.here.as_mut().unwrap().stop();
+    let log = bridge.here().log();
+    assert!(log.lines().last().unwrap().contains("journal_pending=0"), "{log}");
+    opens(&bridge.there, &token, "value");
+}
+
+/// As when a node is drained while storage is about to come back: the pod's disk may go with it.
+#[test]
+fn a_stop_waits_for_storage_that_comes_back() {
+    let mut bridge = Bridge::new(Engine::Moto);
+    bridge.proxy.gone.send(true).unwrap();
+    eventually("writes are journaled", || tokenize(bridge.here(), "warms").1 == "journaled");
+    let token = journaled(bridge.here(), "value");
     bridge.here().signal(Signal::TERM);
-    bridge.here.as_mut().unwrap().wait();
+    let stopping = |line: &str| line.contains("stopping");
+    bridge.here.as_mut().unwrap().wait_for_line(stopping).unwrap();
+    let failed = || bridge.here().dependency_requests(&["\"storage\""]);
+    let before = failed();
+    eventually("it was tried again in vain, and once more", || failed() > before + 1);
+    bridge.proxy.gone.send(false).unwrap();
+    assert!(bridge.here.as_mut().unwrap().wait().success());
     let log = bridge.here().log();
     assert!(log.lines().last().unwrap().contains("journal_pending=0"), "{log}");
     opens(&bridge.there, &token, "value");

@@ -1,6 +1,7 @@
 //! The only composition root: the one place that names concrete adapters.
 
 use std::{
+    cell::Cell,
     fs,
     future::pending,
     io,
@@ -12,7 +13,7 @@ use std::{
 
 use futures_util::{Stream, StreamExt};
 use lunasec_core::{limits, secret::DataKey};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
     access::Access,
@@ -262,17 +263,19 @@ impl App {
         }
     }
 
-    /// Serves until `stop` resolves, then answers what was taken, within the drain time. Each
-    /// configuration that `reloads` gives takes the place of the last.
-    pub async fn serve(self, stop: impl Future<Output = ()>, reloads: impl Stream<Item = Config>) {
+    /// Serves until `stops` yields, then answers what was taken and replays what was journaled, within the drain
+    /// time and until `stops` yields again. Each configuration that `reloads` gives takes the place of the last.
+    pub async fn serve(self, stops: impl Stream<Item = ()>, reloads: impl Stream<Item = Config>) {
         let (stopper, stopped) = watch::channel(false);
         if let Some(admin) = self.admin {
             tokio::spawn(admin::serve(admin, Arc::clone(&self.report)));
         }
         let (stack, connections) = (Arc::clone(&self.stack), self.config.limits.connections);
         let journal = &self.journal;
+        let answered = Cell::new(false);
         let serving = async {
             listen::serve(self.socket, stack, connections, stopped).await;
+            answered.set(true);
             if let Some(journal) = journal {
                 journal.drain().await;
             }
@@ -285,11 +288,12 @@ impl App {
             pending::<()>().await;
         };
         let stopping = async {
-            stop.await;
+            let mut stops = pin!(stops);
+            stops.next().await;
             tracing::info!("stopping: answering what was taken");
             self.report.drain();
             let _ = stopper.send(true);
-            tokio::time::sleep(self.stack.http().limits.drain_time).await;
+            let _ = timeout(self.stack.http().limits.drain_time, stops.next()).await;
         };
         let journal_pending = || journal.as_ref().map_or(0, |journal| journal.pending().count);
         tokio::select! {
@@ -299,7 +303,15 @@ impl App {
             }
             () = stopping => {
                 let journal_pending = journal_pending();
-                tracing::warn!(journal_pending, "stopped: some requests took too long");
+                match answered.get() {
+                    true => tracing::warn!(
+                        journal_pending,
+                        "stopped: every request was answered; what is journaled waits for the next start"
+                    ),
+                    false => {
+                        tracing::warn!(journal_pending, "stopped: some requests took too long");
+                    }
+                }
             }
             () = reloading => {}
         }

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::platform::is_mounted_secret;
+
 /// Creates a file that only its owner can read, durably and at once: after a crash it is there
 /// whole or not at all. Fails when there is one.
 pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -59,6 +61,15 @@ pub fn exposed(path: &Path) -> io::Result<Option<Exposed>> {
     let own = rustix::process::geteuid().as_raw();
     let owner = found.uid();
     Ok((owner != own && owner != 0).then_some(Exposed::Owner { owner, own }))
+}
+
+/// The same of a file that somebody else may have put there for this process: of one that root mounted, in memory and
+/// not to be written to, the mount decides who reads it, and neither owner nor mode.
+pub fn exposed_secret(path: &Path) -> io::Result<Option<Exposed>> {
+    let exposed = exposed(path)?;
+    let found = fs::metadata(path)?;
+    let is_roots_alone = found.uid() == 0 && found.mode() & 0o022 == 0;
+    Ok(exposed.filter(|_| !(is_roots_alone && is_mounted_secret(path))))
 }
 
 /// Why a file is not private.

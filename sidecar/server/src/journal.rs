@@ -169,8 +169,8 @@ pub struct Journal {
     waiting: Mutex<Waiting>,
     /// How many entries there are: for whoever replays and removes them.
     count: watch::Sender<u64>,
-    /// How often they could not be replayed.
-    failures: watch::Sender<u64>,
+    /// The last entry of a round after which nothing more is expected: what it left waits for a reason of its own.
+    exhausted: watch::Sender<u64>,
     /// What became of entries.
     replayed: ReplaySeries,
     /// Writes of one name take turns, so that each knows what the last one left.
@@ -244,7 +244,7 @@ impl Journal {
             hasher: RandomState::default(),
             waiting: Mutex::default(),
             count: watch::Sender::new(0),
-            failures: watch::Sender::new(0),
+            exhausted: watch::Sender::new(0),
             replayed: ReplaySeries::default(),
             turns: KeyedLocks::default(),
             left: contents.iter().map(|(number, ..)| *number).max().unwrap_or(0),
@@ -368,16 +368,22 @@ impl Journal {
         self.count.subscribe()
     }
 
-    /// Waits until nothing waits any more, or until what does cannot be replayed now.
+    /// Waits until nothing waits any more, or only what an operator has to look at. While storage or keys are away it
+    /// waits for them: whoever stops has a time for that, and what it leaves may lie on a disk that goes with the pod.
     pub async fn drain(&self) {
-        let (mut count, mut failures) = (self.count.subscribe(), self.failures.subscribe());
-        failures.mark_unchanged();
+        let (mut count, mut exhausted) = (self.count.subscribe(), self.exhausted.subscribe());
+        exhausted.mark_unchanged();
         if self.is_stale() {
             return;
         }
+        let last = self.last_number();
+        let nothing_more = async {
+            // A round that began before the last write says nothing of it.
+            while exhausted.changed().await.is_ok() && *exhausted.borrow_and_update() < last {}
+        };
         tokio::select! {
             _ = count.wait_for(|count| *count == 0) => {}
-            _ = failures.changed() => {}
+            () = nothing_more => {}
         }
     }
 
@@ -398,8 +404,9 @@ impl Journal {
         is_news
     }
 
-    fn stuck(&self) {
-        self.failures.send_modify(|failures| *failures += 1);
+    /// Tells who drains it that nothing more is expected of the entries up to this one.
+    fn exhausted(&self, last: u64) {
+        self.exhausted.send_replace(last);
     }
 
     async fn page(&self, after: u64) -> Result<Vec<Entry>, DbError> {

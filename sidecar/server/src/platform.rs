@@ -16,7 +16,7 @@ use rustix::{
 
 mod mounts;
 
-pub use mounts::{Fleeting, fleeting};
+pub use mounts::{Fleeting, fleeting, is_injected_volume, is_mounted_secret};
 
 /// What the kernel granted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,14 @@
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::Path,
 };
 
-use lunasec_tests::{Sidecar, sidecar::lunasec};
+use lunasec_tests::{
+    Sidecar,
+    namespace::{bind, in_mount_namespace, mount_tmpfs, remount},
+    sidecar::lunasec,
+};
 use tempfile::TempDir;
 
 /// A stopped sidecar's directory, and a token in it.
@@ -107,6 +111,60 @@ fn a_key_file_that_others_can_read_is_refused_with_the_remedy() {
     assert!(log.contains(&format!("chown 0 {}", key.display())), "{log}");
     chown(&key, Some(0), None).unwrap();
     Sidecar::dev_in(directory.path());
+}
+
+/// As a kubelet mounts a Secret: root's, for everybody to read, in memory, and not to be written to.
+#[test]
+fn a_key_file_that_was_mounted_as_a_secret_is_taken_whatever_its_mode() {
+    in_mount_namespace(
+        "embedded::key_file::a_key_file_that_was_mounted_as_a_secret_is_taken_whatever_its_mode",
+        || {
+            let (directory, token) = stopped();
+            let key = directory.path().join("local.key");
+            let secret = directory.path().join("secret");
+            let mounted = secret.join("standby.key");
+            let mode = |mode| {
+                remount(&secret, "rw");
+                fs::set_permissions(&mounted, fs::Permissions::from_mode(mode)).unwrap();
+                remount(&secret, "ro");
+            };
+            mount_tmpfs(&secret, "1m");
+            fs::copy(&key, &mounted).unwrap();
+            fs::remove_file(&key).unwrap();
+            // By a link, as it is mounted.
+            symlink("secret/standby.key", &key).unwrap();
+            for readable in [0o444, 0o440, 0o644] {
+                mode(readable);
+                let sidecar = Sidecar::dev_in(directory.path());
+                assert_eq!(sidecar.detokenize(&token).json()["value"], "value", "{readable:o}");
+            }
+            for writable in [0o464, 0o446] {
+                mode(writable);
+                refused(directory.path());
+            }
+            mode(0o444);
+            chown_there(&secret, &mounted, 65_534);
+            refused(directory.path());
+            chown_there(&secret, &mounted, 0);
+            remount(&secret, "rw");
+            refused(directory.path());
+            // On a disk it lies for whoever has the disk.
+            let disk = directory.path().join("disk");
+            fs::create_dir(&disk).unwrap();
+            fs::copy(&mounted, disk.join("standby.key")).unwrap();
+            fs::remove_file(&key).unwrap();
+            symlink("disk/standby.key", &key).unwrap();
+            bind(&disk, &disk);
+            remount(&disk, "bind,ro");
+            refused(directory.path());
+        },
+    );
+}
+
+fn chown_there(mount: &Path, file: &Path, owner: u32) {
+    remount(mount, "rw");
+    chown(file, Some(owner), None).unwrap();
+    remount(mount, "ro");
 }
 
 #[test]

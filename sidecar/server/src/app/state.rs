@@ -13,7 +13,7 @@ use crate::{
     db::DbError,
     files,
     journal::JOURNAL_FILE,
-    platform::{fleeting, strangers},
+    platform::{fleeting, is_injected_volume, strangers},
 };
 
 /// A directory in which nobody renames or removes what is another's.
@@ -133,9 +133,9 @@ fn open_above(directory: &Path, own: u32) -> Vec<String> {
     let said = |(path, found): (PathBuf, Metadata)| {
         let (mode, owner, name) = (found.mode() & 0o7777, found.uid(), path.display());
         let what = "who can so put another directory in the place of degrade.state_dir";
-        if mode & 0o022 != 0 && mode & STICKY == 0 {
+        if mode & 0o022 != 0 && mode & STICKY == 0 && !is_injected_volume(&path) {
             return Some(format!(
-                "{name} can be written by others (mode {mode:04o}), {what}; run: chmod go-w {name}"
+                "{name} can be written by others (mode {mode:04o}), {what}; run: chmod go-w {name}, or, where it is a volume, mount it nowhere else"
             ));
         }
         // Whose it is that has no number here, nobody can tell: in a user namespace that is also root outside.

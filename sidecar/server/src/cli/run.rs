@@ -73,7 +73,7 @@ pub(super) fn sidecar(
     block_on(async move {
         // Caught from here on: a stop during the start is a clean one too.
         let failed = |error: io::Error| Stop::new(FAILED, error);
-        let stop = stop_signal().map_err(failed)?;
+        let stops = stop_signals().map_err(failed)?;
         let reloads = match again {
             Some(again) => reloads(signal(SignalKind::hangup()).map_err(failed)?, again).boxed(),
             None => stream::empty().boxed(),
@@ -88,7 +88,7 @@ pub(super) fn sidecar(
         // Nobody has to read it for the sidecar to serve.
         let _ = announce(&addresses);
         tracing::info!(socket = %addresses.socket.display(), admin = ?addresses.admin, "serving");
-        app.serve(stop, reloads).await;
+        app.serve(stops, reloads).await;
         Ok(std::process::ExitCode::SUCCESS)
     })
 }
@@ -116,15 +116,16 @@ fn reloads(hangups: Signal, again: Again) -> impl Stream<Item = Config> {
     })
 }
 
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// The first asks for a stop, the second for one at once.
+fn stop_signals() -> io::Result<impl Stream<Item = ()>> {
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(stream::unfold(signals, async |(mut terminate, mut interrupt)| {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+        Some(((), (terminate, interrupt)))
+    }))
 }
 
 /// The log's level, which can be changed under it.

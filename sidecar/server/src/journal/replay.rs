@@ -75,6 +75,12 @@ struct Stop {
 }
 
 impl Stop {
+    /// Whether it may be replayed soon all the same.
+    fn may_pass(&self) -> bool {
+        // Sessions are opened to be merged, and nothing else waits for keys.
+        self.away || self.failure.code == Code::KeysUnavailable
+    }
+
     fn of_the_disk(error: DbError) -> Self {
         let failure = Failure::caused(
             Code::StorageUnavailable,
@@ -174,6 +180,8 @@ struct Round {
     superseded: usize,
     /// Why something waits on.
     stop: Option<Stop>,
+    /// Whether some of it may be replayed soon.
+    may_pass: bool,
     /// Whether something was not even tried.
     waits: bool,
     /// Of what was replayed, where more waits by now.
@@ -210,11 +218,13 @@ impl Replayer {
                         "the journal is older than degrade.journal_age and is not replayed: what was deleted elsewhere since may come back; start with --replay-stale-journal to replay it all the same"
                     );
                 }
-                self.journal.stuck();
+                self.journal.exhausted(u64::MAX);
                 tokio::time::sleep(limits::REPLAY_STALE_PAUSE).await;
                 continue;
             }
-            let Round { stored, superseded, stop, waits, .. } = self.round(&mut habits).await;
+            let last = self.journal.last_number();
+            let Round { stored, superseded, stop, may_pass, waits, .. } =
+                self.round(&mut habits).await;
             let waits = waits || stop.is_some();
             let pending = self.journal.pending().count;
             if stored + superseded > 0 {
@@ -228,7 +238,9 @@ impl Replayer {
                 }
             }
             if waits {
-                self.journal.stuck();
+                if !may_pass {
+                    self.journal.exhausted(last);
+                }
                 tokio::time::sleep(draw(&*self.entropy, limits::REPLAY_PAUSE)).await;
             }
         }
@@ -244,6 +256,7 @@ impl Replayer {
                 Ok(page) => page,
                 Err(error) => {
                     round.stop = Some(Stop::of_the_disk(error));
+                    round.may_pass = true;
                     return round;
                 }
             };
@@ -343,6 +356,7 @@ impl Replayer {
                 if !stop.away {
                     habits.patience.refused(self.journal.digest(&name));
                 }
+                round.may_pass |= stop.may_pass();
                 // That all of them wait is said rather than that one does.
                 if !round.stop.as_ref().is_some_and(|stop| stop.away) {
                     round.stop = Some(stop);

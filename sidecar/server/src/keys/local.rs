@@ -2,7 +2,7 @@
 //!
 //! The key file has one line for each key, `lunasec-local-key-v1:` and 64 hexadecimal digits. The
 //! first wraps; all unwrap, so that a retired key stays below the new one. Only its owner may be
-//! able to read it.
+//! able to read it, or whoever it is mounted for, as a Kubernetes Secret is.
 //!
 //! | offset | bytes | field of a wrapped key |
 //! | --- | --- | --- |
@@ -96,7 +96,8 @@ impl LocalKeys {
     /// Reads a key file.
     pub fn open(path: &Path, entropy: Arc<dyn Entropy>) -> Result<Self, KeyFileError> {
         let name = || path.display().to_string();
-        let exposed = files::exposed(path).map_err(|error| KeyFileError::Io(name(), error))?;
+        let exposed =
+            files::exposed_secret(path).map_err(|error| KeyFileError::Io(name(), error))?;
         if let Some(exposed) = exposed {
             return Err(KeyFileError::Exposed(name(), exposed));
         }

@@ -1,4 +1,5 @@
-//! Whether what is written to a directory stays when a container, a pod or the machine ends.
+//! What a place is mounted from: whether what is written there stays when a container, a pod or the machine ends, and
+//! who else can come by it.
 
 use std::path::{Path, PathBuf};
 
@@ -26,10 +27,29 @@ impl Fleeting {
     }
 }
 
+/// The volume for state that the injector gives a pod, and mounts for the sidecar alone.
+const INJECTED: &str = "kubernetes.io~empty-dir/lunasec-state";
+
+/// Whether a file is a secret that something mounted for this container: in memory, and nobody here can write to it. Of
+/// these, as of a Kubernetes Secret, the modes say nothing: the files are root's and everybody's to read, and the mount
+/// is what others do not have.
+pub fn is_mounted_secret(file: &Path) -> bool {
+    mount(file).is_some_and(|mount| mount.is_secret())
+}
+
+/// Whether a directory is the injector's volume, into which no other container of the pod writes, whatever its mode is.
+pub fn is_injected_volume(directory: &Path) -> bool {
+    mount(directory).is_some_and(|mount| mount.root.ends_with(INJECTED))
+}
+
 /// What ends what is in a directory, which need not be there yet; none where it stays, or nobody can say.
 pub fn fleeting(directory: &Path) -> Option<Fleeting> {
+    mount(directory)?.fleeting()
+}
+
+fn mount(place: &Path) -> Option<Mount> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    of(&mounts, &resolved(directory)?)
+    of(&mounts, &resolved(place)?)
 }
 
 /// As the kernel would find it: links are followed as far as there is anything.
@@ -46,6 +66,8 @@ struct Mount {
     root: String,
     /// Where.
     point: PathBuf,
+    /// Whether nobody can write to it there.
+    read_only: bool,
     /// Of the file system.
     kind: String,
 }
@@ -55,12 +77,21 @@ impl Mount {
         let (place, system) = line.split_once(" - ")?;
         let mut place = place.split(' ').skip(3);
         let (root, point) = (unescaped(place.next()?), unescaped(place.next()?).into());
-        Some(Self { root, point, kind: system.split(' ').next()?.to_owned() })
+        let read_only = place.next()?.split(',').any(|option| option == "ro");
+        Some(Self { root, point, read_only, kind: system.split(' ').next()?.to_owned() })
+    }
+
+    fn is_in_memory(&self) -> bool {
+        matches!(self.kind.as_str(), "tmpfs" | "ramfs")
+    }
+
+    fn is_secret(&self) -> bool {
+        self.read_only && self.is_in_memory()
     }
 
     fn fleeting(&self) -> Option<Fleeting> {
         match self.kind.as_str() {
-            "tmpfs" | "ramfs" => Some(Fleeting::Memory),
+            _ if self.is_in_memory() => Some(Fleeting::Memory),
             "overlay" | "aufs" => Some(Fleeting::Container),
             _ if self.root.contains("kubernetes.io~empty-dir") => Some(Fleeting::Pod),
             _ => None,
@@ -69,10 +100,10 @@ impl Mount {
 }
 
 /// The innermost mount decides; of several at one place, the last.
-fn of(mounts: &str, directory: &Path) -> Option<Fleeting> {
+fn of(mounts: &str, place: &Path) -> Option<Mount> {
     let mounts = mounts.lines().filter_map(Mount::parse);
-    let above = mounts.filter(|mount| directory.starts_with(&mount.point));
-    above.max_by_key(|mount| mount.point.components().count())?.fleeting()
+    let above = mounts.filter(|mount| place.starts_with(&mount.point));
+    above.max_by_key(|mount| mount.point.components().count())
 }
 
 /// A space, a tab, an end of line and a backslash are three octal digits there.
@@ -117,11 +148,34 @@ mod tests {
 912 900 259:9 / /var/lib/kept rw - ext4 /dev/sdb rw
 913 912 0:211 / /var/lib/kept/inner rw - tmpfs tmpfs rw
 914 900 259:9 / /var/lib/memory rw - ext4 /dev/sdb rw
+920 900 0:220 / /etc/standby ro,relatime - tmpfs tmpfs rw,size=458752k
+921 900 0:221 / /etc/open rw,relatime - tmpfs tmpfs ro
+922 900 259:1 /var/lib/kubelet/pods/0d3b/volumes/kubernetes.io~configmap/lunasec /etc/lunasec ro - ext4 /dev/sda1 rw
+930 900 259:1 /var/lib/kubelet/pods/0d3b/volumes/kubernetes.io~empty-dir/lunasec-state /var/lib/lunasec rw - ext4 /dev/sda1 rw
 ";
+
+    #[test]
+    fn a_secret_is_in_memory_and_nobody_writes_where_it_is_mounted() {
+        let is_secret = |file| of(POD, Path::new(file)).unwrap().is_secret();
+        assert!(is_secret("/etc/standby/standby.key"));
+        for file in ["/etc/open/key", "/etc/lunasec/key", "/dev/key", "/var/lib/kept/key", "/key"] {
+            assert!(!is_secret(file), "{file}");
+        }
+        assert!(!is_mounted_secret(Path::new("/proc/self/status")), "it is another file system");
+    }
+
+    #[test]
+    fn the_injectors_volume_is_known_by_its_name() {
+        let is_injected = |place| of(POD, Path::new(place)).unwrap().root.ends_with(INJECTED);
+        assert!(is_injected("/var/lib/lunasec"));
+        assert!(!is_injected("/var/lib/state") && !is_injected("/var/lib/kept"));
+        assert!(!is_injected_volume(&std::env::temp_dir()));
+    }
 
     fn all(mounts: &str, expected: &[(&str, Option<Fleeting>)]) {
         for (directory, fleeting) in expected {
-            assert_eq!(of(mounts, Path::new(directory)), *fleeting, "{directory}");
+            let found = of(mounts, Path::new(directory)).and_then(|mount| mount.fleeting());
+            assert_eq!(found, *fleeting, "{directory}");
         }
     }
 
@@ -147,7 +201,8 @@ mod tests {
         all(
             POD,
             &[
-                ("/var/lib/lunasec", Some(Fleeting::Container)),
+                ("/var/lib/other", Some(Fleeting::Container)),
+                ("/var/lib/lunasec/state", Some(Fleeting::Pod)),
                 ("/var/lib/state", Some(Fleeting::Pod)),
                 ("/var/lib/state/inner", Some(Fleeting::Pod)),
                 ("/var/lib/kept/state", None),
