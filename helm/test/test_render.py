@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from chart import AWS, EVERYTHING, find, kinds, notes, objects
+from chart import AWS, EVERYTHING, find, kinds, merged, notes, objects
 
 INJECTOR = "lunasec-injector"
 
@@ -176,6 +176,13 @@ def test_a_policy_of_injected_pods_lets_in_prometheus_and_out_what_is_listed():
     dns, storage = policy["egress"]
     assert {port["port"] for port in dns["ports"]} == {53} and {port["protocol"] for port in dns["ports"]} == {"UDP", "TCP"}
     assert storage == {"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}], "ports": [{"protocol": "TCP", "port": 443}]}
+
+
+def test_name_servers_that_are_no_pods_are_let_out_to_by_their_addresses():
+    among = objects(merged(EVERYTHING, {"networkPolicy": {"dnsCidrs": ["169.254.20.10/32"]}}))
+    for name, namespace in (("lunasec-injected", "shop"), (INJECTOR, "lunasec")):
+        dns = find(among, "NetworkPolicy", name, namespace)["spec"]["egress"][0]
+        assert dns["to"][1:] == [{"ipBlock": {"cidr": "169.254.20.10/32"}}] and len(dns["ports"]) == 2
 
 
 def test_namespaces_that_are_not_listed_get_no_policy():

@@ -61,6 +61,9 @@ imagePullSecrets:
     - namespaceSelector:
         matchLabels:
           kubernetes.io/metadata.name: {{ .Values.networkPolicy.dnsNamespace }}
+    {{- range .Values.networkPolicy.dnsCidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
   ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
