@@ -1,4 +1,4 @@
-"""A real sidecar that has worked, a real Prometheus that has scraped it, and what the injector will expose."""
+"""A real sidecar that has worked, a real Prometheus that has scraped it, and what the injector and kube-state-metrics expose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from chart import BINARY
 
 PATIENCE = 90
-# What the injector exposes: its names and labels are an agreement with k8s/injector.
+# What the injector exposes: test_injector.py compares it with k8s/injector.
 INJECTOR = """\
 # TYPE lunasec_injector_decisions counter
 lunasec_injector_decisions_total{result="injected"} 7
@@ -30,8 +30,16 @@ lunasec_injector_decisions_total{result="invalid"} 0
 # TYPE lunasec_injector_decision_duration_seconds histogram
 lunasec_injector_decision_duration_seconds_sum 0.01
 lunasec_injector_decision_duration_seconds_count 9
+lunasec_injector_decision_duration_seconds_bucket{le="0.00005"} 0
+lunasec_injector_decision_duration_seconds_bucket{le="0.0001"} 2
+lunasec_injector_decision_duration_seconds_bucket{le="0.00025"} 5
+lunasec_injector_decision_duration_seconds_bucket{le="0.0005"} 7
 lunasec_injector_decision_duration_seconds_bucket{le="0.001"} 8
+lunasec_injector_decision_duration_seconds_bucket{le="0.0025"} 8
 lunasec_injector_decision_duration_seconds_bucket{le="0.01"} 9
+lunasec_injector_decision_duration_seconds_bucket{le="0.05"} 9
+lunasec_injector_decision_duration_seconds_bucket{le="0.25"} 9
+lunasec_injector_decision_duration_seconds_bucket{le="2.5"} 9
 lunasec_injector_decision_duration_seconds_bucket{le="+Inf"} 9
 # TYPE lunasec_injector_certificate_expiry_seconds gauge
 lunasec_injector_certificate_expiry_seconds{what="serving"} 2592000
@@ -46,6 +54,19 @@ lunasec_injector_restarts_total{result="failed"} 0
 lunasec_injector_leader 1
 # TYPE lunasec_injector_build info
 lunasec_injector_build_info{version="0.1.0"} 1
+# EOF
+"""
+# What kube-state-metrics exposes of a sweep that went well.
+KUBE = """\
+# TYPE kube_cronjob_created gauge
+kube_cronjob_created{namespace="shop",cronjob="lunasec-sweep"} 100
+# TYPE kube_cronjob_status_last_successful_time gauge
+kube_cronjob_status_last_successful_time{namespace="shop",cronjob="lunasec-sweep"} NOW
+# TYPE kube_job_created gauge
+kube_job_created{namespace="shop",job_name="lunasec-sweep-29"} 200
+# TYPE kube_job_failed gauge
+kube_job_failed{namespace="shop",job_name="lunasec-sweep-29",condition="true"} 0
+kube_job_failed{namespace="shop",job_name="lunasec-sweep-29",condition="false"} 1
 # EOF
 """
 
@@ -115,13 +136,15 @@ def sidecar(directory: pathlib.Path) -> Iterator[tuple[str, Unix]]:
 
 
 @contextlib.contextmanager
-def injector() -> Iterator[str]:
+def exposed(text: str) -> Iterator[str]:
+    """A server that says it."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
             self.end_headers()
-            self.wfile.write(INJECTOR.encode())
+            self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -132,11 +155,12 @@ def injector() -> Iterator[str]:
         server.shutdown()
 
 
-def configuration(admin: str, its: str) -> str:
+def configuration(admin: str, its: str, state: str) -> str:
     def job(name: str, target: str, **labels: str) -> dict:
         return {"job_name": name, "static_configs": [{"targets": [target], "labels": labels}]}
 
     jobs = [job("lunasec/lunasec-sidecars", admin, namespace="shop", pod="shop-0"), job("lunasec/lunasec-injector", its, namespace="lunasec", pod="i-0")]
+    jobs.append({**job("kube-state-metrics", state), "honor_labels": True})
     return json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
 
 
@@ -164,8 +188,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def prometheus(directory: pathlib.Path, admin: str, its: str) -> Iterator[Prometheus]:
-    (directory / "prometheus.yml").write_text(configuration(admin, its))
+def prometheus(directory: pathlib.Path, *targets: str) -> Iterator[Prometheus]:
+    (directory / "prometheus.yml").write_text(configuration(*targets))
     address = f"127.0.0.1:{free_port()}"
     command = ["prometheus", f"--config.file={directory / 'prometheus.yml'}", f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address={address}"]
     log = directory / "prometheus.log"
@@ -176,7 +200,13 @@ def prometheus(directory: pathlib.Path, admin: str, its: str) -> Iterator[Promet
 
 @contextlib.contextmanager
 def fleet(directory: pathlib.Path) -> Iterator[Prometheus]:
-    with sidecar(directory) as (admin, connection), injector() as its, prometheus(directory, admin, its) as server:
+    state = KUBE.replace("NOW", str(int(time.time())))
+    with (
+        sidecar(directory) as (admin, connection),
+        exposed(INJECTOR) as its,
+        exposed(state) as kube,
+        prometheus(directory, admin, its, kube) as server,
+    ):
         work(connection)
         ready = 'min(count_over_time(up[1m])) >= 4 and min(up) == 1 and count(lunasec_canaries_used_total) == 1'
         eventually("some scrapes", lambda: server.query(ready))
