@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "k8s" / "manifests"
 NAMESPACE = "lunasec"
 HEAD = "# Written by k8s/render from helm/lunasec; change that.\n"
+# The chart's defaults, and images that have to be somebody's.
+DEFAULTS = {"image": {name: {"repository": f"registry.example.com/lunasec/{name}"} for name in ("sidecar", "injector")}}
 # Those that say that helm is at work, which it is not here.
 OF_HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 
@@ -38,6 +40,8 @@ def objects(values: dict) -> list[dict]:
     with helm_python.Chart.load(ROOT / "helm" / "lunasec") as chart:
         rendered = chart.render(values, name="lunasec", namespace=NAMESPACE)
     found = [each for name in sorted(rendered) if name.endswith(".yaml") for each in yaml.load_all(rendered[name], yaml.CSafeLoader) if each]
+    # What helm runs before it changes anything has nobody to run it.
+    found = [each for each in found if "helm.sh/hook" not in each["metadata"].get("annotations", {})]
     for each in found:
         for label in OF_HELM:
             each["metadata"]["labels"].pop(label, None)
@@ -68,7 +72,7 @@ def order(each: dict) -> tuple[str, str]:
 
 def wanted() -> dict[pathlib.Path, str]:
     example = yaml.safe_load((ROOT / "k8s" / "example.yaml").read_text())
-    places = {OUT: manifests({}), OUT / "example": manifests(example)}
+    places = {OUT: manifests(DEFAULTS), OUT / "example": manifests(example)}
     return {place / name: content for place, files in places.items() for name, content in files.items()}
 
 

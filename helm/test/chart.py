@@ -25,8 +25,10 @@ AWS = {
     "keys": {"kind": "kms", "key_id": "alias/lunasec", "region": "eu-central-1"},
     "clients": [{"name": "shop", "uid": 10001, "namespaces": ["default"], "operations": ["tokenize", "detokenize"]}],
 }
+# There are no images but one's own: values without these are refused.
+IMAGES = {"image": {name: {"repository": f"registry.example.com/lunasec/{name}"} for name in ("sidecar", "injector")}}
 EVERYTHING = {
-    "image": {"pullSecrets": ["registry"]},
+    "image": {**IMAGES["image"], "pullSecrets": ["registry"]},
     "injector": {"tolerations": [{"key": "infra", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 30}]},
     "reconciler": {"restart": True},
     "config": AWS,
@@ -35,6 +37,7 @@ EVERYTHING = {
     "networkPolicy": {
         "injector": {"enabled": True, "apiServerCidrs": ["10.0.0.1/32"]},
         "sidecars": {"namespaces": {"shop": {"egress": [{"cidrs": ["10.1.0.0/16"], "ports": [443]}], "ingressPorts": [8080]}}},
+        "sweeps": {"namespaces": {"desk": {"egress": [{"cidrs": ["2001:db8::/32"], "ports": [443]}]}}},
     },
     "podMonitor": {"enabled": True},
     "alerts": {"enabled": True},
@@ -53,7 +56,8 @@ def merged(*parts: dict) -> dict:
 
 
 def files(*values: dict, namespace: str = "lunasec") -> dict[str, str]:
-    return dict(_files(json.dumps(merged(*values)), namespace))
+    """What is rendered of these values and of the names of images."""
+    return dict(_files(json.dumps(merged(IMAGES, *values)), namespace))
 
 
 @functools.cache
@@ -63,7 +67,7 @@ def _files(values: str, namespace: str) -> dict[str, str]:
 
 
 def notes(*values: dict) -> str:
-    return CHART.render(merged(*values), name="lunasec", namespace="lunasec")["lunasec/templates/NOTES.txt"]
+    return CHART.render(merged(IMAGES, *values), name="lunasec", namespace="lunasec")["lunasec/templates/NOTES.txt"]
 
 
 def objects(*values: dict, namespace: str = "lunasec") -> list[dict]:
@@ -89,6 +93,8 @@ def pod_templates(among: list[dict]) -> Iterator[tuple[str, dict]]:
     for each in among:
         name = f"{each['kind']} {each['metadata']['name']}"
         if each["kind"] == "Deployment":
+            yield name, each["spec"]["template"]
+        elif each["kind"] == "Job":
             yield name, each["spec"]["template"]
         elif each["kind"] == "CronJob":
             yield name, each["spec"]["jobTemplate"]["spec"]["template"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 TEXTS = [
     "probe", "probe/", "7m", "3 MiB", "7d", "0600", "77Mi", "77m", "10.9.0.0/16", "@weekly", "sha256:" + "b" * 64, "https://probe.example.com",
     "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n", "alias/probe", "/probe", "a" * 64,
+    "arn:aws:iam::111122223333:role/probe",
 ]  # fmt: skip
 
 
@@ -36,6 +37,8 @@ def another(schema: dict, field: dict, now: object = None) -> object:
         if "properties" in field:
             wanted = [*field.get("required", []), *(each["required"][0] for each in field.get("anyOf", [])[:1])]
             return {name: another(schema, field["properties"][name]) for name in wanted}
+        if field["additionalProperties"] is True:
+            return {"probe": "Kubernetes'"}
         return {"probe": another(schema, field["additionalProperties"])}
     fit = [text for text in TEXTS if re.search(field.get("pattern", ""), text) and len(text) <= field.get("maxLength", 10**6)]
     return next(text for text in fit if text != now)

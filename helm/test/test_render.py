@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from chart import AWS, EVERYTHING, find, kinds, merged, notes, objects
+from chart import AWS, EVERYTHING, find, kinds, notes, objects
 
 INJECTOR = "lunasec-injector"
 
@@ -26,15 +26,16 @@ def test_the_settings_are_those_that_the_injector_knows():
     assert settings() == {
         "version": "0.1.0",
         "sidecar": {
-            "image": "lunasec/sidecar:0.1.0", "pull_policy": "IfNotPresent", "user": 64733, "config_map": "lunasec",
-            "admin": "0.0.0.0:9464", "log_level": "info", "cpu_request": "50m", "cpu_limit": "", "mem_request": "64Mi",
+            "image": "registry.example.com/lunasec/sidecar:0.1.0", "pull_policy": "IfNotPresent", "user": 64733, "config_map": "lunasec",
+            "admin": "[::]:9464", "log_level": "info", "cpu_request": "50m", "cpu_limit": "", "mem_request": "64Mi",
             "mem_limit": "448Mi", "journal": "annotated", "ca_bundle": False,
         },
         "webhook": {
-            "listen": "0.0.0.0:8443", "service": INJECTOR, "secret": f"{INJECTOR}-tls", "configuration": INJECTOR,
+            "listen": "[::]:8443", "service": INJECTOR, "secret": f"{INJECTOR}-tls", "configuration": INJECTOR,
             "certificate_lifetime": "30d", "authority_lifetime": "365d",
+            "excluded_namespaces": ["kube-system", "lunasec"], "unlabelled_namespaces": True,
         },
-        "admin": {"listen": "0.0.0.0:8080"},
+        "admin": {"listen": "[::]:8080"},
         "reconciler": {"every": "60s", "restart": False, "lease": INJECTOR},
         "log": {"level": "info", "format": "json"},
     }  # fmt: skip
@@ -46,8 +47,8 @@ def test_the_settings_name_objects_that_are_there():
     pod = find(among, "Deployment", INJECTOR)["spec"]["template"]
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
-    assert ports[service["spec"]["ports"][0]["targetPort"]] == int(told["listen"].split(":")[1])
-    assert ports["admin"] == int(settings()["admin"]["listen"].split(":")[1])
+    assert ports[service["spec"]["ports"][0]["targetPort"]] == int(told["listen"].rpartition(":")[2])
+    assert ports["admin"] == int(settings()["admin"]["listen"].rpartition(":")[2])
     find(among, "Secret", told["secret"])
     for entry in find(among, "MutatingWebhookConfiguration", told["configuration"])["webhooks"]:
         assert entry["clientConfig"]["service"] == {"name": told["service"], "namespace": "lunasec", "path": "/mutate", "port": 443}
@@ -158,9 +159,15 @@ def test_bindings_bind_the_account_that_the_pods_run_as():
 def test_a_digest_stands_above_a_tag():
     digest = "sha256:" + "a" * 64
     images = {"sidecar": {"tag": "1"}, "injector": {"tag": "1", "digest": digest}}
-    assert settings({"image": images})["sidecar"]["image"] == "lunasec/sidecar:1"
+    assert settings({"image": images})["sidecar"]["image"] == "registry.example.com/lunasec/sidecar:1"
     pod = find(objects({"image": images}), "Deployment", INJECTOR)["spec"]["template"]["spec"]
-    assert pod["containers"][0]["image"] == f"lunasec/injector@{digest}"
+    assert pod["containers"][0]["image"] == f"registry.example.com/lunasec/injector@{digest}"
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_no_budget_keeps_a_node_from_being_drained(replicas):
+    budget = find(objects({"injector": {"replicas": replicas}}), "PodDisruptionBudget", INJECTOR)["spec"]
+    assert budget["maxUnavailable"] == 1 and "minAvailable" not in budget
 
 
 def test_the_budget_can_be_left_out():
@@ -178,22 +185,15 @@ def test_a_policy_of_injected_pods_lets_in_prometheus_and_out_what_is_listed():
     assert storage == {"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}], "ports": [{"protocol": "TCP", "port": 443}]}
 
 
-def test_name_servers_that_are_no_pods_are_let_out_to_by_their_addresses():
-    among = objects(merged(EVERYTHING, {"networkPolicy": {"dnsCidrs": ["169.254.20.10/32"]}}))
-    for name, namespace in (("lunasec-injected", "shop"), (INJECTOR, "lunasec")):
-        dns = find(among, "NetworkPolicy", name, namespace)["spec"]["egress"][0]
-        assert dns["to"][1:] == [{"ipBlock": {"cidr": "169.254.20.10/32"}}] and len(dns["ports"]) == 2
-
-
 def test_namespaces_that_are_not_listed_get_no_policy():
     found = [each["metadata"]["namespace"] for each in objects(EVERYTHING) if each["kind"] == "NetworkPolicy"]
-    assert sorted(found) == ["lunasec", "shop"]
+    assert sorted(found) == ["desk", "lunasec", "shop"]
 
 
 def test_the_policy_of_the_injector_is_for_api_server_prometheus_and_dns():
     policy = find(objects(EVERYTHING), "NetworkPolicy", INJECTOR)["spec"]
     api = [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
-    assert {"ports": [{"protocol": "TCP", "port": 8443}], "from": api} in policy["ingress"]
+    assert {"ports": [{"protocol": "TCP", "port": 8443}]} in policy["ingress"]
     assert [port["port"] for port in policy["ingress"][1]["ports"]] == [8080] and len(policy["ingress"]) == 2
     assert {"to": api, "ports": [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 6443}]} in policy["egress"]
     assert len(policy["egress"]) == 2
@@ -241,6 +241,44 @@ def test_namespaces_are_merged_over_config_table_by_table():
     assert toml["storage"] == {**AWS["storage"], "prefix": "shop/", "bucket": "other"} and toml["clients"] == AWS["clients"]
     assert toml["degrade"] == {"disk_cache": True, "on_storage_outage": "reject", "state_dir": "/var/lib/lunasec/state"}
     assert toml["keys"] == {**AWS["keys"], "namespaces": {"my-shop": "alias/shop"}}
+
+
+def test_namespaces_in_which_nothing_is_injected_are_told_to_the_injector_as_to_the_api_server():
+    values = {"webhook": {"excludedNamespaces": ["legacy", "kube-system"], "unlabelledNamespaces": False}}
+    told = settings(values)["webhook"]
+    assert told["excluded_namespaces"] == ["kube-system", "lunasec", "legacy"] and told["unlabelled_namespaces"] is False
+    assert webhooks(values)["Fail"]["namespaceSelector"]["matchExpressions"][1]["values"] == told["excluded_namespaces"]
+
+
+def test_configurations_stay_where_they_shall():
+    for keep, notes_of in ((True, {"helm.sh/resource-policy": "keep"}), (False, None)):
+        found = find(objects(EVERYTHING, {"sidecar": {"keepConfigMaps": keep}}), "ConfigMap", "lunasec", "shop")
+        assert found["metadata"].get("annotations") == notes_of
+
+
+def test_what_is_given_stands_above_the_charts_own():
+    own = {
+        "affinity": {"nodeAffinity": {}}, "topologySpreadConstraints": [{"maxSkew": 2}], "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        "podSecurityContext": {"fsGroup": 7}, "securityContext": {"runAsUser": 1000710000},
+    }  # fmt: skip
+    pod = find(objects({"injector": own}), "Deployment", INJECTOR)["spec"]["template"]["spec"]
+    assert pod["affinity"] == own["affinity"] and pod["topologySpreadConstraints"] == own["topologySpreadConstraints"]
+    assert pod["securityContext"]["fsGroup"] == 7 and pod["securityContext"]["runAsNonRoot"] is True
+    [container] = pod["containers"]
+    assert container["securityContext"]["runAsUser"] == 1000710000 and container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert [each["name"] for each in container["env"]] == ["POD_NAME", "POD_NAMESPACE", "HTTPS_PROXY"]
+
+
+def test_common_labels_are_on_every_object_and_replace_none():
+    for each in objects(EVERYTHING, {"commonLabels": {"team": "platform", "app.kubernetes.io/name": "other"}}):
+        labels = each["metadata"]["labels"]
+        assert labels["team"] == "platform" and labels["app.kubernetes.io/name"] == "lunasec", each["kind"]
+
+
+def test_alerts_that_nobody_can_answer_are_told():
+    told = {"alerts": {"enabled": True}}
+    assert "LunasecInjectorAway fires for ever" in notes(told)
+    assert "LunasecInjectorAway" not in notes(told, {"podMonitor": {"enabled": True}}) + notes()
 
 
 def test_the_notes_say_what_is_next():

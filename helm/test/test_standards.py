@@ -6,13 +6,13 @@ import re
 
 import helm_python
 import pytest
-from chart import EVERYTHING, PLACE, files, kinds, merged, objects, pod_templates
+from chart import EVERYTHING, IMAGES, PLACE, files, kinds, merged, objects, pod_templates
 from kubernetes_validate import utils
 
 # Read once, not for each object.
 utils.schema_contents = functools.cache(utils.schema_contents)
 VERSIONS = [each for each in dict.fromkeys(utils.all_versions()) if tuple(map(int, each.split(".")[:2])) >= (1, 29)]
-RENDERED = {"defaults": {}, "everything": EVERYTHING, "rules in a ConfigMap": merged(EVERYTHING, {"alerts": {"kind": "ConfigMap"}})}
+RENDERED = {"defaults": IMAGES, "everything": EVERYTHING, "rules in a ConfigMap": merged(EVERYTHING, {"alerts": {"kind": "ConfigMap"}})}
 OPERATORS = {"PodMonitor", "PrometheusRule"}
 
 
@@ -77,12 +77,12 @@ def breaches(pod: dict) -> list[str]:
 
 def test_pods_pass_the_restricted_pod_security_standard():
     pods = dict(pod_templates(objects(EVERYTHING)))
-    assert set(pods) == {"Deployment lunasec-injector", "CronJob lunasec-sweep"}
+    assert set(pods) == {"Deployment lunasec-injector", "CronJob lunasec-sweep", "Job lunasec-check"}
     for name, template in pods.items():
         assert breaches(template["spec"]) == [], name
-        for container in template["spec"]["containers"]:
+        for container in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
-            assert container["securityContext"]["runAsUser"] == {"injector": 64734, "sweep": 64733}[container["name"]]
+            assert container["securityContext"]["runAsUser"] == {"injector": 64734}.get(container["name"], 64733)
             assert container["resources"]["requests"].keys() == {"cpu", "memory"} and "memory" in container["resources"]["limits"]
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 
+import helm_python
 import pytest
 import yaml
 from chart import AWS, CHART, EVERYTHING, PLACE, ROOT, SCHEMA, check_toml, files, find, merged, objects, refusal
@@ -18,6 +19,14 @@ BESIDE = {
     ("image", "sidecar", "tag"): {"image": {"sidecar": {"digest": ""}}},
     ("journal", "volume"): {"journal": {"acknowledgeLoss": True}, "config": {"degrade": {"on_storage_outage": "journal"}}},
 }
+# What Kubernetes types itself.
+KUBERNETES = {f".injector.{name}" for name in ("affinity", "topologySpreadConstraints[]", "podSecurityContext", "securityContext")}
+# Where the sample of the type alone would be refused beside others, or is the default.
+SAMPLES = {
+    ("injector", "certificateLifetime"): "20d", ("injector", "authorityLifetime"): "500d", ("sidecar", "cpuLimit"): "77m",
+    ("sidecar", "memLimit"): "78Mi", ("networkPolicy", "sidecars", "namespaces", "shop", "egress", 0, "protocol"): "UDP",
+    ("networkPolicy", "sweeps", "namespaces", "desk", "egress", 0, "protocol"): "UDP",
+}  # fmt: skip
 LEAVES = [*leaves(SCHEMA, {"type": "object", "properties": OWN}, (), BASE)]
 
 
@@ -39,7 +48,7 @@ def test_each_value_changes_what_is_rendered(before, path, field, now):
         return
     beside = BESIDE.get(path, {})
     changed = merged(BASE, beside)
-    put(changed, path, another(SCHEMA, field, now))
+    put(changed, path, SAMPLES.get(path) or another(SCHEMA, field, now))
     assert text(changed) != (text(BASE, beside) if beside else before), f"{path} changes nothing"
 
 
@@ -86,7 +95,10 @@ ALL = [*every(SCHEMA), *every(SCHEMA["$defs"]["config"], "config")]
 def test_every_table_is_closed():
     tables = [(path, field) for path, field in ALL if field.get("type") == "object" and path != ".global"]
     assert len(tables) > 40
+    assert KUBERNETES == {path for path, field in tables if field.get("additionalProperties") is True}
     for path, field in tables:
+        if path in KUBERNETES:
+            continue
         closed = field.get("additionalProperties")
         assert closed is False or (isinstance(closed, dict) and "propertyNames" in field), f"{path} takes names that nobody knows"
 
@@ -94,7 +106,7 @@ def test_every_table_is_closed():
 def test_every_value_is_typed_and_described():
     for path, field in ALL:
         assert "type" in field or "$ref" in field, f"{path} has no type"
-        if not path.endswith("[]") and path and path != "config" and "tolerations" not in path:
+        if not path.endswith("[]") and path and path != "config":
             assert len(field.get("description", "")) > 10, f"{path} has no description"
 
 
@@ -173,16 +185,66 @@ WRONG = [
     (merged(EPHEMERAL, {"journal": {"acknowledgeLoss": False}, "config": JOURNAL}), "'/journal/acknowledgeLoss'"),
     (ACKNOWLEDGED, "'/config/degrade/on_storage_outage'"),
     (merged(ACKNOWLEDGED, {"config": JOURNAL, "namespaces": {"shop": {"degrade": {"on_storage_outage": "reject"}}}}), "'/namespaces/shop/degrade"),
-    ({"networkPolicy": {"injector": {"apiServerCidrs": ["everywhere"]}}}, "'/networkPolicy/injector/apiServerCidrs/0'"),
+    ({"image": {"sidecar": {"repository": ""}}}, "image.sidecar.repository is empty, and nobody publishes the images: build and push them"),
+    ({"image": {"injector": {"repository": ""}}}, "image.injector.repository is empty"),
+    *(({"networkPolicy": {"injector": {"apiServerCidrs": [cidr]}}}, f"'/networkPolicy/injector/apiServerCidrs/0': '{cidr}' does not match pattern")
+      for cidr in ("everywhere", "1.2.3.4/99", "1.2.3.4/33", "1.2.3/8", "1.2.3.256/32", "2001:db8::/129", "beef/8")),
+    *(({"sweep": {"schedule": cron}}, f"'/sweep/schedule': '{cron}' does not match pattern") for cron in ("99 99 99 99 99", "60 3 * * *", "17 3 * *", "0 0 0 * *", "daily")),
+    ({"sweep": {"awsRoleArn": "lunasec-shop-sweep"}}, "'/sweep/awsRoleArn'"),
+    ({"injector": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "'/injector/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1"),
+    ({"injector": {"certificateLifetime": "0s"}}, "'/injector/certificateLifetime'"),
+    ({"injector": {"certificateLifetime": "400d"}}, "injector.certificateLifetime is 400d: with five minutes more that is above a third of injector.authorityLifetime, 365d"),
+    ({"injector": {"adminPort": 9000}, "webhook": {"port": 9000}}, "webhook.port and injector.adminPort are both 9000"),
+    ({"sidecar": {"memRequest": "1.5Gi"}}, "sidecar.memRequest is 1.5Gi, more than sidecar.memLimit, 448Mi"),
+    ({"sidecar": {"cpuRequest": "1", "cpuLimit": "500m"}}, "sidecar.cpuRequest is 1, more than sidecar.cpuLimit, 500m"),
+    ({"alerts": {"enabled": True, "ruleLabels": {"severity": "page"}}}, "alerts.ruleLabels.severity"),
+    ({"alerts": {"enabled": True}, "injector": {"certificateLifetime": "24h"}}, "certificates of 24h are renewed 28800 seconds before they end"),
+    (merged(SHOP, {"alerts": {"enabled": True}, "config": {**AWS, "degrade": {"journal_age": "2d"}}}), "after degrade.journal_age, 2d: the alert would come too late"),
+    ({"alerts": {"enabled": True, "thresholds": {"errorRatio": None}}}, "--reset-then-reuse-values"),
     ({"caBundle": "/etc/ca.pem"}, "'/caBundle'"),
     ({"alerts": {"kind": "Rules"}}, "'/alerts/kind': value must be one of"),
-    ({"sweep": {"schedule": "daily"}}, "'/sweep/schedule'"),
 ]
 
 
 @pytest.mark.parametrize(("values", "words"), WRONG, ids=[words for _, words in WRONG])
 def test_wrong_values_are_refused_with_words(values, words):
     assert words in refusal(values)
+
+
+TAKEN = [
+    {"networkPolicy": {"injector": {"apiServerCidrs": ["10.0.0.0/8", "0.0.0.0/0", "255.255.255.255/32", "::/0", "2001:db8::1/128", "::ffff:10.0.0.1/128"]}}},
+    *({"sweep": {"schedule": cron}} for cron in ("*/15 * * * *", "0 0 1 jan sun", "5,10-20/2 0-23 * * 1-5", "@hourly")),
+    {"sidecar": {"memRequest": "0.5Gi", "memLimit": "1Ti"}},
+    {"injector": {"resources": {"limits": {"ephemeral-storage": "1.5Gi"}}}},
+    {"podMonitor": {"enabled": True, "interval": "1m30s"}},
+    {"injector": {"certificateLifetime": "24h"}, "alerts": {"enabled": True, "thresholds": {"certificateSeconds": 3600}}},
+]
+
+
+@pytest.mark.parametrize("values", TAKEN, ids=map(str, TAKEN))
+def test_right_values_are_taken(values):
+    assert text(values)
+
+
+def test_without_an_image_of_ones_own_nothing_is_rendered():
+    with pytest.raises(helm_python.HelmError, match="repository is empty"):
+        CHART.render({}, name="lunasec", namespace="lunasec")
+
+
+BLOCKS = [
+    ("alerts",), ("check",), ("commonLabels",), ("dashboard",), ("injector", "podAnnotations"), ("injector", "podDisruptionBudget"), ("journal",),
+    ("networkPolicy", "dnsPorts"), ("networkPolicy", "injector"), ("networkPolicy", "sidecars"), ("networkPolicy", "sweeps"), ("podMonitor",),
+    ("sidecar", "adminPort"), ("sweep",), ("sweep", "namespaces"), ("webhook", "port"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=map(".".join, BLOCKS))
+def test_a_block_that_kept_values_do_not_have_is_no_error(block):
+    """`helm upgrade --reuse-values` knows nothing of what the older chart did not have."""
+    values = copy.deepcopy(BASE)
+    values["namespaces"].pop("probe")
+    put(values, block, None)
+    assert text(values)
 
 
 def test_a_journal_is_refused_by_default_and_taken_on_a_volume_or_acknowledged():

@@ -10,6 +10,11 @@ state. Call with (dict "root" $ "namespace" NAME).
 {{- toYaml $config -}}
 {{- end }}
 
+{{/* That as the file lunasec.toml. */}}
+{{- define "lunasec.config.file" -}}
+{{- include "lunasec.toml" (dict "table" (include "lunasec.config" . | fromYaml) "path" "") | trim -}}
+{{- end }}
+
 {{/* What the schema of the values cannot see, since it sees only parts. `lunasec check` sees more. */}}
 {{- define "lunasec.config.check" -}}
 {{- $config := .config -}}

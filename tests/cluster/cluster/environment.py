@@ -59,6 +59,7 @@ def values(authority: str) -> Json:
         return [{"name": namespace, "uid": 10001, "gid": 10001, "namespaces": [namespace], "operations": OPERATIONS}]
 
     return {
+        "image": {name: {"repository": f"lunasec/{name}"} for name in ("sidecar", "injector")},
         "config": {
             "storage": {"kind": "s3", "bucket": "lunasec", "endpoint": f"https://s3.{STORAGE}.svc", "path_style": True, **place},
             "keys": {"kind": "kms", "key_id": "alias/lunasec", "endpoint": f"https://kms.{STORAGE}.svc", **place},
