@@ -135,6 +135,17 @@ def test_the_defaults_are_taken_by_the_schema_and_in_the_docs():
         assert f"| `{'.'.join(map(str, path))}` |" in table, f"{path} is not in docs/kubernetes.md"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "injector.extraEnv[].name", "injector.tolerations[].effect", "networkPolicy.injector.egress[].protocol", "networkPolicy.sidecars.namespaces.NAME.egress[].cidrs",
+        "networkPolicy.sidecars.namespaces.NAME.ingressPorts", "networkPolicy.sweeps.namespaces.NAME.egress[].ports", "sweep.namespaces.NAME.awsRoleArn",
+    ],
+)  # fmt: skip
+def test_what_stands_in_lists_and_below_names_is_in_the_docs_too(value):
+    assert f"| `{value}` |" in (ROOT / "docs" / "kubernetes.md").read_text()
+
+
 def test_drift_is_seen(tmp_path):
     """A changed word of the schema's source, and a sidecar with another field, make `helm/schema --check` fail."""
     for place in ("helm/lunasec", "docs"):
