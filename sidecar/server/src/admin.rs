@@ -1,7 +1,12 @@
 //! The admin listener: whether the sidecar lives, is ready, and what it has seen. Nothing on it can
 //! reach a value, because it does not know the vault.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,6 +28,20 @@ use tokio::{
 use crate::report::Report;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Listens at an address. `[::]` is every address of a machine, also where its kernel has no IPv6.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if is_without_ipv6(&error) && address.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
 
 /// Accepts for as long as it is polled.
 pub async fn serve(listener: TcpListener, report: Arc<Report>) {
@@ -87,4 +106,20 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<B
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_is_also_that_of_a_kernel_without_ipv6() {
+        let code = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+        assert!(is_without_ipv6(&io::Error::from_raw_os_error(code)));
+        assert!(!is_without_ipv6(&io::ErrorKind::AddrInUse.into()));
+        let every = bind("[::]:0".parse().unwrap()).await.unwrap();
+        let port = every.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        every.accept().await.unwrap();
+    }
 }
