@@ -2,9 +2,10 @@
 //! reach a value, because it does not know the vault.
 
 use std::{
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -21,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lunasec_core::limits;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time::timeout,
 };
 
@@ -45,22 +46,40 @@ fn is_without_ipv6(error: &io::Error) -> bool {
 
 /// Accepts for as long as it is polled.
 pub async fn serve(listener: TcpListener, report: Arc<Report>) {
-    let connections = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    let mut open = Open::default();
     loop {
-        // Waiting here leaves further connections in the kernel's backlog, which is bounded.
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let report = Arc::clone(&report);
-                tokio::spawn(async move {
-                    connection(stream, report).await;
-                    drop(permit);
-                });
+            Ok((stream, from)) => {
+                open.make_room();
+                let answering = tokio::spawn(connection(stream, Arc::clone(&report)));
+                open.0.push_back((from.ip(), answering.abort_handle()));
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
+        }
+    }
+}
+
+/// Connections, the oldest first. In a pod they come from the whole cluster, and whoever holds many must not make the
+/// kubelet's probe wait: a sidecar that does not answer it is killed.
+#[derive(Default)]
+struct Open(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Open {
+    /// Ends the oldest of the address that has most, where there are too many.
+    fn make_room(&mut self) {
+        self.0.retain(|(_, answering)| !answering.is_finished());
+        if self.0.len() < limits::ADMIN_CONNECTIONS {
+            return;
+        }
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.0.iter().for_each(|(from, _)| *counts.entry(*from).or_default() += 1);
+        let most = self.0.iter().map(|(from, _)| *from).max_by_key(|from| counts[from]);
+        let oldest = self.0.iter().position(|(from, _)| Some(*from) == most);
+        if let Some((_, answering)) = oldest.and_then(|at| self.0.remove(at)) {
+            answering.abort();
         }
     }
 }
