@@ -21,8 +21,6 @@ ELSEWHERE = {"lunasec-injector": ROOT / "k8s" / "injector"}
 TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 # What a build script uses that compiles C, or looks for a library that is there.
 COMPILERS = {"autotools", "bindgen", "cc", "cmake", "pkg-config", "vcpkg"}
-# What the binary may ask the machine's loader for: the C library, its mathematics, what unwinds a panic.
-SYSTEM = re.compile(r"libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|ld-linux[\w-]*\.so\.\d")
 # Words of code that speaks to a network, or of a program that does.
 NETWORK = {"TcpStream", "UdpSocket", "ToSocketAddrs", "curl", "git2", "hyper", "minreq", "reqwest", "ureq", "wget"}
 
@@ -179,14 +177,14 @@ def checksums() -> dict[Id, str]:
     return found
 
 
-def strangers(binary: pathlib.Path) -> list[str]:
-    """Shared libraries that the binary asks for and that are not the system's C."""
-    command = ["readelf", "--dynamic", "--wide", str(binary)]
+def libraries(binary: pathlib.Path) -> list[str]:
+    """What the binary needs of the machine that runs it: a loader, shared libraries. A static one needs none."""
+    command = ["readelf", "--wide", "--program-headers", "--dynamic", str(binary)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wanted = re.findall(r"\(NEEDED\).*\[(.*)\]", done.stdout)
-    if done.returncode != 0 or not wanted:
-        raise Trouble(f"{' '.join(command)} names no library\n{done.stdout}")
-    return [name for name in wanted if not SYSTEM.fullmatch(name)]
+    # What has nothing that is loaded is no program, and says nothing of what it needs.
+    if done.returncode != 0 or not re.search(r"^ +LOAD +0x", done.stdout, re.MULTILINE):
+        raise Trouble(f"{' '.join(command)} shows no program\n{done.stdout}")
+    return re.findall(r"(?:program interpreter: |\(NEEDED\).*\[)(.*)\]", done.stdout)
 
 
 def toolchain() -> str:

@@ -1,6 +1,7 @@
 """dev/dependencies: what counts as unsafe, what is in the binary, and what the page owes."""
 
 import dataclasses
+import pathlib
 import subprocess
 import sys
 import unittest
@@ -107,24 +108,31 @@ class InTheBinary(unittest.TestCase):
 
 
 class WhatItIsLinkedWith(unittest.TestCase):
-    LINE = " 0x0000000000000001 (NEEDED)             Shared library: [{}]\n"
+    LOAD = "  LOAD           0x000000 0x0000000000000000 0x0000000000000000 0x001290 0x001290 R   0x1000\n"
+    LOADER = "      [Requesting program interpreter: {}]\n"
+    LIBRARY = " 0x0000000000000001 (NEEDED)             Shared library: [{}]\n"
 
-    def strangers(self, *libraries):
-        said = subprocess.CompletedProcess([], 0, "".join(map(self.LINE.format, libraries)))
-        with mock.patch.object(subprocess, "run", return_value=said):
-            return crates.strangers("lunasec")
+    def libraries(self, said):
+        with mock.patch.object(subprocess, "run", return_value=subprocess.CompletedProcess([], 0, said)):
+            return crates.libraries("lunasec")
 
-    def test_another_library_than_the_systems_is_found(self):
-        system = ["libgcc_s.so.1", "libm.so.6", "libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"]
-        self.assertEqual(self.strangers(*system), [])
-        self.assertEqual(self.strangers(*system, "libssl.so.3", "libzstd.so.1"), ["libssl.so.3", "libzstd.so.1"])
+    def test_a_loader_and_each_library_are_found(self):
+        self.assertEqual(self.libraries(self.LOAD), [])
+        self.assertEqual(self.libraries(self.LOADER.format("/lib/ld.so.1") + self.LOAD), ["/lib/ld.so.1"])
+        wanted = ["libc.so.6", "libssl.so.3"]
+        self.assertEqual(self.libraries(self.LOAD + "".join(map(self.LIBRARY.format, wanted))), wanted)
+
+    def test_a_program_of_this_machine_is_not_static(self):
+        loader, *libraries = crates.libraries(pathlib.Path("/proc/self/exe").resolve())
+        self.assertIn("ld-linux", loader)
+        self.assertIn("libc.so.6", libraries)
 
     def test_what_says_nothing_is_not_taken_for_none(self):
         for it in (DEV / "dependencies", DEV / "no-such-file"):
             with self.assertRaises(Trouble):
-                crates.strangers(it)
+                crates.libraries(it)
         with self.assertRaises(Trouble):
-            self.strangers()
+            self.libraries("There is no dynamic section in this file.\n")
 
 
 class ThePage(unittest.TestCase):

@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, time::UNIX_EPOCH};
 
+use lunasec_core::limits;
 use lunasec_tests::{
     Answer, Sidecar,
-    raw::{connect_tcp, get_tcp, head, request},
+    raw::{connect_tcp, connect_tcp_from, get_tcp, head, request},
     sidecar::random_hex,
 };
 use serde_json::json;
@@ -14,6 +15,32 @@ fn admin(sidecar: &Sidecar, bytes: impl AsRef<[u8]>) -> Answer {
     let mut connection = connect_tcp(&sidecar.admin());
     connection.send(bytes).unwrap();
     connection.answer().unwrap()
+}
+
+/// A kubelet kills a sidecar whose probe waits, and any pod of a cluster may be able to connect.
+#[test]
+fn whoever_holds_many_connections_keeps_nobody_from_asking() {
+    let sidecar = Sidecar::dev();
+    let address = sidecar.admin();
+    let live = head("GET", "/live", &[("host", "localhost")]);
+    let mut monitor = connect_tcp(&address);
+    monitor.send(&live).unwrap();
+    assert_eq!(monitor.answer().unwrap().status, 200);
+    let mut held: Vec<_> = (0..3 * limits::ADMIN_CONNECTIONS)
+        .map(|_| connect_tcp_from([127, 0, 0, 2], &address))
+        .collect();
+    for connection in &mut held {
+        // The oldest are gone by now.
+        let _ = connection.send(&live);
+    }
+    let newest = held.last_mut().unwrap();
+    assert_eq!(newest.answer().unwrap().status, 200);
+    for _ in 0..3 {
+        assert_eq!(get_tcp(&address, "/live").status, 200);
+    }
+    monitor.send(&live).unwrap();
+    assert_eq!(monitor.answer().unwrap().status, 200);
+    assert!(held[0].closed());
 }
 
 #[test]

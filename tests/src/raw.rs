@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
     thread,
 };
 
 use rustix::{
+    net::{AddressFamily, SocketType, bind, connect, socket},
     process::{Gid, Uid},
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
@@ -219,6 +220,17 @@ pub fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 /// A connection to the admin listener.
 pub fn connect_tcp(address: &str) -> Raw<TcpStream> {
     let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Raw { stream, buffer: Vec::new() }
+}
+
+/// The same, from another address.
+pub fn connect_tcp_from(from: [u8; 4], address: &str) -> Raw<TcpStream> {
+    let (from, to) = (SocketAddr::from((from, 0)), address.parse::<SocketAddr>().unwrap());
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &from).unwrap();
+    connect(&socket, &to).unwrap();
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     Raw { stream, buffer: Vec::new() }
 }

@@ -26,13 +26,16 @@ def directory() -> pathlib.Path:
 
 
 def places() -> dict[str, str]:
-    """What paths are called in the binary. rustc takes the last that fits."""
+    """What paths are called in the binary. rustc takes the last that fits.
+
+    The checkout is not one of them: cargo names its files from there, and with flags that say where it lies, a checkout in
+    another place would build all crates anew."""
     home = pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo").resolve()
     library = pathlib.Path(said("rustc", "--print", "sysroot").strip()) / "lib/rustlib/src/rust"
-    return {str(library): "/rustc", str(home): "/cargo", str(ROOT): "/lunasec", str(directory()): "/target"}
+    return {str(library): "/rustc", str(home): "/cargo", str(directory()): "/target"}
 
 
-def built(package: str, name: str, workspace: pathlib.Path | None = None) -> bytes:
+def built(package: str, name: str, workspace: pathlib.Path | None = None) -> pathlib.Path:
     flags = ["-Ctarget-feature=+crt-static"]
     flags += [f"--remap-path-prefix={place}={called}" for place, called in places().items()]
     for_c = [f"-ffile-prefix-map={place}={called}" for place, called in list(places().items())[1:]]
@@ -48,15 +51,14 @@ def built(package: str, name: str, workspace: pathlib.Path | None = None) -> byt
     command = ["cargo", "build", "--release", "--locked", "--target", triple, "--package", package, "--bin", name]
     if subprocess.run(command, cwd=workspace or crates.workspace(package), env=environment).returncode != 0:
         raise Trouble(f"{' '.join(command)} failed")
-    return checked(directory() / triple / "release" / name)
+    return directory() / triple / "release" / name
 
 
 def checked(path: pathlib.Path) -> bytes:
-    headers = said("readelf", "--wide", "--program-headers", "--dynamic", str(path))
-    if "INTERP" in headers or "(NEEDED)" in headers:
-        raise Trouble(f"{path} is not static: an image FROM scratch has no loader and no libraries")
+    if wanted := crates.libraries(path):
+        raise Trouble(f"{path} is not static, and an image FROM scratch has none of these: {', '.join(wanted)}")
     content = path.read_bytes()
-    for place in [*places(), str(pathlib.Path.home())]:
+    for place in [*places(), str(ROOT), str(pathlib.Path.home())]:
         if len(place) > 1 and place.encode() in content:
             raise Trouble(f"{path} says that it was built in {place}")
     return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 import re
 
 from emulators.trouble import Trouble
@@ -58,16 +59,34 @@ def seconds() -> int:
     return int(said)
 
 
-def image(name: str) -> oci.Image:
+def program(name: str) -> pathlib.Path:
+    """Builds it."""
+    # What the linker would not find is named here.
+    system.parts()
+    path = binary.built(KINDS[name].package, KINDS[name].binary)
+    binary.checked(path)
+    return path
+
+
+def given(name: str, path: pathlib.Path) -> pathlib.Path:
+    """One that was built before, if it is of this version; the rest of what the bill says is the word of whoever gives it."""
+    wanted = f"{KINDS[name].binary} {version()}"
+    if (said := binary.said(str(path.resolve()), "--version").strip()) != wanted:
+        raise Trouble(f"{path} says that it is {said}, and not {wanted}")
+    return path
+
+
+def image(name: str, path: pathlib.Path | None = None) -> oci.Image:
+    """Of a program that is there, or is built."""
     kind = KINDS[name]
     target = binary.target()
-    program, bundle = binary.built(kind.package, kind.binary), system.certificates()
+    content, bundle = binary.checked(given(name, path) if path else program(name)), system.certificates()
     called = f"lunasec/{name}"
-    bill_ = bill.of(called, kind.package, kind.binary, target, program, bundle)
+    bill_ = bill.of(called, kind.package, kind.binary, target, content, bundle)
     if faults := bom.faults(bill_):
         raise Trouble("\n  ".join(["the bill of materials would not hold:", *faults]))
     files = {
-        kind.binary: oci.File(program, 0o755),
+        kind.binary: oci.File(content, 0o755),
         "etc/ssl/certs/ca-certificates.crt": oci.File(bundle),
         # By this name scanners of images find it, and an archive cannot lose it.
         f"usr/share/sbom/lunasec-{name}.cdx.json": oci.File(bom.text(bill_).encode()),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import unittest
 
@@ -63,6 +64,11 @@ class Containerfile(unittest.TestCase):
         self.assertEqual(first[0], ("FROM", "${BUILD_IMAGE}"))
         self.assertIn(("RUN", "k8s/image/build --files ${ONLY} /images"), first)
         self.assertFalse([value for word, value in first if word == "RUN" and "--mount" in value])
+
+    def test_what_the_builder_does_not_get_is_no_part_of_the_commit(self):
+        """Or else the bill would say that the checkout was changed."""
+        words = ["git", "ls-files", "--cached", "--ignored", f"--exclude-from={FILE}.dockerignore"]
+        self.assertEqual(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout, "")
 
     def test_it_has_the_workspaces_version_and_toolchain(self):
         text = FILE.read_text()

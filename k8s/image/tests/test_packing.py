@@ -81,17 +81,41 @@ class Refused(unittest.TestCase):
             binary.checked(pathlib.Path("/bin/true"))
 
     def test_a_program_that_says_where_it_was_built(self):
-        with tempfile.TemporaryDirectory() as directory, mock.patch.object(binary, "said", return_value=""):
-            program = pathlib.Path(directory) / "program"
-            program.write_bytes(b"at " + str(ROOT).encode() + b"/sidecar")
-            with self.assertRaisesRegex(Trouble, "says that it was built in"):
-                binary.checked(program)
+        for place in (*binary.places(), ROOT):
+            with (
+                tempfile.TemporaryDirectory() as directory,
+                mock.patch.object(binary.crates, "libraries", return_value=[]),
+                self.subTest(place),
+            ):
+                program = pathlib.Path(directory) / "program"
+                program.write_bytes(b"at " + str(place).encode() + b"/sidecar")
+                with self.assertRaisesRegex(Trouble, "says that it was built in"):
+                    binary.checked(program)
+
+    def test_a_program_that_is_given_and_is_another_one(self):
+        for says in ("lunasec 0.0.1", "lunasec-injector 0.1.0", ""):
+            with self.assertRaisesRegex(Trouble, f"says that it is {says}, and not lunasec "):
+                contents.image("sidecar", self.saying(says))
+
+    def test_a_program_that_is_given_and_is_not_static(self):
+        with self.assertRaises(Trouble) as refused:
+            contents.image("sidecar", self.saying(f"lunasec {contents.version()}"))
+        self.assertIn("shows no program", str(refused.exception))
+
+    def saying(self, words):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        program = pathlib.Path(directory.name) / "program"
+        program.write_text(f"#!/bin/sh\necho {words}\n")
+        program.chmod(0o755)
+        return program
 
     def test_an_image_that_is_too_large(self):
         large = b"\0" * (contents.LIMIT + 1)
         whole = mock.Mock(return_value={})
         with (
-            mock.patch.object(contents.binary, "built", return_value=large),
+            mock.patch.object(contents, "program"),
+            mock.patch.object(contents.binary, "checked", return_value=large),
             mock.patch.object(contents.bill, "of", whole),
             mock.patch.object(contents.bom, "faults", return_value=[]),
             mock.patch.object(contents.licences, "text", return_value=b""),

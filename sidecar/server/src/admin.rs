@@ -1,7 +1,13 @@
 //! The admin listener: whether the sidecar lives, is ready, and what it has seen. Nothing on it can
 //! reach a value, because it does not know the vault.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lunasec_core::limits;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time::timeout,
 };
 
@@ -24,24 +30,56 @@ use crate::report::Report;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Listens at an address. `[::]` is every address of a machine, also where its kernel has no IPv6.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if is_without_ipv6(&error) && address.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
 /// Accepts for as long as it is polled.
 pub async fn serve(listener: TcpListener, report: Arc<Report>) {
-    let connections = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    let mut open = Open::default();
     loop {
-        // Waiting here leaves further connections in the kernel's backlog, which is bounded.
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let report = Arc::clone(&report);
-                tokio::spawn(async move {
-                    connection(stream, report).await;
-                    drop(permit);
-                });
+            Ok((stream, from)) => {
+                open.make_room();
+                let answering = tokio::spawn(connection(stream, Arc::clone(&report)));
+                open.0.push_back((from.ip(), answering.abort_handle()));
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
+        }
+    }
+}
+
+/// Connections, the oldest first. In a pod they come from the whole cluster, and whoever holds many must not make the
+/// kubelet's probe wait: a sidecar that does not answer it is killed.
+#[derive(Default)]
+struct Open(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Open {
+    /// Ends the oldest of the address that has most, where there are too many.
+    fn make_room(&mut self) {
+        self.0.retain(|(_, answering)| !answering.is_finished());
+        if self.0.len() < limits::ADMIN_CONNECTIONS {
+            return;
+        }
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.0.iter().for_each(|(from, _)| *counts.entry(*from).or_default() += 1);
+        let most = self.0.iter().map(|(from, _)| *from).max_by_key(|from| counts[from]);
+        let oldest = self.0.iter().position(|(from, _)| Some(*from) == most);
+        if let Some((_, answering)) = oldest.and_then(|at| self.0.remove(at)) {
+            answering.abort();
         }
     }
 }
@@ -87,4 +125,20 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<B
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_is_also_that_of_a_kernel_without_ipv6() {
+        let code = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+        assert!(is_without_ipv6(&io::Error::from_raw_os_error(code)));
+        assert!(!is_without_ipv6(&io::ErrorKind::AddrInUse.into()));
+        let every = bind("[::]:0".parse().unwrap()).await.unwrap();
+        let port = every.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        every.accept().await.unwrap();
+    }
 }

@@ -425,7 +425,7 @@ async fn idempotency_on_disk(
 
 async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
     let Some(address) = address else { return Ok(None) };
-    let bound = TcpListener::bind(address).await;
+    let bound = admin::bind(address).await;
     Ok(Some(bound.map_err(|error| StartError::Admin(address, error))?))
 }
 

@@ -125,6 +125,7 @@ fn a_namespace_can_have_a_key_of_its_own() {
 
 fn keys(cloud: &lunasec_tests::aws::Cloud, config: &std::path::Path, verb: &str) -> (bool, String) {
     let mut command = cloud.lunasec();
+    command.env("LUNASEC_DEGRADE__DISK_CACHE", "true");
     let output = command.args(["keys", verb, "--config"]).arg(config).output().unwrap();
     let words = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(words).unwrap())
@@ -178,7 +179,9 @@ fn a_key_that_cannot_be_rewrapped_is_left_as_it_was_and_reported() {
 fn a_rotation_makes_a_key_that_the_next_sidecar_seals_under() {
     let cloud = cloud(Engine::Moto);
     let directory = tempfile::tempdir().unwrap();
-    let mut sidecar = cloud.sidecar(directory.path(), "");
+    // Beside one that runs, and keeps a cache on its disk.
+    let cached = ("LUNASEC_DEGRADE__DISK_CACHE", "true");
+    let mut sidecar = cloud.sidecar_with(directory.path(), "", &[cached]);
     let token = sidecar.tokenize("value");
     let config = cloud.configure(directory.path(), "");
     let (well, words) = keys(&cloud, &config, "rotate");

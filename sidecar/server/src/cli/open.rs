@@ -11,11 +11,13 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// What opens this configuration's store and keys.
+/// What opens this configuration's store and keys. What a sidecar keeps on its disk is that sidecar's, which may run.
 pub(super) fn opener(config: &Config) -> Opener {
+    let mut config = config.clone();
+    config.degrade.disk_cache = false;
     let clock = Arc::new(SystemClock::default());
     let telemetry = Arc::new(Telemetry::new(clock.clone()));
-    Opener::new(config.clone(), clock, Arc::new(SystemEntropy::default()), telemetry)
+    Opener::new(config, clock, Arc::new(SystemEntropy::default()), telemetry)
 }
 
 /// A command that looks for something must not make an empty store.

@@ -11,7 +11,8 @@
 //! which key to use, and that one comes from the configuration. So whoever can write the bucket cannot
 //! make a sidecar use a key of their own. An alias names whichever key it points to now; when it is
 //! pointed to another one, what is under the old key needs that key in `accept_key_ids`, and until it
-//! stands there the log says so.
+//! stands there the log says so. A multi-Region key and its replicas are one key: in another region, the configured one
+//! opens what was wrapped there under its namesake.
 //!
 //! Data keys are wiped where this code holds them. The SDK's copies are not in its hands: the answer's
 //! JSON and what the TLS and HTTP layers read it into are freed, not wiped.
@@ -212,9 +213,20 @@ fn pairs<'a>(context: &'a Context<'_>) -> [(&'static str, &'a str); 3] {
     ]
 }
 
-/// Whether a configured id is this key's ARN, or the last part of it.
+/// Whether a configured id is this key's ARN, or the last part of it, or its replica's in another region.
 fn names(id: &str, arn: &str) -> bool {
-    id == arn || arn.rsplit_once(":key/").is_some_and(|(_, last)| id == last)
+    let is_replica = || replicated(id).is_some_and(|key| replicated(arn) == Some(key));
+    id == arn || arn.rsplit_once(":key/").is_some_and(|(_, last)| id == last) || is_replica()
+}
+
+/// What replicas of a multi-Region key have in common in their ARNs: partition, account and key.
+/// Source: "Multi-Region keys in AWS KMS" of AWS's developer guide.
+fn replicated(arn: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = arn.split(':');
+    let (scheme, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (_region, account, key) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_one = (scheme, service) == ("arn", "kms") && key.starts_with("key/mrk-");
+    (is_one && parts.next().is_none()).then_some((partition, account, key))
 }
 
 /// An alias, or the ARN of one, does not show which key it is.

@@ -3,6 +3,7 @@
 
 mod asked;
 mod load;
+mod pace;
 mod relay;
 
 use std::{env, error::Error, process::ExitCode};
@@ -13,6 +14,7 @@ const USAGE: &str = "\
 app hold                    until SIGTERM
 app ask                     makes the calls that standard input asks for, a line of JSON each
 app load CALLERS            makes calls until SIGTERM, and says what came of them
+app pace RATE SECONDS       so many calls a second, for so long, and what they took
 app once CALLS              so many calls, then ends, as a Job does
 app relay LISTEN TARGET     passes connections on";
 
@@ -26,6 +28,7 @@ async fn main() -> ExitCode {
         ["hold"] => stopped().await,
         ["ask"] => asked::answer().await,
         ["load", callers] => load::until_stopped(callers).await,
+        ["pace", rate, seconds] => pace::at(rate, seconds).await,
         ["once", calls] => load::once(calls).await,
         ["relay", listen, target] => relay::run(listen, target).await,
         _ => Err(USAGE.into()),

@@ -46,6 +46,26 @@ async fn a_key_that_is_named_is_asked_alone_and_one_that_is_not_is_not_asked() {
 }
 
 #[tokio::test]
+async fn a_replica_of_a_multi_region_key_is_asked_for_what_its_namesake_wrapped() {
+    let replica = "arn:aws:kms:eu-west-1:111122223333:key/mrk-0000";
+    for kms in [kms(replica, &[OLD], &[]).await, kms("alias/a", &[OLD, replica], &[]).await] {
+        assert_eq!(kms.candidates(&shop(), NEW), [replica]);
+    }
+    for other in [
+        "arn:aws:kms:eu-west-1:999999999999:key/mrk-0000",
+        "arn:aws-cn:kms:eu-west-1:111122223333:key/mrk-0000",
+        "arn:aws:kms:eu-west-1:111122223333:key/mrk-0001",
+        "arn:aws:kms:eu-west-1:111122223333:key/mrk-0000:more",
+        "arn:aws:s3:eu-west-1:111122223333:key/mrk-0000",
+        &OLD.replace("eu-central-1", "eu-west-1"),
+    ] {
+        let kms = kms(other, &[], &[]).await;
+        assert!(kms.candidates(&shop(), NEW).is_empty(), "{other}");
+        assert!(kms.candidates(&shop(), OLD).is_empty(), "{other}");
+    }
+}
+
+#[tokio::test]
 async fn a_namespace_with_a_key_of_its_own_uses_no_other() {
     let kms = kms("alias/all", &[OLD], &[("shop", "alias/shop")]).await;
     assert_eq!(
