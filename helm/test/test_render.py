@@ -28,7 +28,7 @@ def test_the_settings_are_those_that_the_injector_knows():
         "sidecar": {
             "image": "registry.example.com/lunasec/sidecar:0.1.0", "pull_policy": "IfNotPresent", "user": 64733, "config_map": "lunasec",
             "admin": "[::]:9464", "log_level": "info", "cpu_request": "50m", "cpu_limit": "", "mem_request": "64Mi",
-            "mem_limit": "448Mi", "journal": "annotated", "ca_bundle": False,
+            "mem_limit": "448Mi", "journal": "annotated", "ca_bundle": False, "state_limit": "2Gi", "pod_identity": "169.254.170.23",
         },
         "webhook": {
             "listen": "[::]:8443", "service": INJECTOR, "secret": f"{INJECTOR}-tls", "configuration": INJECTOR,

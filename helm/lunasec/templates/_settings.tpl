@@ -15,6 +15,8 @@ cpu_limit = {{ .Values.sidecar.cpuLimit | toJson }}
 mem_request = {{ .Values.sidecar.memRequest | toJson }}
 mem_limit = {{ .Values.sidecar.memLimit | toJson }}
 journal = {{ ternary "ephemeral-acknowledged" "annotated" (eq ((.Values.journal).volume | default "annotated") "emptyDir") | toJson }}
+state_limit = {{ .Values.sidecar.stateLimit | default "" | toJson }}
+pod_identity = {{ .Values.sidecar.podIdentity | default "169.254.170.23" | toJson }}
 ca_bundle = {{ not (empty .Values.caBundle) }}
 
 [webhook]
