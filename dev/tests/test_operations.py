@@ -30,9 +30,11 @@ def anchors(text: str) -> set[str]:
 
 class Alerts(unittest.TestCase):
     def test_each_has_a_row_that_says_what_it_is_where_to_look_what_to_do_and_when_it_ends(self):
-        rules = (ROOT / "helm/lunasec/files/alerts.yaml").read_text()
+        files = sorted((ROOT / "helm/lunasec/files").glob("alerts*.yaml"))
+        rules = [name for file in files for name in re.findall(r"- alert: (\w+)", file.read_text())]
+        self.assertGreater(len(rules), 20)
         found = rows(section("Alerts"))
-        self.assertEqual([cells[0].strip("`") for cells in found], re.findall(r"- alert: (\w+)", rules))
+        self.assertEqual({cells[0].strip("`") for cells in found} & set(rules), set(rules))
         for cells in found:
             self.assertEqual(len(cells), 5, cells[0])
             self.assertTrue(all(cells), cells[0])
