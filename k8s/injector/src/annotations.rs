@@ -15,13 +15,15 @@ use crate::{
 pub type Texts = BTreeMap<String, String>;
 
 /// Those that a pod may have, beside `inject` and `injected`.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "config",
     "cpu-request",
     "cpu-limit",
     "mem-request",
     "mem-limit",
     "log-level",
+    "admin-port",
+    "state-limit",
     "containers",
     "journal-volume",
     "journal-loss",
@@ -48,6 +50,10 @@ pub struct Annotations {
     pub mem_limit: Option<Quantity>,
     /// How much the sidecar logs.
     pub log_level: Option<Level>,
+    /// The sidecar's port for probes and metrics.
+    pub admin_port: Option<u16>,
+    /// How large the volume may be that dies with the pod.
+    pub state_limit: Option<Quantity>,
     /// Containers that get the socket, if not all.
     pub containers: Option<Vec<String>>,
     /// The pod's volume that carries the journal.
@@ -84,6 +90,8 @@ impl Annotations {
             mem_request: reader.request("mem-request"),
             mem_limit: reader.limit("mem-limit"),
             log_level: reader.value("log-level", Level::parse, Level::FORM),
+            admin_port: reader.value("admin-port", port, "a port from 1024 to 65535"),
+            state_limit: reader.limit("state-limit"),
             containers: reader.value("containers", list, "names of containers, divided by commas"),
             journal_volume: reader.value(
                 "journal-volume",
@@ -191,6 +199,10 @@ fn label(text: &str) -> Option<String> {
     is_label(text).then(|| text.to_owned())
 }
 
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|it| *it >= 1024)
+}
+
 fn list(text: &str) -> Option<Vec<String>> {
     text.split(',').map(|name| label(name.trim())).collect()
 }
@@ -217,6 +229,8 @@ mod tests {
             ("cpu-request", "100m"),
             ("mem-limit", "1Gi"),
             ("log-level", "debug"),
+            ("admin-port", "19464"),
+            ("state-limit", "5Gi"),
             ("containers", "web, worker"),
             ("journal-volume", "data"),
             ("journal-loss", "acknowledged"),
@@ -230,6 +244,8 @@ mod tests {
         assert_eq!(read.cpu_request.unwrap().to_string(), "100m");
         assert_eq!(read.mem_limit.unwrap().to_string(), "1Gi");
         assert_eq!(read.log_level, Some(Level::Debug));
+        assert_eq!(read.admin_port, Some(19_464));
+        assert_eq!(read.state_limit.unwrap().to_string(), "5Gi");
         assert_eq!(read.containers.unwrap(), ["web", "worker"]);
         assert_eq!(read.journal_volume.as_deref(), Some("data"));
         assert!(read.journal_loss);
@@ -251,6 +267,9 @@ mod tests {
             ("mem-request", "64MB", "64Mi"),
             ("mem-limit", "-1", "64Mi"),
             ("log-level", "loud", "error, warn, info, debug or trace"),
+            ("admin-port", "80", "a port from 1024 to 65535"),
+            ("admin-port", "65536", "a port from 1024 to 65535"),
+            ("state-limit", "0", "more than nothing"),
             ("containers", "web,,worker", "divided by commas"),
             ("containers", "", "divided by commas"),
             ("journal-volume", "", "a volume of this pod"),

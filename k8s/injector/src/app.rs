@@ -1,6 +1,11 @@
 //! Puts the parts together, runs them, and ends them in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
@@ -115,7 +120,27 @@ pub async fn run(
 }
 
 async fn listen(field: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Listen(field, address, error))
+    first_that_can(address, TcpListener::bind)
+        .await
+        .map_err(|error| StartError::Listen(field, address, error))
+}
+
+/// `[::]` is every address of the machine, also where its kernel has no IPv6.
+async fn first_that_can<T, F: Future<Output = io::Result<T>>>(
+    address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    match bind(address).await {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_about_the_family(&error) => {
+            bind((Ipv4Addr::UNSPECIFIED, address.port()).into()).await.map_err(|_| error)
+        }
+        bound => bound,
+    }
+}
+
+/// Of the address family, there is no kind in common: all that is not about the port.
+fn is_about_the_family(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
 /// Begins a part again that panicked; what it knew it learns again.
@@ -135,5 +160,40 @@ async fn for_ever<F: Future<Output = ()> + Send + 'static>(
             }
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, io::ErrorKind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_is_that_of_both_families() {
+        let listener = listen("x", "[::]:0".parse().unwrap()).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (connected, accepted) = tokio::join!(
+            tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)),
+            listener.accept()
+        );
+        assert!(connected.is_ok() && accepted.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_kernel_without_ipv6_listens_on_the_other_and_a_port_that_is_taken_is_told() {
+        let every: SocketAddr = "[::]:8443".parse().unwrap();
+        let without = |at: SocketAddr| {
+            ready(if at.is_ipv4() { Ok(at) } else { Err(io::Error::from_raw_os_error(97)) })
+        };
+        assert_eq!(first_that_can(every, without).await.unwrap().to_string(), "0.0.0.0:8443");
+        assert!(
+            first_that_can("[::1]:8443".parse().unwrap(), without).await.is_err(),
+            "that one was meant"
+        );
+        let taken = |at: SocketAddr| {
+            ready(if at.is_ipv4() { Ok(at) } else { Err(ErrorKind::AddrInUse.into()) })
+        };
+        assert_eq!(first_that_can(every, taken).await.unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }

@@ -14,6 +14,7 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
+mod check;
 mod issue;
 
 pub use issue::CannotIssue;

@@ -1,5 +1,7 @@
 //! The sidecar's container.
 
+use std::net::SocketAddr;
+
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Container;
 use serde::Deserialize;
@@ -39,7 +41,7 @@ pub fn build(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Result<Va
         // does not wait for it.
         "restartPolicy": "Always",
         "env": environment(sidecar, asked, journal),
-        "ports": [{"name": ADMIN_PORT, "containerPort": sidecar.admin.port(), "protocol": "TCP"}],
+        "ports": [{"name": ADMIN_PORT, "containerPort": admin(sidecar, asked).port(), "protocol": "TCP"}],
         // The application is started when this one has been answered.
         "startupProbe": probe("/ready", 1, START_TRIES),
         "livenessProbe": probe("/live", 10, 3),
@@ -63,6 +65,11 @@ pub fn build(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Result<Va
     }
 }
 
+/// Where its probes and metrics are.
+pub fn admin(sidecar: &Sidecar, asked: &Annotations) -> SocketAddr {
+    SocketAddr::new(sidecar.admin.ip(), asked.admin_port.unwrap_or(sidecar.admin.port()))
+}
+
 /// Whether a container of the sidecar's name is one that was injected.
 pub fn is_ours(sidecar: &Sidecar, container: &Container) -> bool {
     let user = container.security_context.as_ref().and_then(|it| it.run_as_user);
@@ -81,7 +88,7 @@ fn changed(sidecar: &Sidecar, container: Value, patch: &Patch) -> Result<Value, 
 
 fn environment(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Value {
     let user = sidecar.user.to_string();
-    let admin = sidecar.admin.to_string();
+    let admin = admin(sidecar, asked).to_string();
     let level = asked.log_level.unwrap_or(sidecar.log_level).as_str();
     let mut variables = vec![
         ("LUNASEC_LISTEN__SOCKET", SOCKET),
@@ -101,7 +108,8 @@ fn environment(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Value {
     if let Some(region) = &asked.aws_region {
         variables.push(("AWS_REGION", region.as_str()));
     }
-    variables.extend(asked.identity.iter().flat_map(|it| it.variables()));
+    let identity = asked.identity.as_ref().map(|it| it.variables(&sidecar.pod_identity));
+    variables.extend(identity.iter().flatten().map(|(name, value)| (*name, value.as_str())));
     variables.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
 }
 

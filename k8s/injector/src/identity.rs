@@ -6,6 +6,8 @@ use crate::names::AWS_VOLUME;
 
 const PLACE: &str = "/var/run/secrets/lunasec.io/aws";
 const TOKEN: &str = "/var/run/secrets/lunasec.io/aws/token";
+/// Where EKS Pod Identity answers on a node, in clusters of IPv4 and of IPv6. AWS's SDKs ask nobody else.
+pub const AGENTS: [&str; 2] = ["169.254.170.23", "[fd00:ec2::23]"];
 /// The kubelet makes a new one when 80 % of it is over.
 const LIFETIME: u32 = 86_400;
 
@@ -34,15 +36,16 @@ impl Identity {
         json!({"name": AWS_VOLUME, "mountPath": PLACE, "readOnly": true})
     }
 
-    /// How the AWS SDK finds it.
-    pub fn variables(&self) -> Vec<(&'static str, &str)> {
+    /// How the AWS SDK finds it; `agent` is one of `AGENTS`.
+    pub fn variables(&self, agent: &str) -> Vec<(&'static str, String)> {
         match self {
-            Self::Role(role) => {
-                vec![("AWS_ROLE_ARN", role.as_str()), ("AWS_WEB_IDENTITY_TOKEN_FILE", TOKEN)]
-            }
+            Self::Role(role) => vec![
+                ("AWS_ROLE_ARN", role.clone()),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", TOKEN.to_owned()),
+            ],
             Self::Pod => vec![
-                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials"),
-                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", TOKEN),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{agent}/v1/credentials")),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", TOKEN.to_owned()),
             ],
         }
     }

@@ -9,7 +9,9 @@ use crate::{
     annotations::{self, Annotations},
     container,
     edits::Edits,
-    names::{CONTAINER, INJECTED, SOCKET, SOCKET_PLACE, SOCKET_VARIABLE, SOCKET_VOLUME},
+    names::{
+        CONTAINER, EXPENDABLE, INJECTED, SOCKET, SOCKET_PLACE, SOCKET_VARIABLE, SOCKET_VOLUME,
+    },
     settings::Settings,
     volumes,
 };
@@ -95,6 +97,8 @@ struct Plan<'a> {
     sidecar: Value,
     volumes: Vec<Value>,
     asked: Annotations,
+    /// The cluster autoscaler's annotation.
+    expendable: String,
     warnings: Vec<String>,
 }
 
@@ -104,11 +108,11 @@ impl<'a> Plan<'a> {
         texts: &annotations::Texts,
         spec: &PodSpec,
     ) -> Result<Self, Vec<String>> {
-        let mut mistakes = rules::of_pod(&settings.sidecar, spec);
-        let asked = Annotations::read(texts).unwrap_or_else(|words| {
-            mistakes.extend(words);
-            Annotations::default()
-        });
+        let (asked, mut mistakes) = match Annotations::read(texts) {
+            Ok(asked) => (asked, Vec::new()),
+            Err(words) => (Annotations::default(), words),
+        };
+        mistakes.extend(rules::of_pod(&settings.sidecar, &asked, spec));
         mistakes.extend(rules::of_asked(&settings.sidecar, &asked, spec));
         let journal = volumes::journal(&settings.sidecar, &asked);
         let sidecar =
@@ -120,8 +124,9 @@ impl<'a> Plan<'a> {
             return Err(mistakes);
         }
         let volumes = volumes::added(&settings.sidecar, &asked);
+        let expendable = joined(texts, &volumes::expendable(&settings.sidecar, &asked));
         let warnings = rules::warnings(&asked, spec);
-        Ok(Self { settings, sidecar, volumes, asked, warnings })
+        Ok(Self { settings, sidecar, volumes, asked, expendable, warnings })
     }
 
     fn patch(&self, pod: Value, spec: &PodSpec) -> Result<Patch, PatchError> {
@@ -142,6 +147,7 @@ impl<'a> Plan<'a> {
         self.groups(&mut edits, spec)?;
         let version = self.settings.version.clone();
         edits.set(&["metadata", "annotations"], INJECTED, version.into())?;
+        edits.set(&["metadata", "annotations"], EXPENDABLE, self.expendable.as_str().into())?;
         // By labels network policies and monitors choose pods.
         edits.set(&["metadata", "labels"], INJECTED, "true".into())?;
         Ok(edits.finish())
@@ -173,6 +179,15 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
+}
+
+/// The pod's own volumes that a node may lose, and ours.
+fn joined(texts: &annotations::Texts, ours: &[&str]) -> String {
+    let its_own = texts.get(EXPENDABLE).map(|it| it.split(',').map(str::trim).collect::<Vec<_>>());
+    let mut names = its_own.unwrap_or_default();
+    names.retain(|it| !it.is_empty() && !ours.contains(it));
+    names.extend(ours);
+    names.join(",")
 }
 
 /// Read-only: connecting works, and nobody can put another socket in its place.

@@ -136,6 +136,7 @@ impl Keeper {
                     self.wait(&mut changes, self.clock.sleep(left)).await;
                 }
                 Err(error) => {
+                    self.telemetry.in_order(false);
                     tracing::error!(%error, "certificates cannot be kept now; trying again");
                     self.wait(&mut changes, tokio::time::sleep(pause)).await;
                     pause = (pause * 2).min(PAUSES.1);
@@ -171,6 +172,7 @@ impl Keeper {
             return Ok(Step::Again);
         }
         self.telemetry.trusted();
+        self.telemetry.in_order(true);
         if let Some(next) = held.distributed(self.now()) {
             tracing::info!("API servers are told of the new authority");
             self.write(secret, &next).await?;
@@ -245,8 +247,8 @@ impl Keeper {
 fn held(secret: &Secret) -> Option<Held> {
     let state = secret.data.as_ref()?.get(STATE)?;
     match serde_json::from_slice::<Held>(&state.0) {
-        Ok(held) => match held.certified() {
-            Ok(_) => return Some(held),
+        Ok(held) => match held.check() {
+            Ok(()) => return Some(held),
             Err(error) => {
                 tracing::error!(%error, "the Secret is damaged; certificates are made anew")
             }

@@ -22,6 +22,7 @@ pub mod keeper;
 pub mod lease;
 pub mod names;
 pub mod quantity;
+pub mod quiet;
 pub mod reconciler;
 pub mod review;
 pub mod server;

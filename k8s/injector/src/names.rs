@@ -8,6 +8,8 @@ pub const PREFIX: &str = "lunasec.io/";
 pub const INJECT: &str = "lunasec.io/inject";
 /// Set by the injector: an annotation with its version, and a label.
 pub const INJECTED: &str = "lunasec.io/injected";
+/// Volumes that the cluster autoscaler may lose with a node, divided by commas.
+pub const EXPENDABLE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 
 /// The volume with the socket.
 pub const SOCKET_VOLUME: &str = "lunasec-socket";

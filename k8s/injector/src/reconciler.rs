@@ -9,25 +9,32 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, api::ObjectMeta};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     annotations,
     clock::Clock,
+    container,
     follow::{Change, follow},
     inject::{Decision, decide},
-    lease::{Elector, RENEW_EVERY},
-    names::INJECTED,
+    lease::{Elector, Notes, elect},
+    names::{CONTAINER, INJECTED},
     settings::Settings,
     telemetry::Telemetry,
 };
 
 mod evict;
+mod scope;
+mod siblings;
 mod tell;
 
-use evict::Evictions;
+use evict::{Evictions, controller};
+use scope::{Scope, is_labelled};
+
+/// For so long a replica has been ready before it evicts: until then what is made anew may not reach it, either.
+const SETTLED: Duration = Duration::from_secs(30);
 
 /// Finds and repairs.
 pub struct Reconciler {
@@ -39,16 +46,20 @@ pub struct Reconciler {
     namespace: String,
     /// Who it is in the Lease and in events.
     identity: String,
+    /// What the webhook is asked about.
+    scope: Scope,
     /// Pods that look as if they were missed.
     suspects: HashSet<(String, String)>,
     /// Of those, the uids that were told of.
     told: HashSet<String>,
     evictions: Evictions,
+    /// What the next leader has to know of evictions.
+    notes: Notes,
 }
 
 /// A pod that was missed.
 struct Missed {
-    pod: Pod,
+    metadata: ObjectMeta,
     namespace: String,
     name: String,
     uid: String,
@@ -67,8 +78,21 @@ impl Reconciler {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let evictions = Evictions::new(client.clone(), Arc::clone(&clock), Arc::clone(&telemetry));
+        let scope = Scope::new(&settings.webhook, &namespace);
         let (suspects, told) = (HashSet::new(), HashSet::new());
-        Self { client, settings, telemetry, clock, namespace, identity, suspects, told, evictions }
+        Self {
+            client,
+            settings,
+            telemetry,
+            clock,
+            namespace,
+            identity,
+            scope,
+            suspects,
+            told,
+            evictions,
+            notes: Notes::default(),
+        }
     }
 
     /// Runs until `stop` says so, and then leaves the Lease to the next.
@@ -76,6 +100,13 @@ impl Reconciler {
         let (sender, mut changes) = mpsc::channel(256);
         let pods = Api::<Pod>::all(self.client.clone());
         tokio::spawn(follow(pods, String::new(), is_suspect, sender));
+        let (sender, mut namespaces) = mpsc::channel(256);
+        // Where every namespace counts, none is followed, and this one stays for as long as the receiver.
+        let kept = sender.clone();
+        if self.scope.is_by_label() {
+            let all = Api::<Namespace>::all(self.client.clone());
+            tokio::spawn(follow(all, String::new(), is_labelled, sender));
+        }
         let (says, leads) = watch::channel(false);
         let elector = Elector::new(
             &self.client,
@@ -83,18 +114,17 @@ impl Reconciler {
             &self.settings.reconciler.lease,
             self.identity.clone(),
             Arc::clone(&self.clock),
+            self.notes.clone(),
         );
         let elections = elect(elector, says, stop.clone(), Arc::clone(&self.telemetry));
         let rounds = async {
-            // Nothing is known before the first list.
-            while let Some(change) = changes.recv().await {
-                let first = matches!(change, Change::Listed(_));
-                self.learn(change);
-                if first {
-                    break;
-                }
+            // Nothing is known before the first lists.
+            if self.scope.is_by_label() {
+                first(&mut namespaces, |change| self.scope.learn(change)).await;
             }
-            self.rounds(changes, leads).await;
+            first(&mut changes, |change| self.learn(change)).await;
+            self.rounds(changes, namespaces, leads).await;
+            drop(kept);
         };
         tokio::select! {
             () = elections => {}
@@ -105,11 +135,18 @@ impl Reconciler {
     async fn rounds(
         &mut self,
         mut changes: mpsc::Receiver<Change>,
+        mut namespaces: mpsc::Receiver<Change>,
         mut leads: watch::Receiver<bool>,
     ) {
         let every = self.settings.reconciler.every;
+        let mut led = false;
         loop {
-            if *leads.borrow_and_update() {
+            let leading = *leads.borrow_and_update();
+            if leading && !led {
+                self.evictions.recall(&self.notes.read());
+            }
+            led = leading;
+            if leading {
                 self.round(&leads).await;
             }
             let next = self.clock.sleep(every);
@@ -120,6 +157,10 @@ impl Reconciler {
                     changed = leads.changed() => if changed.is_err() { return } else { break },
                     change = changes.recv() => match change {
                         Some(change) => self.learn(change),
+                        None => return,
+                    },
+                    change = namespaces.recv() => match change {
+                        Some(change) => self.scope.learn(change),
                         None => return,
                     },
                 }
@@ -141,7 +182,8 @@ impl Reconciler {
 
     async fn round(&mut self, leads: &watch::Receiver<bool>) {
         let mut missed = Vec::new();
-        for (namespace, name) in self.suspects.clone() {
+        let suspects = self.suspects.iter().filter(|(namespace, _)| self.scope.has(namespace));
+        for (namespace, name) in suspects.cloned().collect::<Vec<_>>() {
             match self.look_at(&namespace, &name).await {
                 Ok(Some(found)) => missed.push(found),
                 Ok(None) => {}
@@ -167,27 +209,27 @@ impl Reconciler {
     }
 
     async fn restart(&mut self, missed: &[Missed], leads: &watch::Receiver<bool>) {
-        // The webhook is not asked about pods of these, so a new one would be missed again.
-        let asked = |it: &&Missed| it.namespace != self.namespace && it.namespace != "kube-system";
-        for pod in missed.iter().filter(|it| it.refused.is_none()).filter(asked) {
-            if !*leads.borrow() {
-                return;
-            }
-            self.evictions.evict(pod).await;
+        if self.telemetry.ready_for().is_none_or(|it| it < SETTLED) {
+            return;
+        }
+        let mut owners = HashMap::<_, (_, Vec<&Missed>)>::new();
+        for pod in missed.iter().filter(|it| it.refused.is_none()) {
+            let Some(owner) = controller(&pod.metadata) else { continue };
+            owners.entry(&owner.uid).or_insert((owner, Vec::new())).1.push(pod);
+        }
+        for (owner, pods) in owners.values() {
+            self.evictions.of_owner(owner, pods, leads, &self.notes).await;
         }
     }
 
     /// The pod, if it was missed.
     async fn look_at(&self, namespace: &str, name: &str) -> Result<Option<Missed>, kube::Error> {
-        let Some(pod) =
-            Api::<Pod>::namespaced(self.client.clone(), namespace).get_opt(name).await?
-        else {
-            return Ok(None);
-        };
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let Some(pod) = pods.get_opt(name).await? else { return Ok(None) };
         let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
         let over = pod.metadata.deletion_timestamp.is_some()
             || matches!(phase, Some("Succeeded" | "Failed"));
-        if over || !is_suspect(&pod.metadata) {
+        if over || !is_suspect(&pod.metadata) || self.has_sidecar(&pod) {
             return Ok(None);
         }
         let value = serde_json::to_value(&pod).unwrap_or_default();
@@ -197,52 +239,28 @@ impl Reconciler {
             Ok(Decision::Denied(words)) => Some(words.join("; ")),
             Err(error) => Some(error.to_string()),
         };
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        Ok(Some(Missed {
-            pod,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            uid,
-            refused,
-        }))
+        let metadata = pod.metadata;
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Ok(Some(Missed { metadata, namespace, name, uid, refused }))
+    }
+
+    /// Whoever may change a pod may take its annotations away; its containers stay.
+    fn has_sidecar(&self, pod: &Pod) -> bool {
+        let inits = pod.spec.as_ref().and_then(|it| it.init_containers.as_ref());
+        let mut sidecars = inits.into_iter().flatten().filter(|it| it.name == CONTAINER);
+        sidecars.any(|it| container::is_ours(&self.settings.sidecar, it))
     }
 }
 
-/// Renews the Lease, or waits for it, until it is time to go.
-#[expect(clippy::cognitive_complexity, reason = "what the log's macros expand to is counted")]
-async fn elect(
-    mut elector: Elector,
-    says: watch::Sender<bool>,
-    mut stop: watch::Receiver<bool>,
-    telemetry: Arc<Telemetry>,
-) {
-    let mut failed_since: Option<u32> = None;
-    loop {
-        let leads = match elector.attempt().await {
-            Ok(leads) => {
-                failed_since = None;
-                leads
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the Lease cannot be renewed now; trying again");
-                let failures = failed_since.unwrap_or_default() + 1;
-                failed_since = Some(failures);
-                // A second time without an answer, and another replica may have it soon.
-                *says.borrow() && failures < 2
-            }
-        };
-        if says.send_if_modified(|it| std::mem::replace(it, leads) != leads) {
-            telemetry.leads(leads);
-            tracing::info!(leads, "who looks for missed pods has changed");
+/// Until the first list is there.
+async fn first(changes: &mut mpsc::Receiver<Change>, mut learn: impl FnMut(Change)) {
+    while let Some(change) = changes.recv().await {
+        let is_list = matches!(change, Change::Listed(_));
+        learn(change);
+        if is_list {
+            return;
         }
-        tokio::select! {
-            () = tokio::time::sleep(RENEW_EVERY) => {}
-            _ = stop.wait_for(|it| *it) => break,
-        }
-    }
-    let released = tokio::time::timeout(Duration::from_secs(2), elector.release()).await;
-    if !matches!(released, Ok(Ok(()))) {
-        tracing::info!("the Lease was not released; it runs out by itself");
     }
 }
 
@@ -258,6 +276,3 @@ fn is_suspect(metadata: &ObjectMeta) -> bool {
 fn key(metadata: &ObjectMeta) -> Option<(String, String)> {
     Some((metadata.namespace.clone()?, metadata.name.clone()?))
 }
-
-/// How often an owner's pods were evicted, and when again.
-type Patience = HashMap<String, (u32, Duration)>;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
+    identity,
     names::{is_label, is_subdomain},
     quantity::{FORM, Quantity},
 };
@@ -55,6 +56,10 @@ pub struct Sidecar {
     pub journal: Journal,
     /// The ConfigMap has `ca.pem`.
     pub ca_bundle: bool,
+    /// How large the volume may be that dies with its pod: the kubelet evicts a pod whose volume is larger.
+    pub state_limit: Option<Quantity>,
+    /// Where EKS Pod Identity answers.
+    pub pod_identity: String,
 }
 
 /// Which volumes carry a journal.
@@ -77,6 +82,10 @@ pub struct Webhook {
     pub secret: String,
     /// The MutatingWebhookConfiguration whose `caBundle` is kept.
     pub configuration: String,
+    /// Namespaces that its entries leave out, beside `kube-system` and the injector's own.
+    pub excluded_namespaces: Vec<String>,
+    /// Whether it is asked about pods of namespaces without the label, too.
+    pub unlabelled_namespaces: bool,
     /// How long a serving certificate is good.
     pub certificate_lifetime: Duration,
     /// How long an authority is good.
@@ -148,10 +157,10 @@ impl Settings {
             version: reader.required("", "version", words, "the injector's version"),
             sidecar: sidecar(&mut reader),
             webhook: webhook(&mut reader),
-            admin: reader.or("admin", "listen", "0.0.0.0:8080", address, ADDRESS),
+            admin: reader.or("admin", "listen", "[::]:8080", address, ADDRESS),
             reconciler: Reconciler {
                 every: reader.or("reconciler", "every", "60s", time, TIME),
-                restart: reader.flag("reconciler", "restart"),
+                restart: reader.flag("reconciler", "restart", false),
                 lease: reader.or(
                     "reconciler",
                     "lease",
@@ -169,7 +178,8 @@ impl Settings {
     }
 }
 
-const ADDRESS: &str = "an address and a port, such as 0.0.0.0:8443";
+const ADDRESS: &str =
+    "an address and a port, such as [::]:8443, which is every address of both families";
 const TIME: &str = "a time of at least one second, such as 60s or 30d";
 
 fn sidecar(reader: &mut Reader) -> Sidecar {
@@ -193,7 +203,7 @@ fn sidecar(reader: &mut Reader) -> Sidecar {
             subdomain,
             "the name of a ConfigMap",
         ),
-        admin: reader.or(section, "admin", "0.0.0.0:9464", address, ADDRESS),
+        admin: reader.or(section, "admin", "[::]:9464", address, ADDRESS),
         log_level: reader.or(section, "log_level", "info", Level::parse, Level::FORM),
         cpu_request: reader.quantity(section, "cpu_request", "50m", FORM),
         cpu_limit: reader.quantity(section, "cpu_limit", "", FORM),
@@ -206,7 +216,15 @@ fn sidecar(reader: &mut Reader) -> Sidecar {
             journal,
             "annotated or ephemeral-acknowledged",
         ),
-        ca_bundle: reader.flag(section, "ca_bundle"),
+        ca_bundle: reader.flag(section, "ca_bundle", false),
+        state_limit: reader.quantity(section, "state_limit", "2Gi", FORM),
+        pod_identity: reader.or(
+            section,
+            "pod_identity",
+            identity::AGENTS[0],
+            |it| identity::AGENTS.contains(&it).then(|| it.to_owned()),
+            "169.254.170.23 or [fd00:ec2::23], which are the two that AWS has",
+        ),
     };
     for (what, request, limit) in
         [("cpu", &read.cpu_request, &read.cpu_limit), ("mem", &read.mem_request, &read.mem_limit)]
@@ -226,7 +244,7 @@ fn webhook(reader: &mut Reader) -> Webhook {
     let section = "webhook";
     let mine = "lunasec-injector";
     let read = Webhook {
-        listen: reader.or(section, "listen", "0.0.0.0:8443", address, ADDRESS),
+        listen: reader.or(section, "listen", "[::]:8443", address, ADDRESS),
         service: reader.or(section, "service", mine, label, "the name of a Service"),
         secret: reader.or(
             section,
@@ -242,6 +260,13 @@ fn webhook(reader: &mut Reader) -> Webhook {
             subdomain,
             "the name of a MutatingWebhookConfiguration",
         ),
+        excluded_namespaces: reader.list(
+            section,
+            "excluded_namespaces",
+            label,
+            "a list of names of namespaces",
+        ),
+        unlabelled_namespaces: reader.flag(section, "unlabelled_namespaces", true),
         certificate_lifetime: reader.or(section, "certificate_lifetime", "30d", time, TIME),
         authority_lifetime: reader.or(section, "authority_lifetime", "365d", time, TIME),
         settle_time: reader.or(section, "settle_time", "5m", time, TIME),

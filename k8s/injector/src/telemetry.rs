@@ -62,10 +62,11 @@ pub struct Telemetry {
     missed: Gauge,
     restarts: Family<ResultLabel, Counter>,
     leader: Gauge,
+    in_order: Gauge,
     serving_until: AtomicU64,
     authority_until: AtomicU64,
-    /// API servers have been told which authority to trust.
-    trusted: AtomicBool,
+    /// Since when API servers have been told which authority to trust; 0 if they have not.
+    trusted_since: AtomicU64,
     stopping: AtomicBool,
 }
 
@@ -92,6 +93,12 @@ impl Telemetry {
         registry.register("restarts", "Evictions of such pods", restarts.clone());
         let leader = Gauge::default();
         registry.register("leader", "Whether this replica looks for missed pods", leader.clone());
+        let in_order = Gauge::default();
+        registry.register(
+            "webhook_in_order",
+            "Whether Secret and webhook configuration are there and say what they should",
+            in_order.clone(),
+        );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The injector's version", build);
         for result in Outcome::ALL {
@@ -109,9 +116,10 @@ impl Telemetry {
             missed,
             restarts,
             leader,
+            in_order,
             serving_until: AtomicU64::new(0),
             authority_until: AtomicU64::new(0),
-            trusted: AtomicBool::new(false),
+            trusted_since: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
     }
@@ -148,7 +156,20 @@ impl Telemetry {
 
     /// The webhook's configuration has the bundle.
     pub fn trusted(&self) {
-        self.trusted.store(true, Relaxed);
+        let now = self.clock.now().as_secs().max(1);
+        let _ = self.trusted_since.compare_exchange(0, now, Relaxed, Relaxed);
+    }
+
+    /// Whether Secret and webhook configuration were as they should be when they were looked at last. Being ready is
+    /// another matter: a replica that cannot mend them answers as well as before.
+    pub fn in_order(&self, in_order: bool) {
+        self.in_order.set(in_order.into());
+    }
+
+    /// For how long it has been ready, if it is.
+    pub fn ready_for(&self) -> Option<Duration> {
+        let since = Duration::from_secs(self.trusted_since.load(Relaxed));
+        self.unready().is_none().then(|| self.clock.now().saturating_sub(since))
     }
 
     /// No more traffic, please.
@@ -163,7 +184,7 @@ impl Telemetry {
             Some("stopping")
         } else if self.serving_until.load(Relaxed) <= now {
             Some("there is no certificate that is good; see the log")
-        } else if !self.trusted.load(Relaxed) {
+        } else if self.trusted_since.load(Relaxed) == 0 {
             Some("the webhook's configuration does not have the authority yet; see the log")
         } else {
             None

@@ -23,7 +23,10 @@ pub fn added(sidecar: &Sidecar, asked: &Annotations) -> Vec<Value> {
         json!({"name": NO_TOKEN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
     ];
     if asked.journal_volume.is_none() {
-        added.push(json!({"name": STATE_VOLUME, "emptyDir": {}}));
+        // More than the sidecar's own bounds, which it keeps to by refusing: at this one the kubelet evicts the pod.
+        let limit = asked.state_limit.as_ref().or(sidecar.state_limit.as_ref());
+        let empty = limit.map_or(json!({}), |it| json!({"sizeLimit": it.to_string()}));
+        added.push(json!({"name": STATE_VOLUME, "emptyDir": empty}));
     }
     if let Some(secret) = &asked.standby_key_secret {
         // Files of a Secret belong to root, and the sidecar is not root; no other container has this volume.
@@ -33,6 +36,16 @@ pub fn added(sidecar: &Sidecar, asked: &Annotations) -> Vec<Value> {
     }
     added.extend(asked.identity.iter().map(|it| it.volume()));
     added
+}
+
+/// Those of them that a node may lose when it is taken away, in the form of the cluster autoscaler's annotation: without
+/// it, it keeps a node for any of these. The one with the only copy of a journal is not among them.
+pub fn expendable(sidecar: &Sidecar, asked: &Annotations) -> Vec<&'static str> {
+    let mut names = vec![SOCKET_VOLUME, NO_TOKEN_VOLUME];
+    if asked.journal_volume.is_none() && !journal(sidecar, asked) {
+        names.push(STATE_VOLUME);
+    }
+    names
 }
 
 /// Whether what was acknowledged as journaled outlives what the pod, or whoever runs the cluster, has not taken into

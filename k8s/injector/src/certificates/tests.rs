@@ -135,3 +135,35 @@ fn what_is_held_goes_through_json_and_keeps_its_keys_out_of_logs() {
     mixed.serving.key = due(None, START).unwrap().serving.key;
     assert!(mixed.certified().is_err(), "a key of another certificate");
 }
+
+#[test]
+fn what_somebody_damaged_is_found_out() {
+    let held = due(None, START).unwrap();
+    assert!(held.check().is_ok());
+    // Also when there are two authorities, and while the older one signs.
+    let two = due(Some(&held), START + 250 * DAY).unwrap();
+    assert_eq!(two.authorities.len(), 2);
+    assert!(two.check().is_ok());
+    let other = due(None, START).unwrap();
+    let damaged = |change: &dyn Fn(&mut Held)| {
+        let mut held = held.clone();
+        change(&mut held);
+        held.check().unwrap_err().to_string()
+    };
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for change in [
+        &(|it: &mut Held| it.authorities[0].certificate = garbage.to_owned()) as &dyn Fn(&mut Held),
+        &|it| it.authorities[0].certificate.clear(),
+        &|it| it.authorities[0].certificate = it.serving.certificate.clone(),
+        &|it| it.authorities[0].key = "no key".to_owned(),
+        &|it| it.authorities[0].key.clone_from(&it.serving.key),
+        &|it| it.authorities.clone_from(&other.authorities),
+        &|it| it.authorities.clear(),
+        &|it| it.serving.certificate = garbage.to_owned(),
+        &|it| it.serving.key.clone_from(&other.serving.key),
+        &|it| it.serving.names.clear(),
+    ] {
+        let words = damaged(change);
+        assert!(!words.contains("no key") && words.contains("cannot be used"), "{words}");
+    }
+}

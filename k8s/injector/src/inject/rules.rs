@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use crate::{
     annotations::Annotations,
+    container,
     identity::Identity,
     names::{SOCKET_PLACE, VOLUMES},
     settings::Sidecar,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// What a pod has that no pod with a sidecar may have.
-pub(super) fn of_pod(sidecar: &Sidecar, spec: &PodSpec) -> Vec<String> {
+pub(super) fn of_pod(sidecar: &Sidecar, asked: &Annotations, spec: &PodSpec) -> Vec<String> {
     let mut found = Vec::new();
     if spec.host_network == Some(true) {
         found.push(
@@ -32,8 +33,10 @@ pub(super) fn of_pod(sidecar: &Sidecar, spec: &PodSpec) -> Vec<String> {
             volume.name
         ));
     }
+    let admin = container::admin(sidecar, asked).port();
     for container in containers(spec) {
         of_container(sidecar, spec, container, &mut found);
+        of_ports(admin, container, &mut found);
     }
     found
 }
@@ -61,13 +64,16 @@ fn of_container(sidecar: &Sidecar, spec: &PodSpec, container: &Container, found:
             ));
         }
     }
-    let admin = i32::from(sidecar.admin.port());
+}
+
+fn of_ports(admin: u16, container: &Container, found: &mut Vec<String>) {
     let is_admin = |protocol: Option<&str>| protocol.is_none_or(|it| it == "TCP");
     let mut ports = container.ports.iter().flatten();
-    if ports.any(|it| it.container_port == admin && is_admin(it.protocol.as_deref())) {
+    if ports.any(|it| it.container_port == i32::from(admin) && is_admin(it.protocol.as_deref())) {
         found.push(format!(
-            "container {name} listens on port {admin}, where the sidecar's probes and metrics are; use another port, \
-             or change sidecar.admin in the injector's settings"
+            "container {} listens on port {admin}, where the sidecar's probes and metrics are; give the sidecar \
+             another one by lunasec.io/admin-port",
+            container.name
         ));
     }
 }

@@ -235,10 +235,15 @@ fn web_identity_and_pod_identity_are_the_sidecars_alone() {
     let (pod, warnings) = with(&settings(), &json!({"aws-pod-identity": "true"}), &json!({}));
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(source(&pod)["audience"], "pods.eks.amazonaws.com");
-    assert_eq!(
-        variable(sidecar, "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-        Some("http://169.254.170.23/v1/credentials")
-    );
+    let agent = |sidecar: &Value| {
+        variable(sidecar, "AWS_CONTAINER_CREDENTIALS_FULL_URI").unwrap().to_owned()
+    };
+    assert_eq!(agent(sidecar), "http://[fd00:ec2::23]/v1/credentials");
+    let mut other = settings();
+    other.sidecar.pod_identity = "169.254.170.23".to_owned();
+    let (on_ipv4, _) = with(&other, &json!({"aws-pod-identity": "true"}), &json!({}));
+    let address = agent(&on_ipv4["spec"]["initContainers"][0]);
+    assert_eq!(address, "http://169.254.170.23/v1/credentials");
     assert!(variable(sidecar, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some());
     assert!(warnings[0].contains("every container of the pod can have the role"), "{warnings:?}");
 }
@@ -254,6 +259,55 @@ fn a_standby_key_is_mounted_for_the_sidecar_alone() {
         "standby"
     );
     assert!(!pod["spec"]["containers"].to_string().contains("standby"));
+}
+
+#[test]
+fn the_sidecars_port_is_the_settings_or_the_pods() {
+    let port = |pod: &Value| {
+        let sidecar = &pod["spec"]["initContainers"][0];
+        let address = variable(sidecar, "LUNASEC_LISTEN__ADMIN").unwrap().to_owned();
+        (address, sidecar["ports"][0]["containerPort"].as_u64().unwrap())
+    };
+    assert_eq!(port(&injected(&json!({}), &json!({}))), ("[::]:9464".to_owned(), 9464));
+    let uses =
+        json!({"containers": [{"name": "web", "image": "w", "ports": [{"containerPort": 9464}]}]});
+    assert!(denied(&json!({}), &uses).contains("lunasec.io/admin-port"));
+    let other = json!({"admin-port": "9465"});
+    assert_eq!(port(&injected(&other, &uses)), ("[::]:9465".to_owned(), 9465));
+    let also =
+        json!({"containers": [{"name": "web", "image": "w", "ports": [{"containerPort": 9465}]}]});
+    assert!(denied(&other, &also).contains("listens on port 9465"));
+    let mut on_ipv4 = settings();
+    on_ipv4.sidecar.admin = "0.0.0.0:9000".parse().unwrap();
+    assert_eq!(port(&with(&on_ipv4, &other, &json!({})).0), ("0.0.0.0:9465".to_owned(), 9465));
+}
+
+#[test]
+fn the_volume_that_dies_with_its_pod_has_a_limit() {
+    let limit =
+        |pod: &Value| named(&pod["spec"]["volumes"], "lunasec-state").unwrap()["emptyDir"].clone();
+    assert_eq!(limit(&injected(&json!({}), &json!({}))), json!({"sizeLimit": "2Gi"}));
+    let more = json!({"state-limit": "10Gi"});
+    assert_eq!(limit(&injected(&more, &json!({}))), json!({"sizeLimit": "10Gi"}));
+    let mut without = settings();
+    without.sidecar.state_limit = None;
+    assert_eq!(limit(&with(&without, &json!({}), &json!({})).0), json!({}));
+}
+
+#[test]
+fn the_cluster_autoscaler_may_lose_what_is_worth_nothing_and_never_a_journal() {
+    const KEY: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    let may = |pod: &Value| pod["metadata"]["annotations"][KEY].as_str().unwrap().to_owned();
+    let plain = may(&injected(&json!({}), &json!({})));
+    assert_eq!(plain, "lunasec-socket,lunasec-no-token,lunasec-state");
+    let none = "lunasec-socket,lunasec-no-token";
+    assert_eq!(may(&injected(&json!({"journal-volume": "data"}), &json!({}))), none);
+    assert_eq!(may(&injected(&json!({"journal-loss": "acknowledged"}), &json!({}))), none);
+    let mut own = pod(&json!({}), &json!({}));
+    own["metadata"]["annotations"][KEY] = "tmp, lunasec-socket,".into();
+    let Decision::Injected { patch, .. } = decide(&settings(), &own).unwrap() else { panic!() };
+    json_patch::patch(&mut own, &patch.0).unwrap();
+    assert_eq!(may(&own), format!("tmp,{plain}"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use tokio::{
 use super::limits;
 use crate::{
     clock::instant,
+    quiet::Quiet,
     review::{self, Answer, Outcome},
     settings::Settings,
     telemetry::Telemetry,
@@ -34,6 +35,8 @@ pub struct Webhook {
     telemetry: Arc<Telemetry>,
     /// Bytes of bodies that may be held yet.
     room: Arc<Semaphore>,
+    /// Anybody can send what is no review.
+    quiet: Quiet,
 }
 
 type Reply = Response<Full<Bytes>>;
@@ -47,7 +50,8 @@ struct Read {
 impl Webhook {
     /// With these settings.
     pub fn new(settings: Arc<Settings>, telemetry: Arc<Telemetry>) -> Self {
-        Self { settings, telemetry, room: Arc::new(Semaphore::new(limits::BODIES_BYTES)) }
+        let room = Arc::new(Semaphore::new(limits::BODIES_BYTES));
+        Self { settings, telemetry, room, quiet: Quiet::default() }
     }
 
     pub(super) async fn call(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
@@ -126,7 +130,10 @@ impl Webhook {
 
     fn invalid(&self, status: StatusCode, words: String) -> Reply {
         self.telemetry.decided(Outcome::Invalid, std::time::Duration::ZERO);
-        tracing::warn!(status = status.as_u16(), why = words.trim_end(), "a request is no review");
+        if let Some(left_out) = self.quiet.due() {
+            let (status, why) = (status.as_u16(), words.trim_end());
+            tracing::warn!(status, why, left_out, "a request is no review");
+        }
         plain(status, words)
     }
 }

@@ -93,15 +93,33 @@ impl Reader {
         self.or(section, key, default, parse, &form)
     }
 
-    pub(super) fn flag(&mut self, section: &str, key: &str) -> bool {
+    pub(super) fn flag(&mut self, section: &str, key: &str, default: bool) -> bool {
         match self.take(section, key) {
-            None => false,
+            None => default,
             Some(Value::Boolean(flag)) => flag,
             Some(other) => {
                 self.wrong(section, key, &shown(&other), "true or false");
-                false
+                default
             }
         }
+    }
+
+    /// A list of texts; nothing is an empty one.
+    pub(super) fn list(
+        &mut self,
+        section: &str,
+        key: &str,
+        parse: impl Fn(&str) -> Option<String>,
+        form: &str,
+    ) -> Vec<String> {
+        let Some(found) = self.take(section, key) else { return Vec::new() };
+        let texts = found.as_array().and_then(|all| {
+            all.iter().map(|it| it.as_str().and_then(&parse)).collect::<Option<Vec<_>>>()
+        });
+        texts.unwrap_or_else(|| {
+            self.wrong(section, key, &shown(&found), form);
+            Vec::new()
+        })
     }
 
     pub(super) fn number(

@@ -124,6 +124,18 @@ impl Api {
         self.tell();
     }
 
+    /// Takes an object away.
+    pub fn remove(&self, resource: &str, namespace: &str, name: &str) -> Value {
+        let gone = self.store().remove(resource, namespace, name);
+        self.tell();
+        gone
+    }
+
+    /// From now on nobody is answered about objects of this kind.
+    pub fn is_deaf_to(&self, resource: &'static str) {
+        self.store().deaf_to = Some(resource);
+    }
+
     fn tell(&self) {
         self.changed.send_modify(|it| *it += 1);
     }
@@ -145,6 +157,10 @@ impl Api {
         let query = head.uri.query().unwrap_or_default().to_owned();
         let path = head.uri.path().to_owned();
         let Some(place) = Place::of(&path) else { return status(404, "NotFound") };
+        let is_deaf = self.store().deaf_to.is_some_and(|it| it == place.resource);
+        if is_deaf {
+            std::future::pending::<()>().await;
+        }
         if head.method == Method::GET && place.name.is_none() {
             let accept =
                 head.headers.get("accept").and_then(|it| it.to_str().ok()).unwrap_or_default();
@@ -185,7 +201,7 @@ impl Api {
             let mut pairs = query.split('&').filter_map(|it| it.split_once('='));
             pairs
                 .find(|(it, _)| *it == key)
-                .map(|(_, value)| value.replace("%3D", "=").replace("%2C", ","))
+                .map(|(_, value)| value.replace("%3D", "=").replace("%2C", ",").replace("%2F", "/"))
         };
         let name = value("fieldSelector")
             .and_then(|it| it.strip_prefix("metadata.name=").map(str::to_owned));
@@ -207,8 +223,15 @@ impl Api {
             return self.watched(from, wanted, shown);
         }
         let store = self.store();
-        let all: Vec<_> =
-            store.objects.iter().filter(|(key, _)| wanted(key)).map(|(_, it)| shown(it)).collect();
+        let (phase, label) = (value("fieldSelector"), value("labelSelector"));
+        let phase = phase.as_deref().and_then(|it| it.strip_prefix("status.phase="));
+        let label = label.as_deref().map(|it| it.split_once('=').unwrap());
+        let selected = |it: &Value| {
+            phase.is_none_or(|phase| it["status"]["phase"] == phase)
+                && label.is_none_or(|(key, value)| it["metadata"]["labels"][key] == value)
+        };
+        let objects = store.objects.iter().filter(|(key, it)| wanted(key) && selected(it));
+        let all: Vec<_> = objects.map(|(_, it)| shown(it)).collect();
         let from: usize = value("continue").and_then(|it| it.parse().ok()).unwrap_or_default();
         let limit = value("limit").map_or(usize::MAX, |_| PAGE);
         let page: Vec<_> = all.iter().skip(from).take(limit).cloned().collect();

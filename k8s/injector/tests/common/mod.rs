@@ -80,8 +80,8 @@ pub fn settings(change: impl FnOnce(String) -> String) -> Arc<Settings> {
 
 pub fn settings_text(change: impl FnOnce(String) -> String) -> String {
     let text = include_str!("../injector.toml")
-        .replace("0.0.0.0:8443", "127.0.0.1:0")
-        .replace("0.0.0.0:8080", "127.0.0.1:0")
+        .replace("[::]:8443", "127.0.0.1:0")
+        .replace("[::]:8080", "127.0.0.1:0")
         .replace("drain_time = \"5s\"", "drain_time = \"1s\"");
     change(text)
 }
@@ -159,6 +159,11 @@ pub fn held(store: &store::Store) -> Option<Value> {
 pub fn decoded(value: &Value) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     String::from_utf8(STANDARD.decode(value.as_str().unwrap_or_default()).unwrap()).unwrap()
+}
+
+pub fn encoded(text: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    STANDARD.encode(text)
 }
 
 /// Whether all is written and told: both entries have the bundle, and the Secret says so.

@@ -17,6 +17,8 @@ pub struct Store {
     pub budgets: BTreeMap<String, u32>,
     /// Writes that were refused because somebody else wrote first.
     pub conflicts: usize,
+    /// A kind of objects that nobody is answered about.
+    pub deaf_to: Option<&'static str>,
     version: u64,
 }
 
@@ -109,11 +111,17 @@ impl Store {
             *left -= 1;
             return 429;
         }
-        if let Some(gone) = self.objects.remove(&key) {
-            self.version += 1;
-            self.changes.push((self.version, "DELETED", key, gone));
-        }
+        self.remove("pods", namespace, name);
         201
+    }
+
+    pub fn remove(&mut self, resource: &str, namespace: &str, name: &str) -> Value {
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        let Some(mut gone) = self.objects.remove(&key) else { return Value::Null };
+        self.version += 1;
+        gone["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.changes.push((self.version, "DELETED", key, gone.clone()));
+        gone
     }
 
     fn write(&mut self, what: &'static str, key: Key, mut object: Value) -> Value {

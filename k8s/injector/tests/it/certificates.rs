@@ -19,7 +19,7 @@ use crate::common::{
     api::Api,
     bundles,
     caller::{Caller, review},
-    decoded, held, installed, is_settled, settings, soon,
+    decoded, encoded, held, installed, is_settled, settings, soon,
     store::Store,
 };
 
@@ -208,6 +208,49 @@ async fn a_secret_that_somebody_damaged_is_made_anew() {
     api.until("certificates", is_settled).await;
     let bundle = bundles(&api.store()).remove(0);
     Caller::new(injector.addresses.webhook, &bundle, &clock).await.unwrap();
+    // The authority alone, while it runs: API servers would find out, and refuse every pod.
+    let mut held = held(&api.store()).unwrap();
+    held["authorities"][0]["certificate"] =
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into();
+    let mut secret = api.store().get("secrets", "lunasec", "lunasec-injector-tls").unwrap().clone();
+    secret["data"]["state.json"] = encoded(&held.to_string()).into();
+    api.put("secrets", "lunasec", secret);
+    let other =
+        |store: &Store| bundles(store).iter().all(|it| *it != bundle && !it.contains("\nAAAA\n"));
+    api.until("another authority", |store| is_settled(store) && other(store)).await;
+    let bundle = bundles(&api.store()).remove(0);
+    Caller::new(injector.addresses.webhook, &bundle, &clock).await.unwrap();
+    injector.stop().await;
+}
+
+#[tokio::test]
+async fn whether_all_is_in_order_is_told_while_it_answers_on() {
+    let (api, clock) = (Api::start().await, Turned::new());
+    installed(&api);
+    let injector = Injector::start(&api, "a", settings(|it| it), clock.clone()).await;
+    api.until("certificates", is_settled).await;
+    let told = async |in_order: &str| {
+        let line = format!("lunasec_injector_webhook_in_order {in_order}\n");
+        soon("the gauge", async {
+            while !super::webhook::admin(&injector, "/metrics").await.1.contains(&line) {}
+        })
+        .await;
+    };
+    told("1").await;
+    for (resource, namespace, name) in [
+        ("mutatingwebhookconfigurations", "", "lunasec-injector"),
+        ("secrets", "lunasec", "lunasec-injector-tls"),
+    ] {
+        let gone = api.remove(resource, namespace, name);
+        told("0").await;
+        assert_eq!(
+            super::webhook::admin(&injector, "/ready").await.0,
+            200,
+            "it answers as well as before"
+        );
+        api.put(resource, namespace, gone);
+        told("1").await;
+    }
     injector.stop().await;
 }
 
