@@ -52,6 +52,8 @@ lunasec_injector_restarts_total{result="waiting"} 0
 lunasec_injector_restarts_total{result="failed"} 0
 # TYPE lunasec_injector_leader gauge
 lunasec_injector_leader 1
+# TYPE lunasec_injector_webhook_in_order gauge
+lunasec_injector_webhook_in_order 1
 # TYPE lunasec_injector_build info
 lunasec_injector_build_info{version="0.1.0"} 1
 # EOF

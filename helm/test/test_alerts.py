@@ -79,6 +79,7 @@ CASES = {
     "LunasecCanaryUsed": gauge("lunasec_canaries_used_total", "_x25 1x30", "_x60", f'{POD},operation="detokenize"'),
     "LunasecInjectorAway": gauge("lunasec_injector_build_info", "1x5 _x60", "1x60", 'version="0.1.0"'),
     "LunasecInjectorNoLeader": tuple({'lunasec_injector_leader{pod="i-0"}': "0x60", 'lunasec_injector_leader{pod="i-1"}': each} for each in ("0x60", "1x60")),
+    "LunasecWebhookNotInOrder": tuple({'lunasec_injector_webhook_in_order{pod="i-0"}': "0x60", 'lunasec_injector_webhook_in_order{pod="i-1"}': each} for each in ("0x60", "1x60")),
     "LunasecPodsWithoutSidecar": gauge("lunasec_injector_missed_pods", "0x5 1x30", "0x5 1x5 0x30", 'pod="i-0"'),
     "LunasecRestartsFail": gauge("lunasec_injector_restarts_total", "0x25 1x30", "1x60", 'result="failed"'),
     "LunasecPodsDenied": gauge("lunasec_injector_decisions_total", "0x25 1x30", "1x60", 'result="denied"'),
