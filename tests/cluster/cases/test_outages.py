@@ -64,6 +64,8 @@ class AJournal(Pods):
 
     def setUp(self) -> None:
         template = pod("hold", journal_volume="journal", json_patch=PATCH)
+        # As a pod has whose users share its volumes: unless it is told not to, a kubelet opens all files to that group.
+        template["spec"]["securityContext"]["fsGroup"] = 2000
         apply(stateful_set("keeper", SHOP, template, [volumes.claim("journal")]))
         self.addCleanup(volumes.gone, "journal-keeper-0", SHOP)
         self.addCleanup(delete, "statefulset", "keeper", SHOP)

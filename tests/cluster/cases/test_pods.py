@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import unittest
 
 from cluster.application import (
@@ -66,6 +67,17 @@ class AnInjectedPod(Pods):
         for name, value in (("mem_limit", "much"), ("memlimit", "64Mi"), ("journal_volume", "nowhere")):
             said = refused(alone("wrong", SHOP, pod("hold", **{name: value})))
             self.assertIn(f"lunasec.io/{name.replace('_', '-')}", said)
+
+    def test_starts_with_a_standby_key_that_is_a_secret(self) -> None:
+        """A kubelet writes it as root's, for everybody to read: the sidecar has to see that nobody else has that mount."""
+        key = f"lunasec-local-key-v1:{secrets.token_hex(32)}\n"
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "standby", "namespace": SHOP}}
+        apply({**made, "stringData": {"standby.key": key}})
+        self.addCleanup(delete, "secret", "standby", SHOP)
+        one = self.pod(SHOP, "one", standby_key_secret="standby")
+        variables = {each["name"] for each in container(get("pod", one, SHOP), "lunasec")["env"]}
+        self.assertIn("LUNASEC_DEGRADE__STANDBY_KEY_FILE", variables)
+        self.assertEqual(ask_one(SHOP, one, "detokenize", token=tokenize(SHOP, one, CARD))["value"], CARD)
 
     def test_has_the_role_that_it_names_for_the_sidecar_alone(self) -> None:
         role = "arn:aws:iam::111122223333:role/shop"

@@ -101,3 +101,11 @@ class AJob(Pods):
         (sidecar,) = done["status"]["initContainerStatuses"]
         self.assertEqual(sidecar["state"]["terminated"]["exitCode"], 0)
         self.assertEqual(sidecar["restartCount"], 0)
+
+
+class ASweep(Pods):
+    def test_completes(self) -> None:
+        kubectl("create", "job", "sweep", "--from=cronjob/lunasec-sweep", "-n", SHOP)
+        self.addCleanup(delete, "job", "sweep", SHOP)
+        wait("job/sweep", "condition=Complete", SHOP)
+        self.assertIn("removed", kubectl("logs", "job/sweep", "-n", SHOP))

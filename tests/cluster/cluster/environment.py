@@ -27,6 +27,8 @@ CREDENTIALS = [
     {"op": "add", "path": "/env/-", "value": {"name": name, "value": "test"}}
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 ]
+#: The Secret of these for sweeps.
+SWEEPER = "sweeper"
 #: Where a pod may have a node's directory; see volumes.py.
 NODE = "lunasec-test-node"
 OPERATIONS = ["tokenize", "detokenize", "metadata", "grants", "delete"]
@@ -70,6 +72,8 @@ def values(authority: str) -> Json:
             ELSEWHERE: {"storage": {"prefix": "shop/"}, "clients": clients("shop")},
             BANK: {"storage": {"prefix": "bank/"}, "clients": clients("bank")},
         },
+        # Nobody waits for its hour: a test makes a Job of it.
+        "sweep": {"enabled": True, "credentialsSecret": SWEEPER},
     }
 
 
@@ -80,6 +84,8 @@ def set_up() -> None:
     apply(*storage(certificate, key))
     for name in ("moto", "s3", "kms"):
         rolled_out(f"deployment/{name}", STORAGE)
+    of_sweeps = {each["value"]["name"]: each["value"]["value"] for each in CREDENTIALS}
+    apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SWEEPER, "namespace": SHOP}, "stringData": of_sweeps})
     installed(values(authority))
 
 
