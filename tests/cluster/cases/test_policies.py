@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 from cluster.application import alone, eventually, pod, ready
 from cluster.environment import CREDENTIALS, ELSEWHERE, MONITORING, NAMESPACE, SHOP, STORAGE, installed, released
-from cluster.kubectl import Json, apply, delete, get, kubectl, rolled_out
+from cluster.kubectl import Json, apply, delete, get, kubectl, rolled_out, wait
 from cluster.network import (
     NAME_SERVER, PORTS, SECONDS, address, addresses, api_servers, block, comes_to_reach, looking, only_looking,
 )  # fmt: skip
@@ -17,25 +18,27 @@ PATCH = json.dumps(CREDENTIALS)
 INJECTOR = "lunasec-injector"
 OF_APPLICATION, OF_NOBODY = PORTS
 OF_SIDECAR, OF_WEBHOOK, OF_INJECTOR = 9464, 8443, 8080
+#: From where the API server calls pods, beside its own addresses and a pod's own node.
+CALLERS = os.environ.get("LUNASEC_CLUSTER_CALLERS", "").split()
 INJECTORS = "app.kubernetes.io/component=injector"
 
 
 def policies() -> Json:
     """Values of the chart."""
     storage = [block(at) for name in ("s3", "kms") for at in addresses(STORAGE, name)]
+    needed = [{"cidrs": storage, "ports": [443, 8443]}]
     servers = api_servers()
+    there = {block(at) for at, _ in servers}
     return {
         "monitoringNamespace": MONITORING,
         "injector": {
             "enabled": True,
-            "apiServerCidrs": sorted({block(at) for at, _ in servers}),
+            "apiServerCidrs": sorted(there),
             "apiServerPorts": sorted({port for _, port in servers}),
+            "webhookCidrs": sorted(there.union(CALLERS)),
         },
-        "sidecars": {
-            "namespaces": {
-                SHOP: {"egress": [{"cidrs": storage, "ports": [443, 8443]}], "ingressPorts": [OF_APPLICATION]},
-            }
-        },
+        "sidecars": {"namespaces": {SHOP: {"egress": needed, "ingressPorts": [OF_APPLICATION]}}},
+        "sweeps": {"namespaces": {SHOP: {"egress": needed}}},
     }
 
 
@@ -65,7 +68,7 @@ class OnACluster(Pods):
         enforced("judged", ELSEWHERE)
         before = released()
         cls.addClassCleanup(installed, before)
-        installed({**before, "networkPolicy": policies()})
+        installed({**before, "networkPolicy": policies(), "sweep": {"enabled": True}})
 
     def looking(self, namespace: str, name: str, **labels: str) -> str:
         """A pod without a sidecar."""
@@ -75,6 +78,14 @@ class OnACluster(Pods):
         self.made(SHOP, name, looking(pod("hold", json_patch=PATCH)))
         self.assertEqual(get("pod", name, SHOP)["spec"]["initContainers"][0]["name"], "lunasec")
         return name
+
+    def stand_in(self, namespace: str, labels: Json) -> None:
+        """A pod with the labels of one without a place to look from. It is never ready, so nobody takes it for that."""
+        template = only_looking(**labels)
+        template["spec"]["readinessGates"] = [{"conditionType": "lunasec.io/never"}]
+        apply(alone("stand-in", namespace, template))
+        self.addCleanup(delete, "pod", "stand-in", namespace)
+        wait("pod/stand-in", "condition=ContainersReady", namespace)
 
     def made(self, namespace: str, name: str, template: Json) -> str:
         apply(alone(name, namespace, template))
@@ -137,11 +148,17 @@ class TheInjector(OnACluster):
         comes_to_reach(NAMESPACE, self.looking(NAMESPACE, "neighbour"), there)
 
     def test_reaches_the_api_server_and_dns_and_nothing_else(self) -> None:
-        """What stands in for it has its labels. It is never ready, so nobody asks it for an answer."""
         labels = get("deployment", INJECTOR, NAMESPACE)["spec"]["selector"]["matchLabels"]
-        template = only_looking(**labels)
-        template["spec"]["readinessGates"] = [{"conditionType": "lunasec.io/never"}]
-        apply(alone("stand-in", NAMESPACE, template))
-        self.addCleanup(delete, "pod", "stand-in", NAMESPACE)
-        kubectl("wait", "pod/stand-in", "--for=condition=ContainersReady", "-n", NAMESPACE, "--timeout=60s")
+        self.stand_in(NAMESPACE, labels)
         comes_to_reach(NAMESPACE, "stand-in", places(), "the API server", "the API server's service", "DNS")
+
+
+class TheSweep(OnACluster):
+    def test_reaches_storage_keys_and_dns_and_nothing_else_and_is_reached_by_nobody(self) -> None:
+        job = get("cronjob", "lunasec-sweep", SHOP)["spec"]["jobTemplate"]
+        self.stand_in(SHOP, job["spec"]["template"]["metadata"]["labels"])
+        comes_to_reach(SHOP, "stand-in", places(), "storage", "keys", "DNS")
+        at = address(SHOP, "stand-in")
+        there = {str(port): f"{at}:{port}" for port in PORTS}
+        for namespace in (MONITORING, SHOP):
+            comes_to_reach(namespace, self.looking(namespace, "anybody"), there)
