@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import tempfile
 from pathlib import Path
-
-import json
 
 from .application import IMAGE as APP_IMAGE
 from .application import RESTRICTED
@@ -22,6 +22,8 @@ STORAGE_IMAGE = "lunasec/test-storage:1"
 SHOP, BANK = "lunasec-test-shop", "lunasec-test-bank"
 #: Not opted in: without an injector an annotated pod starts without a sidecar.
 ELSEWHERE = "lunasec-test-elsewhere"
+#: Of the network policies' Prometheus.
+MONITORING = "lunasec-test-monitoring"
 #: The emulators' dummies open nothing anywhere. Where there is an AWS, this is a role.
 CREDENTIALS = [
     {"op": "add", "path": "/env/-", "value": {"name": name, "value": "test"}}
@@ -78,7 +80,7 @@ def values(authority: str) -> Json:
 
 
 def set_up() -> None:
-    for name in (STORAGE, NAMESPACE, SHOP, BANK, ELSEWHERE):
+    for name in (STORAGE, NAMESPACE, SHOP, BANK, ELSEWHERE, MONITORING):
         apply(namespace(name, opted_in=name in (SHOP, BANK)))
     authority, certificate, key = certificates()
     apply(*storage(certificate, key))
@@ -95,6 +97,11 @@ def installed(given: Json, *arguments: str, chart: Path = CHART) -> None:
         json.dump(given, file)
         file.flush()
         helm("upgrade", "--install", RELEASE, str(chart), "--values", file.name, "--wait", "--timeout=180s", *arguments)
+
+
+def released() -> Json:
+    """The values that the release was given."""
+    return json.loads(helm("get", "values", RELEASE, "--output", "json"))
 
 
 def changed(*arguments: str, chart: Path = CHART) -> None:
@@ -131,14 +138,14 @@ def storage(certificate: str, key: str) -> list[Json]:
     return [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls", "namespace": STORAGE},
          "stringData": {"tls.pem": certificate, "tls.key": key}},
-        *served("moto", STORAGE_IMAGE, [], 8443, tls=True),
+        *served("moto", STORAGE_IMAGE, [], 8443, tls=certificate),
         *served("s3", APP_IMAGE, ["relay", "0.0.0.0:8443", "moto:443"], 8443),
         *served("kms", APP_IMAGE, ["relay", "0.0.0.0:8443", "moto:443"], 8443),
     ]  # fmt: skip
 
 
-def served(name: str, image: str, arguments: list[str], port: int, tls: bool = False) -> list[Json]:
-    """A deployment, and the service that leads to it."""
+def served(name: str, image: str, arguments: list[str], port: int, tls: str = "") -> list[Json]:
+    """A deployment, and the service that leads to it. With another certificate it starts anew."""
     meta = {"name": name, "namespace": STORAGE}
     mounts = [{"name": "tls", "mountPath": "/tls", "readOnly": True}, {"name": "tmp", "mountPath": "/tmp"}]
     volumes = [{"name": "tls", "secret": {"secretName": "tls"}}, {"name": "tmp", "emptyDir": {}}]
@@ -161,7 +168,8 @@ def served(name: str, image: str, arguments: list[str], port: int, tls: bool = F
         ],
         "volumes": volumes if tls else [],
     }
-    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    marks = {"certificate": hashlib.sha256(tls.encode()).hexdigest()} if tls else {}
+    template = {"metadata": {"labels": {"app": name}, "annotations": marks}, "spec": spec}
     service = {"selector": {"app": name}, "ports": [{"port": 443, "targetPort": port}]}
     return [
         {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
@@ -172,5 +180,5 @@ def served(name: str, image: str, arguments: list[str], port: int, tls: bool = F
 
 def tear_down() -> None:
     helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
-    for name in (SHOP, BANK, ELSEWHERE, STORAGE, NODE, NAMESPACE):
+    for name in (SHOP, BANK, ELSEWHERE, MONITORING, STORAGE, NODE, NAMESPACE):
         kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")
