@@ -93,7 +93,7 @@ impl Caller {
     }
 }
 
-/// A recorded review.
+/// A review of `tests/reviews`.
 pub fn review(name: &str) -> Bytes {
     let path = format!("{}/tests/reviews/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(path).unwrap().into()

@@ -57,7 +57,16 @@ fn patched(object: &Value, response: &Value) -> Value {
 
 #[tokio::test]
 async fn pods_of_each_workload_get_a_sidecar() {
-    let names = ["deployment", "deployment-dry-run", "job", "statefulset", "init-containers"];
+    let names = [
+        "deployment",
+        "deployment-dry-run",
+        "daemonset",
+        "job",
+        "cronjob",
+        "bare-pod",
+        "statefulset",
+        "init-containers",
+    ];
     for (name, (object, response)) in names.into_iter().zip(asked(&names).await) {
         let pod = patched(&object, &response);
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "lunasec", "{name}");
@@ -109,7 +118,8 @@ async fn pods_that_cannot_have_one_are_refused_with_all_reasons() {
 
 #[tokio::test]
 async fn all_else_is_let_through_as_it_is() {
-    for (_, response) in asked(&["not-wanted", "update", "not-a-pod"]).await {
+    for (_, response) in asked(&["not-wanted", "update", "ephemeral-container", "not-a-pod"]).await
+    {
         assert_eq!(response["allowed"], true, "{response}");
         assert_eq!(response.get("patch"), None);
     }
