@@ -19,6 +19,7 @@ pub mod follow;
 pub mod identity;
 pub mod inject;
 pub mod keeper;
+pub mod kept;
 pub mod lease;
 pub mod mistakes;
 pub mod names;
