@@ -16,7 +16,8 @@ def test_the_defaults_are_an_injector_and_nothing_else():
     among = objects()
     assert kinds(among) == {
         "Deployment", "Service", "Secret", "ConfigMap", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role",
-        "RoleBinding", "MutatingWebhookConfiguration", "PodDisruptionBudget",
+        "RoleBinding", "MutatingWebhookConfiguration", "PodDisruptionBudget", "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
     }  # fmt: skip
     assert {each["metadata"]["name"] for each in among} == {INJECTOR, f"{INJECTOR}-tls"}
     assert all(each["metadata"].get("namespace", "lunasec") == "lunasec" for each in among)
@@ -128,16 +129,16 @@ def rules(among: list[dict], kind: str) -> set[tuple]:
 
 
 CLUSTER = {
-    *(("", resource, verb, ()) for resource in ("namespaces", "pods") for verb in ("get", "list", "watch")),
-    *((group, "events", verb, ()) for group in ("", "events.k8s.io") for verb in ("create", "patch")),
-    *(("admissionregistration.k8s.io", "mutatingwebhookconfigurations", verb, (INJECTOR,)) for verb in ("get", "list", "watch", "update", "patch")),
+    *(("", "pods", verb, ()) for verb in ("get", "list", "watch")),
+    ("", "events", "create", ()),
+    *(("admissionregistration.k8s.io", "mutatingwebhookconfigurations", verb, (INJECTOR,)) for verb in ("get", "list", "watch", "patch")),
 }  # fmt: skip
 
 
 def test_the_injector_may_do_this_and_nothing_else():
     assert rules(objects(), "ClusterRole") == CLUSTER
     assert rules(objects(), "Role") == {
-        *(("", "secrets", verb, (f"{INJECTOR}-tls",)) for verb in ("get", "list", "watch", "update", "patch")),
+        *(("", "secrets", verb, (f"{INJECTOR}-tls",)) for verb in ("get", "list", "watch", "update")),
         ("coordination.k8s.io", "leases", "create", ()),
         *(("coordination.k8s.io", "leases", verb, (INJECTOR,)) for verb in ("get", "update")),
     }
@@ -145,6 +146,31 @@ def test_the_injector_may_do_this_and_nothing_else():
 
 def test_only_a_reconciler_that_restarts_may_evict():
     assert rules(objects({"reconciler": {"restart": True}}), "ClusterRole") == CLUSTER | {("", "pods/eviction", "create", ())}
+
+
+def test_only_a_reconciler_that_has_to_know_labels_sees_namespaces():
+    labels = {("", "namespaces", verb, ()) for verb in ("list", "watch")}
+    assert rules(objects({"webhook": {"unlabelledNamespaces": False}}), "ClusterRole") == CLUSTER | labels
+
+
+def test_the_injector_changes_of_its_webhook_what_it_keeps_and_nothing_else():
+    among = objects(namespace="elsewhere")
+    spec = find(among, "ValidatingAdmissionPolicy", INJECTOR)["spec"]
+    [rule] = spec["matchConstraints"]["resourceRules"]
+    assert rule["resources"] == ["mutatingwebhookconfigurations"] and rule["operations"] == ["CREATE", "UPDATE"]
+    [condition] = spec["matchConditions"]
+    assert condition["expression"] == f"request.userInfo.username == 'system:serviceaccount:elsewhere:{INJECTOR}'"
+    [validation] = spec["validations"]
+    # Each field that the chart writes is compared; the injector's own is not.
+    for entry in webhooks(EVERYTHING).values():
+        for field in entry.keys() - {"name", "clientConfig"}:
+            assert f"is.{field} == was.{field}" in validation["expression"]
+        for field in entry["clientConfig"].keys() | {"url"}:
+            assert f"is.clientConfig.{field} == was.clientConfig.{field}" in validation["expression"]
+    assert "caBundle" not in validation["expression"]
+    binding = find(among, "ValidatingAdmissionPolicyBinding", INJECTOR)["spec"]
+    assert binding == {"policyName": INJECTOR, "validationActions": ["Deny"]}
+    assert not {each for each in kinds(objects({"webhook": {"guard": False}})) if each.startswith("Validating")}
 
 
 def test_bindings_bind_the_account_that_the_pods_run_as():

@@ -12,40 +12,47 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 
-use crate::telemetry::Telemetry;
+use crate::{pool::Pool, telemetry::Telemetry};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CONNECTIONS: usize = 64;
-const HEAD_TIME: Duration = Duration::from_secs(10);
-const CONNECTION_TIME: Duration = Duration::from_secs(300);
+/// Of one peer: several Prometheus may look.
+const SHARE: usize = 16;
+/// Also how long a connection may be idle.
+const HEAD_TIME: Duration = Duration::from_secs(1);
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+const BUFFER_BYTES: usize = 8 << 10;
 
 /// Accepts for as long as it is polled.
 pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let pool = Pool::new(CONNECTIONS, SHARE);
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let telemetry = Arc::clone(&telemetry);
+        let (telemetry, seat) = (Arc::clone(&telemetry), pool.enter(peer.ip()));
         tokio::spawn(async move {
             let service = service_fn(|request| {
+                seat.used();
                 let answer = answer(&request, &telemetry);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let http = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
+                .max_buf_size(BUFFER_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
-            let _ = timeout(CONNECTION_TIME, http).await;
-            drop(permit);
+            tokio::select! {
+                _ = timeout(CONNECTION_TIME, http) => {}
+                () = seat.cut() => {}
+            }
         });
     }
 }

@@ -1,11 +1,12 @@
 //! What a pod asks for by its annotations. Every mistake is named, with what is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use json_patch::Patch;
 
 use crate::{
     identity::{self, Identity},
+    mistakes::{Mistakes, short},
     names::{INJECT, INJECTED, PREFIX, is_label, is_subdomain},
     quantity::{FORM, Quantity},
     settings::Level,
@@ -35,6 +36,12 @@ const KNOWN: [&str; 17] = [
     "inject",
 ];
 
+/// Containers that a pod names. It has fewer.
+const NAMES: usize = 100;
+const CONTAINERS: &str = "names of containers, divided by commas, 100 at most";
+/// Of one annotation. The API server takes 256 KiB of all together, but only when it has asked the webhook.
+const BYTES: usize = 64 << 10;
+
 /// What they say.
 #[derive(Debug, Default)]
 pub struct Annotations {
@@ -55,7 +62,7 @@ pub struct Annotations {
     /// How large the volume may be that dies with the pod.
     pub state_limit: Option<Quantity>,
     /// Containers that get the socket, if not all.
-    pub containers: Option<Vec<String>>,
+    pub containers: Option<HashSet<String>>,
     /// The pod's volume that carries the journal.
     pub journal_volume: Option<String>,
     /// The journal may be lost with its pod.
@@ -82,7 +89,8 @@ pub fn wanted(texts: &Texts) -> Result<bool, String> {
 impl Annotations {
     /// Reads all of them, or names all mistakes.
     pub fn read(texts: &Texts) -> Result<Self, Vec<String>> {
-        let mut reader = Reader { texts, mistakes: unknown(texts) };
+        let mut reader = Reader { texts, mistakes: Mistakes::default() };
+        unknown(texts, &mut reader.mistakes);
         let read = Self {
             config: reader.name("config", "ConfigMap"),
             cpu_request: reader.request("cpu-request"),
@@ -92,7 +100,7 @@ impl Annotations {
             log_level: reader.value("log-level", Level::parse, Level::FORM),
             admin_port: reader.value("admin-port", port, "a port from 1024 to 65535"),
             state_limit: reader.limit("state-limit"),
-            containers: reader.value("containers", list, "names of containers, divided by commas"),
+            containers: reader.value("containers", list, CONTAINERS),
             journal_volume: reader.value(
                 "journal-volume",
                 label,
@@ -114,18 +122,20 @@ impl Annotations {
             ),
             json_patch: reader.patch(),
         };
-        if reader.mistakes.is_empty() { Ok(read) } else { Err(reader.mistakes) }
+        if reader.mistakes.is_empty() { Ok(read) } else { Err(reader.mistakes.into_words()) }
     }
 }
 
 struct Reader<'a> {
     texts: &'a Texts,
-    mistakes: Vec<String>,
+    mistakes: Mistakes,
 }
 
 impl Reader<'_> {
+    /// One that is too long was named before.
     fn text(&self, key: &str) -> Option<&str> {
-        self.texts.get(&format!("{PREFIX}{key}")).map(String::as_str)
+        let text = self.texts.get(&format!("{PREFIX}{key}")).map(String::as_str);
+        text.filter(|it| it.len() <= BYTES)
     }
 
     fn value<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>, form: &str) -> Option<T> {
@@ -133,7 +143,7 @@ impl Reader<'_> {
         let found = parse(text);
         if found.is_none() {
             let words = mistake(key, text, form);
-            self.mistakes.push(words);
+            self.mistakes.add(|| words);
         }
         found
     }
@@ -160,7 +170,7 @@ impl Reader<'_> {
         if pod && role.is_some() {
             let words = "lunasec.io/aws-role-arn and lunasec.io/aws-pod-identity are two ways to be \
                          somebody to AWS; keep one of them";
-            self.mistakes.push(words.to_owned());
+            self.mistakes.add(|| words.to_owned());
         }
         role.or_else(|| pod.then_some(Identity::Pod))
     }
@@ -171,7 +181,7 @@ impl Reader<'_> {
             Ok(patch) => Some(patch),
             Err(error) => {
                 // The text itself is not repeated: it may be long, and may hold what somebody put there by mistake.
-                self.mistakes.push(format!(
+                self.mistakes.add(|| format!(
                     "lunasec.io/json-patch is no list of operations of RFC 6902 on the sidecar's container: {error}"
                 ));
                 None
@@ -180,18 +190,25 @@ impl Reader<'_> {
     }
 }
 
-fn unknown(texts: &Texts) -> Vec<String> {
-    let ours = texts.keys().filter(|key| key.as_str() != INJECTED);
-    ours.filter_map(|key| key.strip_prefix(PREFIX))
-        .filter(|key| !KNOWN.contains(key))
-        .map(|key| {
-            format!("lunasec.io/{key} is no annotation of LunaSec; there are {}", KNOWN.join(", "))
-        })
-        .collect()
+fn unknown(texts: &Texts, mistakes: &mut Mistakes) {
+    let ours = texts.iter().filter(|(key, _)| key.as_str() != INJECTED);
+    for (key, text) in ours.filter_map(|(key, text)| Some((key.strip_prefix(PREFIX)?, text))) {
+        let key_there = short(key);
+        if !KNOWN.contains(&key) {
+            mistakes.add(|| {
+                let known = KNOWN.join(", ");
+                format!("lunasec.io/{key_there} is no annotation of LunaSec; there are {known}")
+            });
+        } else if text.len() > BYTES {
+            mistakes.add(|| {
+                format!("lunasec.io/{key_there} has {} bytes; {BYTES} are allowed", text.len())
+            });
+        }
+    }
 }
 
 fn mistake(key: &str, text: &str, form: &str) -> String {
-    let shown: String = text.chars().take(64).collect();
+    let shown = short(text);
     format!("lunasec.io/{key} is {shown:?}; it must be {form}")
 }
 
@@ -203,8 +220,10 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|it| *it >= 1024)
 }
 
-fn list(text: &str) -> Option<Vec<String>> {
-    text.split(',').map(|name| label(name.trim())).collect()
+fn list(text: &str) -> Option<HashSet<String>> {
+    let names: Option<Vec<_>> =
+        text.split(',').take(NAMES + 1).map(|name| label(name.trim())).collect();
+    names.filter(|it| it.len() <= NAMES).map(HashSet::from_iter)
 }
 
 #[cfg(test)]
@@ -246,7 +265,7 @@ mod tests {
         assert_eq!(read.log_level, Some(Level::Debug));
         assert_eq!(read.admin_port, Some(19_464));
         assert_eq!(read.state_limit.unwrap().to_string(), "5Gi");
-        assert_eq!(read.containers.unwrap(), ["web", "worker"]);
+        assert_eq!(read.containers.unwrap(), ["web", "worker"].map(str::to_owned).into());
         assert_eq!(read.journal_volume.as_deref(), Some("data"));
         assert!(read.journal_loss);
         assert_eq!(read.standby_key_secret.as_deref(), Some("standby"));
@@ -270,6 +289,8 @@ mod tests {
             ("admin-port", "80", "a port from 1024 to 65535"),
             ("admin-port", "65536", "a port from 1024 to 65535"),
             ("state-limit", "0", "more than nothing"),
+            ("containers", &["web"; 101].join(","), "100 at most"),
+            ("json-patch", &" ".repeat(BYTES + 1), "65536 are allowed"),
             ("containers", "web,,worker", "divided by commas"),
             ("containers", "", "divided by commas"),
             ("journal-volume", "", "a volume of this pod"),

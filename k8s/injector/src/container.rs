@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use json_patch::Patch;
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Volume};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     annotations::Annotations,
-    edits,
+    edits, kept,
     names::{
         ADMIN_PORT, CONFIG_VOLUME, CONTAINER, NO_TOKEN_VOLUME, SOCKET, SOCKET_PLACE, SOCKET_VOLUME,
         STANDBY_VOLUME,
@@ -22,6 +22,7 @@ use crate::{
 const CONFIG: &str = "/etc/lunasec/lunasec.toml";
 const CA_BUNDLE: &str = "/etc/lunasec/ca.pem";
 const STATE_PLACE: &str = "/var/lib/lunasec";
+/// Its `STATE_DIRECTORY`.
 const STATE: &str = "/var/lib/lunasec/state";
 const STANDBY_PLACE: &str = "/etc/lunasec-standby";
 const STANDBY_KEY: &str = "/etc/lunasec-standby/standby.key";
@@ -30,9 +31,25 @@ const API_TOKEN_PLACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Tries of the startup probe, one a second.
 const START_TRIES: u32 = 120;
 
-/// The container for a pod, or what is wrong with what the pod asks for. `journal` says whether there is one.
-pub fn build(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Result<Value, Vec<String>> {
-    let container = json!({
+/// The container for a pod, or what is wrong with what the pod asks for. `journal` says whether there is one, `volumes`
+/// are the pod's own.
+pub fn build(
+    sidecar: &Sidecar,
+    asked: &Annotations,
+    journal: bool,
+    volumes: &[Volume],
+) -> Result<Value, Vec<String>> {
+    let container = made(sidecar, asked, journal)?;
+    match &asked.json_patch {
+        None => Ok(container),
+        Some(patch) => changed(&container, patch, volumes)
+            .map_err(|words| vec![format!("lunasec.io/json-patch cannot be used: {words}")]),
+    }
+}
+
+/// The container before the pod's json-patch.
+pub fn made(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Result<Value, Vec<String>> {
+    Ok(json!({
         "name": CONTAINER,
         "image": sidecar.image,
         "imagePullPolicy": sidecar.pull_policy,
@@ -57,12 +74,7 @@ pub fn build(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Result<Va
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": mounts(asked),
-    });
-    match &asked.json_patch {
-        None => Ok(container),
-        Some(patch) => changed(sidecar, container, patch)
-            .map_err(|words| vec![format!("lunasec.io/json-patch cannot be used: {words}")]),
-    }
+    }))
 }
 
 /// Where its probes and metrics are.
@@ -70,20 +82,30 @@ pub fn admin(sidecar: &Sidecar, asked: &Annotations) -> SocketAddr {
     SocketAddr::new(sidecar.admin.ip(), asked.admin_port.unwrap_or(sidecar.admin.port()))
 }
 
-/// Whether a container of the sidecar's name is one that was injected.
+/// Whether a container of the sidecar's name can be one that was injected, by settings that were others perhaps: what
+/// none of them changes.
 pub fn is_ours(sidecar: &Sidecar, container: &Container) -> bool {
-    let user = container.security_context.as_ref().and_then(|it| it.run_as_user);
-    container.restart_policy.as_deref() == Some("Always") && user == Some(sidecar.user.into())
+    let held = container.security_context.as_ref().is_some_and(|it| {
+        it.run_as_user == Some(sidecar.user.into())
+            && it.run_as_non_root == Some(true)
+            && it.allow_privilege_escalation == Some(false)
+            && it.read_only_root_filesystem == Some(true)
+            && it.privileged != Some(true)
+    });
+    let mounts =
+        |place: &str| container.volume_mounts.iter().flatten().any(|it| it.mount_path == place);
+    container.restart_policy.as_deref() == Some("Always")
+        && container.command.is_none()
+        && held
+        && mounts(SOCKET_PLACE)
+        && mounts(API_TOKEN_PLACE)
 }
 
-fn changed(sidecar: &Sidecar, container: Value, patch: &Patch) -> Result<Value, String> {
-    let changed = edits::patched(container, patch)?;
-    let read = Container::deserialize(&changed)
+fn changed(made: &Value, patch: &Patch, volumes: &[Volume]) -> Result<Value, String> {
+    let changed = edits::patched(made.clone(), patch)?;
+    Container::deserialize(&changed)
         .map_err(|error| format!("what comes of it is no container: {error}"))?;
-    if read.name != CONTAINER || !is_ours(sidecar, &read) {
-        return Err("it changes name, restartPolicy or securityContext/runAsUser, by which the sidecar is known".into());
-    }
-    Ok(changed)
+    kept::mistake(made, &changed, volumes).map_or(Ok(changed), Err)
 }
 
 fn environment(sidecar: &Sidecar, asked: &Annotations, journal: bool) -> Value {

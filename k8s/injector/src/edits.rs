@@ -6,6 +6,8 @@ use json_patch::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::mistakes::short;
+
 /// A pod that is being changed.
 pub struct Edits {
     pod: Value,
@@ -75,6 +77,9 @@ impl Edits {
 const OPERATIONS: usize = 100;
 /// What may come of them: a few copies, each of what the last one made, would fill any memory.
 const BYTES: usize = 256 << 10;
+/// How deep it may be nested, which a few copies into themselves double each time: what looks at a value, and what drops
+/// it, goes as deep as it is, and the stack is not. A container has ten.
+const DEPTH: usize = 32;
 
 /// A container with a patch, or why it cannot be made.
 pub fn patched(mut container: Value, patch: &Patch) -> Result<Value, String> {
@@ -83,13 +88,28 @@ pub fn patched(mut container: Value, patch: &Patch) -> Result<Value, String> {
     }
     for (at, operation) in patch.0.iter().enumerate() {
         json_patch::patch(&mut container, std::slice::from_ref(operation)).map_err(|error| {
-            format!("its operation {at} cannot be done at {}: {}", error.path, why(&error))
+            let path = error.path.as_str();
+            format!("its operation {at} cannot be done at {}: {}", short(path), why(&error))
         })?;
+        // Before anything else looks at it.
+        if is_deeper(&container, DEPTH) {
+            return Err(format!("its operation {at} nests deeper than {DEPTH}"));
+        }
         if matches!(operation, PatchOperation::Copy(_)) && container.to_string().len() > BYTES {
             return Err(format!("its operation {at} makes a container of more than {BYTES} bytes"));
         }
     }
     Ok(container)
+}
+
+/// Goes no deeper than it has to.
+fn is_deeper(value: &Value, than: usize) -> bool {
+    let inner = |it: &Value| than == 0 || is_deeper(it, than - 1);
+    match value {
+        Value::Array(items) => items.iter().any(inner),
+        Value::Object(fields) => fields.values().any(inner),
+        _ => false,
+    }
 }
 
 fn why(error: &PatchError) -> &'static str {

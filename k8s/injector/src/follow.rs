@@ -120,7 +120,11 @@ where
     let mut found = Vec::new();
     loop {
         let page = api.list_metadata(&params).await?;
-        let objects = page.items.into_iter().map(|it: PartialObjectMeta<K>| it.metadata);
+        let objects = page.items.into_iter().map(|it: PartialObjectMeta<K>| ObjectMeta {
+            // Most of it, and nobody reads it.
+            managed_fields: None,
+            ..it.metadata
+        });
         found.extend(objects.filter(matters));
         match page.metadata.continue_.filter(|it| !it.is_empty()) {
             Some(token) => params = params.continue_token(&token),

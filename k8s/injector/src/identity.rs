@@ -55,29 +55,42 @@ impl Identity {
 pub fn role(text: &str) -> Option<Identity> {
     let [arn, partition, service, region, account, resource] =
         text.splitn(6, ':').collect::<Vec<_>>().try_into().ok()?;
-    let name = resource.strip_prefix("role/")?;
-    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte);
+    let path = resource.strip_prefix("role/")?;
+    let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
     let good = arn == "arn"
-        && (partition == "aws" || partition.starts_with("aws-"))
+        && is_partition(partition)
         && (service, region) == ("iam", "")
         && account.len() == 12
         && account.bytes().all(|byte| byte.is_ascii_digit())
-        && (1..=576).contains(&name.len())
-        && name.bytes().all(of_name);
+        && path.len() <= 576
+        && name.len() <= 64
+        && path.split('/').all(|part| !part.is_empty() && part.bytes().all(of_name));
     good.then(|| Identity::Role(text.to_owned()))
+}
+
+/// `aws`, `aws-cn`, `aws-us-gov`: the SDK makes a host's name of it.
+fn is_partition(text: &str) -> bool {
+    let mut words = text.split('-');
+    words.next() == Some("aws") && words.all(is_word)
 }
 
 /// Reads a region, which is at least three words such as `us-gov-west-1`.
 pub fn region(text: &str) -> Option<String> {
     let words: Vec<_> = text.split('-').collect();
-    let (number, names) = words.split_last()?;
-    let good = names.len() >= 2
-        && names
-            .iter()
-            .all(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_lowercase()))
-        && matches!(number.len(), 1 | 2)
-        && number.bytes().all(|byte| byte.is_ascii_digit());
+    let [area, names @ .., number] = words.as_slice() else { return None };
+    let good = is_word(area)
+        // The one that is no country.
+        && (area.len() == 2 || *area == "eusc")
+        && !names.is_empty()
+        && names.iter().all(|it| is_word(it))
+        && matches!(number.as_bytes(), [b'0'..=b'9'])
+        && text.len() <= 32;
     good.then(|| text.to_owned())
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -86,9 +99,11 @@ mod tests {
 
     #[test]
     fn roles_and_regions_have_a_form() {
-        for good in
-            ["arn:aws:iam::123456789012:role/shop", "arn:aws-us-gov:iam::123456789012:role/a/b.c"]
-        {
+        for good in [
+            "arn:aws:iam::123456789012:role/shop",
+            "arn:aws-us-gov:iam::123456789012:role/a/b.c",
+            "arn:aws-cn:iam::123456789012:role/a",
+        ] {
             assert_eq!(role(good), Some(Identity::Role(good.to_owned())));
         }
         for bad in [
@@ -99,10 +114,20 @@ mod tests {
             "arn:aws:iam::123456789012:role/a b",
             "arn:gcp:iam::123456789012:role/a",
             "arn:aws:s3:::123456789012:role/a",
+            "arn:aws-evil.example:iam::123456789012:role/a",
+            "arn:aws-:iam::123456789012:role/a",
+            "arn:awsx:iam::123456789012:role/a",
+            "arn:aws:iam::123456789012:role//a",
+            "arn:aws:iam::123456789012:role/a/",
+            "arn:aws:iam::123456789012:role/a:b",
         ] {
             assert_eq!(role(bad), None, "{bad}");
         }
-        assert!(region("us-gov-west-1").is_some() && region("eu-central-1").is_some());
+        let long = format!("arn:aws:iam::123456789012:role/{}", "a".repeat(65));
+        assert_eq!(role(&long), None);
+        for good in ["us-gov-west-1", "eu-central-1", "us-isob-east-1", "eusc-de-east-1"] {
+            assert_eq!(region(good).as_deref(), Some(good));
+        }
         for bad in [
             "",
             "eu",
@@ -112,6 +137,10 @@ mod tests {
             "EU-central-1",
             "eu--1",
             "eu-central-123",
+            "eu-central-12",
+            "evil-attacker-1",
+            "eu-central.example-1",
+            "eu-central-1\n",
         ] {
             assert_eq!(region(bad), None, "{bad}");
         }

@@ -9,14 +9,18 @@ use crate::{
     annotations::{self, Annotations},
     container,
     edits::Edits,
+    mistakes::{Mistakes, cut},
     names::{
         CONTAINER, EXPENDABLE, INJECTED, SOCKET, SOCKET_PLACE, SOCKET_VARIABLE, SOCKET_VOLUME,
     },
     settings::Settings,
-    volumes,
+    size, volumes,
 };
 
+mod already;
 mod rules;
+
+pub use rules::is_taken;
 
 /// The answer.
 #[derive(Debug)]
@@ -50,7 +54,12 @@ pub struct NoPod(String);
 
 /// Decides.
 pub fn decide(settings: &Settings, value: &Value) -> Result<Decision, NoPod> {
-    let pod = Pod::deserialize(value).map_err(|error| NoPod(error.to_string()))?;
+    if let Err(words) = size::of_pod(value) {
+        return Ok(Decision::Denied(vec![format!(
+            "the pod is too large for the injector: {words}"
+        )]));
+    }
+    let pod = Pod::deserialize(value).map_err(|error| NoPod(cut(error.to_string())))?;
     let texts = pod.metadata.annotations.unwrap_or_default();
     match annotations::wanted(&texts) {
         Ok(true) => {}
@@ -58,7 +67,7 @@ pub fn decide(settings: &Settings, value: &Value) -> Result<Decision, NoPod> {
         Err(words) => return Ok(Decision::Denied(vec![words])),
     }
     let spec = pod.spec.ok_or_else(|| NoPod("it has no spec".to_owned()))?;
-    if let Some(decision) = named_alike(settings, &texts, &spec) {
+    if let Some(decision) = named_alike(settings, &texts, &spec, value) {
         return Ok(decision);
     }
     Ok(match Plan::new(settings, &texts, &spec) {
@@ -75,20 +84,26 @@ fn named_alike(
     settings: &Settings,
     texts: &annotations::Texts,
     spec: &PodSpec,
+    pod: &Value,
 ) -> Option<Decision> {
-    let first = spec.init_containers.iter().flatten().find(|it| it.name == CONTAINER);
-    let ours =
-        |it: &Container| texts.contains_key(INJECTED) && container::is_ours(&settings.sidecar, it);
-    if first.is_some_and(ours) {
-        return Some(Decision::Skipped(Why::Already));
+    let is_named = |it: &Container| it.name == CONTAINER;
+    let first = spec.init_containers.iter().flatten().any(is_named);
+    if !first && !spec.containers.iter().any(is_named) {
+        return None;
     }
-    (first.is_some() || spec.containers.iter().any(|it| it.name == CONTAINER)).then(|| {
-        let words = format!(
-            "the pod has a container named {CONTAINER}, which is the sidecar's name; rename it, or, if it is a sidecar \
-             that you wrote yourself, remove lunasec.io/inject"
-        );
-        Decision::Denied(vec![words])
-    })
+    if first && texts.contains_key(INJECTED) {
+        let mistakes = already::mistakes(settings, texts, spec, pod);
+        return Some(if mistakes.is_empty() {
+            Decision::Skipped(Why::Already)
+        } else {
+            Decision::Denied(mistakes)
+        });
+    }
+    let words = format!(
+        "the pod has a container named {CONTAINER}, which is the sidecar's name; rename it, or, if it is a sidecar that \
+         you wrote yourself, remove lunasec.io/inject"
+    );
+    Some(Decision::Denied(vec![words]))
 }
 
 /// All that a pod gets.
@@ -108,20 +123,22 @@ impl<'a> Plan<'a> {
         texts: &annotations::Texts,
         spec: &PodSpec,
     ) -> Result<Self, Vec<String>> {
-        let (asked, mut mistakes) = match Annotations::read(texts) {
-            Ok(asked) => (asked, Vec::new()),
-            Err(words) => (Annotations::default(), words),
-        };
-        mistakes.extend(rules::of_pod(&settings.sidecar, &asked, spec));
-        mistakes.extend(rules::of_asked(&settings.sidecar, &asked, spec));
+        let mut mistakes = Mistakes::default();
+        let asked = Annotations::read(texts).unwrap_or_else(|words| {
+            mistakes.extend(words);
+            Annotations::default()
+        });
+        rules::of_pod(&settings.sidecar, &asked, spec, &mut mistakes);
+        rules::of_asked(&settings.sidecar, &asked, spec, &mut mistakes);
         let journal = volumes::journal(&settings.sidecar, &asked);
+        let own = spec.volumes.as_deref().unwrap_or_default();
         let sidecar =
-            container::build(&settings.sidecar, &asked, journal).unwrap_or_else(|words| {
+            container::build(&settings.sidecar, &asked, journal, own).unwrap_or_else(|words| {
                 mistakes.extend(words);
                 Value::Null
             });
         if !mistakes.is_empty() {
-            return Err(mistakes);
+            return Err(mistakes.into_words());
         }
         let volumes = volumes::added(&settings.sidecar, &asked);
         let expendable = joined(texts, &volumes::expendable(&settings.sidecar, &asked));

@@ -29,12 +29,30 @@ pub const VOLUMES: [&str; 6] =
 
 /// Where the socket's volume is mounted.
 pub const SOCKET_PLACE: &str = "/run/lunasec";
+/// The directory of that of state and journal, in its volume.
+pub const STATE_DIRECTORY: &str = "state";
 /// The socket.
 pub const SOCKET: &str = "/run/lunasec/lunasec.sock";
 /// Where an application looks for it.
 pub const SOCKET_VARIABLE: &str = "LUNASEC_SOCKET";
 /// The sidecar's port for probes and metrics.
 pub const ADMIN_PORT: &str = "lunasec-admin";
+
+/// The parts of a path in a container, as the kernel comes to it: `/var/run` is `/run` in most images.
+pub fn place(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    if parts.starts_with(&["var", "run"]) {
+        parts.remove(0);
+    }
+    parts
+}
 
 /// Whether it is a DNS label, as names of containers and volumes are.
 pub fn is_label(name: &str) -> bool {

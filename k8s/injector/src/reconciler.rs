@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +19,7 @@ use crate::{
     clock::Clock,
     container,
     follow::{Change, follow},
-    inject::{Decision, decide},
+    inject::{Decision, decide, is_taken},
     lease::{Elector, Notes, elect},
     names::{CONTAINER, INJECTED},
     settings::Settings,
@@ -36,6 +37,9 @@ use scope::{Scope, is_labelled};
 /// For so long a replica has been ready before it evicts: until then what is made anew may not reach it, either.
 const SETTLED: Duration = Duration::from_secs(30);
 
+/// Pods that say that they were injected and are looked at in one round.
+const CLAIMS: usize = 200;
+
 /// Finds and repairs.
 pub struct Reconciler {
     client: Client,
@@ -48,6 +52,8 @@ pub struct Reconciler {
     identity: String,
     /// What the webhook is asked about.
     scope: Scope,
+    /// Pods that say that they were injected, and were not looked at yet.
+    claims: HashSet<(String, String)>,
     /// Pods that look as if they were missed.
     suspects: HashSet<(String, String)>,
     /// Of those, the uids that were told of.
@@ -79,7 +85,7 @@ impl Reconciler {
     ) -> Self {
         let evictions = Evictions::new(client.clone(), Arc::clone(&clock), Arc::clone(&telemetry));
         let scope = Scope::new(&settings.webhook, &namespace);
-        let (suspects, told) = (HashSet::new(), HashSet::new());
+        let (claims, suspects, told) = (HashSet::new(), HashSet::new(), HashSet::new());
         Self {
             client,
             settings,
@@ -88,6 +94,7 @@ impl Reconciler {
             namespace,
             identity,
             scope,
+            claims,
             suspects,
             told,
             evictions,
@@ -99,7 +106,7 @@ impl Reconciler {
     pub async fn run(mut self, stop: watch::Receiver<bool>) {
         let (sender, mut changes) = mpsc::channel(256);
         let pods = Api::<Pod>::all(self.client.clone());
-        tokio::spawn(follow(pods, String::new(), is_suspect, sender));
+        tokio::spawn(follow(pods, String::new(), asks, sender));
         let (sender, mut namespaces) = mpsc::channel(256);
         // Where every namespace counts, none is followed, and this one stays for as long as the receiver.
         let kept = sender.clone();
@@ -170,17 +177,48 @@ impl Reconciler {
 
     fn learn(&mut self, change: Change) {
         match change {
-            Change::Listed(found) => self.suspects = found.iter().filter_map(key).collect(),
-            Change::Is(found) => self.suspects.extend(key(&found)),
+            Change::Listed(found) => {
+                let (claims, suspects) = found.iter().partition::<Vec<_>, _>(|it| is_claim(it));
+                self.suspects = suspects.into_iter().filter_map(key).collect();
+                self.claims = claims.into_iter().filter_map(key).collect();
+            }
+            Change::Is(found) => {
+                let Some(key) = key(&found) else { return };
+                // A suspect stays one, whatever somebody writes on it.
+                if !is_claim(&found) {
+                    self.suspects.insert(key);
+                } else if !self.suspects.contains(&key) {
+                    self.claims.insert(key);
+                }
+            }
             Change::Gone(gone) => {
                 if let Some(key) = key(&gone) {
                     self.suspects.remove(&key);
+                    self.claims.remove(&key);
                 }
             }
         }
     }
 
+    /// Looks at some of those that say that they were injected, each once.
+    async fn doubt(&mut self) {
+        let some: Vec<_> = self.claims.iter().take(CLAIMS).cloned().collect();
+        for key in some {
+            match self.look_at(&key.0, &key.1).await {
+                Ok(found) => {
+                    self.claims.remove(&key);
+                    if found.is_some() {
+                        self.suspects.insert(key);
+                    }
+                }
+                // The next round looks again.
+                Err(error) => tracing::debug!(%error, "a pod cannot be looked at"),
+            }
+        }
+    }
+
     async fn round(&mut self, leads: &watch::Receiver<bool>) {
+        self.doubt().await;
         let mut missed = Vec::new();
         let suspects = self.suspects.iter().filter(|(namespace, _)| self.scope.has(namespace));
         for (namespace, name) in suspects.cloned().collect::<Vec<_>>() {
@@ -229,11 +267,17 @@ impl Reconciler {
         let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
         let over = pod.metadata.deletion_timestamp.is_some()
             || matches!(phase, Some("Succeeded" | "Failed"));
-        if over || !is_suspect(&pod.metadata) || self.has_sidecar(&pod) {
+        if over || !asks(&pod.metadata) || self.has_sidecar(&pod) {
             return Ok(None);
         }
         let value = serde_json::to_value(&pod).unwrap_or_default();
-        let refused = match decide(&self.settings, &value) {
+        // A pod that makes it panic would end every replica that leads.
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&self.settings, &value)));
+        let Ok(decided) = decided else {
+            tracing::error!(namespace, pod = name, "a decision panicked; please report it");
+            return Ok(None);
+        };
+        let refused = match decided {
             Ok(Decision::Injected { .. }) => None,
             Ok(Decision::Skipped(_)) => return Ok(None),
             Ok(Decision::Denied(words)) => Some(words.join("; ")),
@@ -245,11 +289,12 @@ impl Reconciler {
         Ok(Some(Missed { metadata, namespace, name, uid, refused }))
     }
 
-    /// Whoever may change a pod may take its annotations away; its containers stay.
+    /// Whoever may change a pod may take its annotations away, or write them; its containers stay.
     fn has_sidecar(&self, pod: &Pod) -> bool {
-        let inits = pod.spec.as_ref().and_then(|it| it.init_containers.as_ref());
-        let mut sidecars = inits.into_iter().flatten().filter(|it| it.name == CONTAINER);
+        let Some(spec) = &pod.spec else { return false };
+        let mut sidecars = spec.init_containers.iter().flatten().filter(|it| it.name == CONTAINER);
         sidecars.any(|it| container::is_ours(&self.settings.sidecar, it))
+            && !is_taken(&self.settings.sidecar, spec)
     }
 }
 
@@ -264,13 +309,17 @@ async fn first(changes: &mut mpsc::Receiver<Change>, mut learn: impl FnMut(Chang
     }
 }
 
-/// Asks for a sidecar, and nobody says that it got one.
-fn is_suspect(metadata: &ObjectMeta) -> bool {
+/// Asks for a sidecar.
+fn asks(metadata: &ObjectMeta) -> bool {
     let Some(texts) = &metadata.annotations else { return false };
     annotations::wanted(texts) == Ok(true)
-        && !texts.contains_key(INJECTED)
         // The kubelet made it from a file, and no webhook was asked.
         && !texts.contains_key("kubernetes.io/config.mirror")
+}
+
+/// Says that it got one, which its owner can write, too.
+fn is_claim(metadata: &ObjectMeta) -> bool {
+    metadata.annotations.as_ref().is_some_and(|it| it.contains_key(INJECTED))
 }
 
 fn key(metadata: &ObjectMeta) -> Option<(String, String)> {

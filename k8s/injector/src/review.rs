@@ -2,32 +2,37 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use json_patch::Patch;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use crate::{
-    inject::{Decision, Why, decide},
+    inject::{Decision, NoPod, Why, decide},
+    mistakes::{cut, short},
     settings::Settings,
+    size,
 };
 
 const API: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 /// The API server cuts a warning there.
 const WARNING_BYTES: usize = 256;
+/// Of a pod's name, which has no more.
+const NAME_BYTES: usize = 253;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Review {
+struct Review<Object> {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
     kind: String,
-    request: Option<Request>,
+    #[serde(bound = "Object: Default + Deserialize<'de>")]
+    request: Option<Request<Object>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request {
+struct Request<Object> {
     uid: String,
     kind: Kind,
     #[serde(default)]
@@ -37,8 +42,8 @@ struct Request {
     operation: String,
     #[serde(default)]
     dry_run: Option<bool>,
-    #[serde(default)]
-    object: Value,
+    #[serde(default, bound = "Object: Default + Deserialize<'de>")]
+    object: Object,
 }
 
 #[derive(Deserialize)]
@@ -110,18 +115,39 @@ pub enum Unreadable {
 
 /// Answers what the API server sent.
 pub fn answer(settings: &Settings, body: &[u8]) -> Result<Answer, Unreadable> {
-    let review: Review =
-        serde_json::from_slice(body).map_err(|error| Unreadable::NoReview(error.to_string()))?;
-    if review.api_version != API || review.kind != KIND {
-        return Err(Unreadable::OtherVersion(review.api_version, review.kind));
+    match size::of_text(body) {
+        Ok(()) => {
+            let request = read::<Value>(body)?;
+            let answer = Answer::of(&request, &request.object);
+            Ok(judge(&request, answer, |it| decide(settings, it)))
+        }
+        // Nothing is made of the object, and there is a uid to answer to.
+        Err(words) => {
+            let request = read::<IgnoredAny>(body)?;
+            let answer = Answer::of(&request, &Value::Null);
+            let words = format!("the pod is too large for the injector: {words}");
+            Ok(judge(&request, answer, |_| Ok(Decision::Denied(vec![words]))))
+        }
     }
-    let request =
-        review.request.ok_or_else(|| Unreadable::NoReview("it has no request".to_owned()))?;
-    let answer = Answer::of(&request);
-    Ok(judge(settings, &request, answer))
 }
 
-fn judge(settings: &Settings, request: &Request, answer: Answer) -> Answer {
+fn read<Object>(body: &[u8]) -> Result<Request<Object>, Unreadable>
+where
+    Object: Default + for<'de> Deserialize<'de>,
+{
+    let review: Review<Object> = serde_json::from_slice(body)
+        .map_err(|error| Unreadable::NoReview(cut(error.to_string())))?;
+    if review.api_version != API || review.kind != KIND {
+        return Err(Unreadable::OtherVersion(cut(review.api_version), cut(review.kind)));
+    }
+    review.request.ok_or_else(|| Unreadable::NoReview("it has no request".to_owned()))
+}
+
+fn judge<Object>(
+    request: &Request<Object>,
+    answer: Answer,
+    decide: impl FnOnce(&Object) -> Result<Decision, NoPod>,
+) -> Answer {
     let kind = &request.kind;
     if !kind.group.is_empty()
         || kind.version != "v1"
@@ -129,8 +155,10 @@ fn judge(settings: &Settings, request: &Request, answer: Answer) -> Answer {
         || !request.sub_resource.is_empty()
     {
         // Rules that send this are wrong, but refusing it could stop a cluster.
-        let words =
-            format!("lunasec: the webhook's rules send {}, and must send pods only", kind.kind);
+        let words = format!(
+            "lunasec: the webhook's rules send {}, and must send pods only",
+            short(&kind.kind)
+        );
         return Answer {
             outcome: Outcome::Invalid,
             warnings: vec![words.clone()],
@@ -139,10 +167,11 @@ fn judge(settings: &Settings, request: &Request, answer: Answer) -> Answer {
         };
     }
     if request.operation != "CREATE" {
-        let words = format!("only created pods get a sidecar, and this is {}", request.operation);
+        let words =
+            format!("only created pods get a sidecar, and this is {}", short(&request.operation));
         return Answer { outcome: Outcome::Skipped, words, ..answer };
     }
-    match decide(settings, &request.object) {
+    match decide(&request.object) {
         Ok(Decision::Injected { patch, warnings }) => {
             Answer { outcome: Outcome::Injected, warnings, patch: Some(patch), ..answer }
         }
@@ -166,15 +195,16 @@ impl Why {
 }
 
 impl Answer {
-    fn of(request: &Request) -> Self {
-        let metadata = &request.object["metadata"];
-        let text =
-            |key: &str| metadata[key].as_str().filter(|it| !it.is_empty()).map(str::to_owned);
+    fn of<Object>(request: &Request<Object>, object: &Value) -> Self {
+        let metadata = &object["metadata"];
+        // Nobody has looked at it yet, and the log repeats it.
+        let name_of = |it: &str| it[..it.floor_char_boundary(NAME_BYTES)].to_owned();
+        let text = |key: &str| metadata[key].as_str().filter(|it| !it.is_empty()).map(name_of);
         Self {
             outcome: Outcome::Invalid,
             words: String::new(),
             warnings: Vec::new(),
-            namespace: request.namespace.clone(),
+            namespace: name_of(&request.namespace),
             name: text("name").or_else(|| text("generateName")).unwrap_or_default(),
             dry_run: request.dry_run == Some(true),
             patch: None,
@@ -200,7 +230,7 @@ impl Answer {
             response["patch"] = STANDARD.encode(json).into();
         }
         if !self.warnings.is_empty() {
-            response["warnings"] = self.warnings.iter().map(|it| cut(it)).collect();
+            response["warnings"] = self.warnings.iter().map(|it| warning(it)).collect();
         }
         if !self.allowed() {
             let (code, reason) = (422, "Invalid");
@@ -213,6 +243,6 @@ impl Answer {
     }
 }
 
-fn cut(words: &str) -> &str {
+fn warning(words: &str) -> &str {
     &words[..words.floor_char_boundary(WARNING_BYTES)]
 }

@@ -11,12 +11,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ServerConfig, server::ResolvesServerCert};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::pool::{Pool, Seat};
+
 mod answer;
+mod room;
 
 pub use answer::Webhook;
 
@@ -24,23 +27,29 @@ pub use answer::Webhook;
 mod limits {
     use std::time::Duration;
 
-    /// More wait in the kernel's backlog.
+    /// One more, and the one that was used least recently is cut.
     pub(super) const CONNECTIONS: usize = 512;
+    /// Of one peer. An API server has a few.
+    pub(super) const SHARE: usize = 128;
     /// Requests at once on one connection; an API server opens another one for more.
     pub(super) const STREAMS: u32 = 100;
-    pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+    pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
     /// Also how long a connection of HTTP/1.1 may be idle.
     pub(super) const HEAD_TIME: Duration = Duration::from_secs(60);
     /// How long an API server waits if it is told nothing else.
-    pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
+    pub(super) const BODY_TIME: Duration = Duration::from_secs(5);
+    /// From a body that was read to its answer, with the others that are before it: less than an API server waits.
+    pub(super) const DECISION_TIME: Duration = Duration::from_secs(4);
     /// etcd takes objects of 1.5 MiB; a review has one, and on some ways two.
     pub(super) const BODY_BYTES: usize = 3 << 20;
     /// What is read of a body that is too large, so that its sender sees the answer.
     pub(super) const WASTE_BYTES: usize = 16 << 20;
     /// Of all bodies that are being read. More is refused.
-    pub(super) const BODIES_BYTES: usize = 96 << 20;
+    pub(super) const BODIES_BYTES: usize = 32 << 20;
     pub(super) const HEADERS: usize = 64;
     pub(super) const HEAD_BYTES: u32 = 32 << 10;
+    /// What a connection of HTTP/1.1 reads before somebody takes it.
+    pub(super) const BUFFER_BYTES: usize = 64 << 10;
     /// A peer that is gone without a word is found out.
     pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
     pub(super) const PING_TIME: Duration = Duration::from_secs(10);
@@ -67,18 +76,23 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let pool = Pool::new(limits::CONNECTIONS, limits::SHARE);
+    // Nothing is sent: the last connection drops the last sender.
+    let (open, mut all_ended) = mpsc::channel::<()>(1);
     let stopped = stop.clone();
     let accepting = async {
         loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let (acceptor, webhook) = (acceptor.clone(), Arc::clone(&webhook));
-                    let stopped = stopped.clone();
+                    let (stopped, open) = (stopped.clone(), open.clone());
+                    let seat = Arc::new(pool.enter(peer.ip()));
                     tokio::spawn(async move {
-                        connection(stream, acceptor, webhook, stopped).await;
-                        drop(permit);
+                        tokio::select! {
+                            () = connection(stream, acceptor, webhook, Arc::clone(&seat), stopped) => {}
+                            () = seat.cut() => tracing::debug!("a connection made room"),
+                        }
+                        drop(open);
                     });
                 }
                 Err(error) => {
@@ -92,9 +106,8 @@ pub async fn serve(
         () = accepting => {}
         () = told(&mut stop) => {}
     }
-    drop(listener);
-    let all = u32::try_from(limits::CONNECTIONS).unwrap_or(u32::MAX);
-    if timeout(limits::LAST_ANSWERS, connections.acquire_many(all)).await.is_err() {
+    drop((listener, open));
+    if timeout(limits::LAST_ANSWERS, all_ended.recv()).await.is_err() {
         tracing::warn!("some connections did not end in time and are cut");
     }
 }
@@ -103,12 +116,13 @@ async fn connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     webhook: Arc<Webhook>,
+    seat: Arc<Seat>,
     stopped: watch::Receiver<bool>,
 ) {
     // Answers are small, and somebody waits for each.
     let _ = stream.set_nodelay(true);
     match timeout(limits::HANDSHAKE_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => http(stream, webhook, stopped).await,
+        Ok(Ok(stream)) => http(stream, webhook, seat, stopped).await,
         // Such as a client that trusts another authority: an operator looks for this when pods are not made.
         Ok(Err(error)) => tracing::info!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -118,12 +132,15 @@ async fn connection(
 async fn http(
     stream: TlsStream<TcpStream>,
     webhook: Arc<Webhook>,
+    seat: Arc<Seat>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let peer = seat.peer();
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let webhook = Arc::clone(&webhook);
-        async move { webhook.call(request).await }
+        seat.used();
+        async move { webhook.call(peer, request).await }
     });
     let io = TokioIo::new(stream);
     let outcome = if h2 {
@@ -144,6 +161,7 @@ async fn http(
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HEAD_TIME)
             .max_headers(limits::HEADERS)
+            .max_buf_size(limits::BUFFER_BYTES)
             .serve_connection(io, service);
         tokio::pin!(connection);
         tokio::select! {

@@ -1,11 +1,15 @@
 //! The volumes of the sidecar, and the one of the pod that may carry its journal.
 
-use k8s_openapi::api::core::v1::{PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume, VolumeMount};
 use serde_json::{Value, json};
 
 use crate::{
     annotations::Annotations,
-    names::{CONFIG_VOLUME, NO_TOKEN_VOLUME, SOCKET_VOLUME, STANDBY_VOLUME, STATE_VOLUME},
+    mistakes::short,
+    names::{
+        CONFIG_VOLUME, NO_TOKEN_VOLUME, SOCKET_VOLUME, STANDBY_VOLUME, STATE_DIRECTORY,
+        STATE_VOLUME, place,
+    },
     settings::{Journal, Sidecar},
 };
 
@@ -78,6 +82,25 @@ pub fn mistake(sidecar: &Sidecar, asked: &Annotations, pod: &PodSpec) -> Option<
             "lunasec.io/journal-volume names {name}, which cannot be written; use a persistentVolumeClaim"
         )),
     }
+}
+
+/// What is wrong with a container that could remove or replace the journal.
+pub fn shared(asked: &Annotations, container: &Container) -> Option<String> {
+    let name = asked.journal_volume.as_ref()?;
+    let mut mounts = container.volume_mounts.iter().flatten().filter(|it| it.name == *name);
+    let at = mounts.find(|it| it.read_only != Some(true) && !is_beside(it))?;
+    Some(format!(
+        "container {} can write to {name} at {}, where the journal is: it could remove it, and what was acknowledged with \
+         it; use a volume of its own for the journal, or mount this one with readOnly: true or with a subPath",
+        short(&container.name),
+        short(&at.mount_path)
+    ))
+}
+
+/// A directory beside that of the journal.
+fn is_beside(mount: &VolumeMount) -> bool {
+    let first = mount.sub_path.as_deref().map(place).and_then(|it| it.first().copied());
+    mount.sub_path_expr.is_none() && first.is_some_and(|it| it != STATE_DIRECTORY)
 }
 
 enum Lasting {

@@ -22,8 +22,12 @@ use crate::{
 pub(super) fn run(settings: Arc<Settings>) -> Result<(), Stop> {
     init_log(&settings.log);
     let failed = |error: io::Error| Stop::new(FAILED, error.to_string());
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // As much as the first thread has, for the one that decides.
+        .thread_stack_size(8 << 20)
+        .build()
+        .map_err(failed)?;
     runtime.block_on(async move {
         // Caught from here on: a stop during the start is a clean one too.
         let stop = stop_signal().map_err(failed)?;

@@ -1,96 +1,119 @@
 //! Pods that cannot have a sidecar, and what to think about in those that can.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use std::collections::HashSet;
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, VolumeMount};
 
 use crate::{
     annotations::Annotations,
     container,
     identity::Identity,
-    names::{SOCKET_PLACE, VOLUMES},
+    mistakes::{Mistakes, short},
+    names::{CONTAINER, SOCKET_PLACE, VOLUMES, place},
     settings::Sidecar,
     volumes,
 };
 
 /// What a pod has that no pod with a sidecar may have.
-pub(super) fn of_pod(sidecar: &Sidecar, asked: &Annotations, spec: &PodSpec) -> Vec<String> {
-    let mut found = Vec::new();
+pub(super) fn of_pod(sidecar: &Sidecar, asked: &Annotations, spec: &PodSpec, found: &mut Mistakes) {
     if spec.host_network == Some(true) {
-        found.push(
-            "spec.hostNetwork is true; the sidecar's admin port would be open on the node, and two such pods would \
-             fight for it: use the pod's own network"
-                .to_owned(),
-        );
+        let words = "spec.hostNetwork is true; the sidecar's admin port would be open on the node, and two such pods \
+                     would fight for it: use the pod's own network";
+        found.add(|| words.to_owned());
     }
     if is_windows(spec) {
-        found.push(
-            "the pod is for Windows, and the sidecar is for Linux; remove lunasec.io/inject"
-                .to_owned(),
-        );
+        let words =
+            "the pod is for Windows, and the sidecar is for Linux; remove lunasec.io/inject";
+        found.add(|| words.to_owned());
     }
     for volume in spec.volumes.iter().flatten().filter(|it| VOLUMES.contains(&it.name.as_str())) {
-        found.push(format!(
-            "the pod has a volume named {}, which is the sidecar's; rename it",
-            volume.name
-        ));
+        found.add(|| {
+            format!("the pod has a volume named {}, which is the sidecar's; rename it", volume.name)
+        });
     }
     let admin = container::admin(sidecar, asked).port();
     for container in containers(spec) {
-        of_container(sidecar, spec, container, &mut found);
-        of_ports(admin, container, &mut found);
+        not_as_sidecar(sidecar, spec, container, found);
+        of_mounts(container, found);
+        of_ports(admin, container, found);
     }
-    found
 }
 
-fn of_container(sidecar: &Sidecar, spec: &PodSpec, container: &Container, found: &mut Vec<String>) {
-    let name = &container.name;
-    if effective_user(spec, container) == Some(sidecar.user.into()) {
-        found.push(format!(
-            "container {name} runs as user {0}, which is the sidecar's: it could read the sidecar's files and its \
-             memory; set its securityContext.runAsUser to another one",
-            sidecar.user
-        ));
+/// Whether a container beside the sidecar is its user.
+pub fn is_taken(sidecar: &Sidecar, spec: &PodSpec) -> bool {
+    let mut others = containers(spec).filter(|it| it.name != CONTAINER);
+    others.any(|it| effective_user(spec, it) == Some(sidecar.user.into()))
+}
+
+fn not_as_sidecar(sidecar: &Sidecar, spec: &PodSpec, it: &Container, found: &mut Mistakes) {
+    if effective_user(spec, it) == Some(sidecar.user.into()) {
+        found.add(|| {
+            format!(
+                "container {} runs as user {}, which is the sidecar's: it could read the sidecar's files and its \
+                 memory; set its securityContext.runAsUser to another one",
+                short(&it.name),
+                sidecar.user
+            )
+        });
     }
+}
+
+fn of_mounts(container: &Container, found: &mut Mistakes) {
     for mount in container.volume_mounts.iter().flatten() {
         if is_ours(&mount.mount_path) {
-            found.push(format!(
-                "container {name} mounts {} at {}, where the sidecar's socket is; mount it elsewhere",
-                mount.name, mount.mount_path
-            ));
+            found.add(|| {
+                format!(
+                    "container {} mounts {} at {}, where the sidecar's socket is; mount it elsewhere",
+                    short(&container.name),
+                    short(&mount.name),
+                    short(&mount.mount_path)
+                )
+            });
         }
         if VOLUMES.contains(&mount.name.as_str()) {
-            found.push(format!(
-                "container {name} mounts {}, which is a volume of the sidecar",
-                mount.name
-            ));
+            found.add(|| mounts_ours(container, mount));
         }
     }
 }
 
-fn of_ports(admin: u16, container: &Container, found: &mut Vec<String>) {
+fn mounts_ours(container: &Container, mount: &VolumeMount) -> String {
+    let (name, volume) = (short(&container.name), &mount.name);
+    format!("container {name} mounts {volume}, which is a volume of the sidecar")
+}
+
+fn of_ports(admin: u16, container: &Container, found: &mut Mistakes) {
     let is_admin = |protocol: Option<&str>| protocol.is_none_or(|it| it == "TCP");
     let mut ports = container.ports.iter().flatten();
     if ports.any(|it| it.container_port == i32::from(admin) && is_admin(it.protocol.as_deref())) {
-        found.push(format!(
-            "container {} listens on port {admin}, where the sidecar's probes and metrics are; give the sidecar \
-             another one by lunasec.io/admin-port",
-            container.name
-        ));
+        found.add(|| {
+            format!(
+                "container {} listens on port {admin}, where the sidecar's probes and metrics are; give the sidecar \
+                 another one by lunasec.io/admin-port",
+                short(&container.name)
+            )
+        });
     }
 }
 
 /// What a pod asks for and its spec does not go with.
-pub(super) fn of_asked(sidecar: &Sidecar, asked: &Annotations, spec: &PodSpec) -> Vec<String> {
-    let mut found: Vec<_> = volumes::mistake(sidecar, asked, spec).into_iter().collect();
-    for name in asked.containers.iter().flatten() {
-        if !containers(spec).any(|it| it.name == *name) {
-            let there: Vec<_> = containers(spec).map(|it| it.name.as_str()).collect();
-            found.push(format!(
+pub(super) fn of_asked(
+    sidecar: &Sidecar,
+    asked: &Annotations,
+    spec: &PodSpec,
+    found: &mut Mistakes,
+) {
+    found.extend(volumes::mistake(sidecar, asked, spec));
+    found.extend(containers(spec).filter_map(|it| volumes::shared(asked, it)));
+    let there: HashSet<_> = containers(spec).map(|it| it.name.as_str()).collect();
+    for name in asked.containers.iter().flatten().filter(|it| !there.contains(it.as_str())) {
+        found.add(|| {
+            let some: Vec<_> = containers(spec).map(|it| short(&it.name)).take(10).collect();
+            format!(
                 "lunasec.io/containers names {name}, and the pod has no such container; it has {}",
-                there.join(", ")
-            ));
-        }
+                some.join(", ")
+            )
+        });
     }
-    found
 }
 
 /// What whoever made the pod should know. The API server shows 256 bytes of each.
@@ -106,7 +129,7 @@ pub(super) fn warnings(asked: &Annotations, spec: &PodSpec) -> Vec<String> {
     // Policies know a caller by its uid.
     let nameless: Vec<_> = spec.containers.iter().filter(|it| own_user(it).is_none()).collect();
     if spec.containers.len() > 1 && !nameless.is_empty() {
-        let names: Vec<_> = nameless.iter().map(|it| it.name.as_str()).take(4).collect();
+        let names: Vec<_> = nameless.iter().map(|it| short(&it.name)).take(4).collect();
         found.push(format!(
             "lunasec: the sidecar tells containers apart by runAsUser; these have none of their own: {}",
             names.join(", ")
@@ -135,7 +158,7 @@ fn journal(asked: &Annotations, spec: &PodSpec, found: &mut Vec<String>) {
     let mut mounts = containers(spec).flat_map(|it| it.volume_mounts.iter().flatten());
     if mounts.any(|it| it.name == *name) {
         found.push(format!(
-            "lunasec: volume {name} has the journal, and other containers mount it, too"
+            "lunasec: volume {name} has the journal, and other containers see it, too"
         ));
     }
 }
@@ -158,11 +181,7 @@ fn is_windows(spec: &PodSpec) -> bool {
         || selected.is_some_and(|it| it == "windows")
 }
 
-/// At the socket's place or below it; `/var/run` is `/run` in most images.
+/// At the socket's place or below it.
 fn is_ours(path: &str) -> bool {
-    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>();
-    let parts =
-        parts.strip_prefix(&["var"]).filter(|it| it.first() == Some(&"run")).unwrap_or(&parts);
-    let ours: Vec<_> = SOCKET_PLACE.split('/').filter(|part| !part.is_empty()).collect();
-    parts.starts_with(&ours)
+    place(path).starts_with(&place(SOCKET_PLACE))
 }

@@ -336,7 +336,7 @@ fn the_pods_word_goes_before_the_settings() {
 }
 
 #[test]
-fn a_json_patch_changes_the_sidecar_and_nothing_by_which_it_is_known() {
+fn a_json_patch_changes_the_sidecar_and_nothing_that_keeps_it_apart() {
     let patch = |operations: &str| json!({ "json-patch": operations });
     let pod = injected(
         &patch(r#"[{"op":"replace","path":"/image","value":"mirror/sidecar:1"}]"#),
@@ -344,11 +344,36 @@ fn a_json_patch_changes_the_sidecar_and_nothing_by_which_it_is_known() {
     );
     assert_eq!(pod["spec"]["initContainers"][0]["image"], "mirror/sidecar:1");
     for (operations, words) in [
-        (r#"[{"op":"replace","path":"/name","value":"x"}]"#, "by which the sidecar is known"),
-        (r#"[{"op":"remove","path":"/restartPolicy"}]"#, "by which the sidecar is known"),
+        (r#"[{"op":"replace","path":"/name","value":"x"}]"#, "it changes name"),
+        (r#"[{"op":"remove","path":"/restartPolicy"}]"#, "it changes restartPolicy"),
+        (r#"[{"op":"replace","path":"/args","value":["x"]}]"#, "it changes args"),
+        (r#"[{"op":"add","path":"/command","value":["x"]}]"#, "it changes command"),
+        (r#"[{"op":"add","path":"/envFrom","value":[]}]"#, "it changes envFrom"),
+        (r#"[{"op":"add","path":"/lifecycle","value":{}}]"#, "it changes lifecycle"),
         (
             r#"[{"op":"replace","path":"/securityContext/runAsUser","value":0}]"#,
-            "by which the sidecar is known",
+            "it changes securityContext",
+        ),
+        (
+            r#"[{"op":"replace","path":"/securityContext/runAsGroup","value":0}]"#,
+            "it changes securityContext",
+        ),
+        (
+            r#"[{"op":"add","path":"/securityContext/capabilities/add","value":["SYS_PTRACE"]}]"#,
+            "it changes securityContext",
+        ),
+        (r#"[{"op":"remove","path":"/volumeMounts/3"}]"#, "removes the mount at /var/run/secrets"),
+        (
+            r#"[{"op":"add","path":"/volumeMounts/-","value":{"name":"tmp","mountPath":"/x/../var/run"}}]"#,
+            "over a mount of the sidecar",
+        ),
+        (
+            r#"[{"op":"add","path":"/volumeMounts/-","value":{"name":"tmp","mountPath":"/x"}}]"#,
+            "it mounts tmp",
+        ),
+        (
+            r#"[{"op":"add","path":"/env/-","value":{"name":"LUNASEC_DEGRADE__ON_STORAGE_OUTAGE","value":"journal"}}]"#,
+            "it changes the variable LUNASEC_DEGRADE__ON_STORAGE_OUTAGE",
         ),
         (r#"[{"op":"replace","path":"/nothing","value":0}]"#, "there is no such path"),
         (r#"[{"op":"replace","path":"","value":0}]"#, "no container"),
@@ -362,6 +387,161 @@ fn a_json_patch_changes_the_sidecar_and_nothing_by_which_it_is_known() {
     assert!(
         denied(&patch(&format!("[{doubling}]")), &json!({})).contains("more than 262144 bytes")
     );
+}
+
+#[test]
+fn a_json_patch_mounts_what_cannot_harm() {
+    let mount = r#"[{"op":"add","path":"/volumeMounts/-","value":{"name":"it","mountPath":"/x"}}]"#;
+    let asked = json!({ "json-patch": mount });
+    let token = |audience: Value| json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": audience}}]}});
+    let named = |mut volume: Value| {
+        volume["name"] = "it".into();
+        json!({ "volumes": [volume] })
+    };
+    for good in [
+        json!({"configMap": {"name": "a"}}),
+        json!({"secret": {"secretName": "a"}}),
+        json!({"csi": {"driver": "secrets.example"}}),
+        token("sts.amazonaws.com".into()),
+    ] {
+        let pod = injected(&asked, &named(good));
+        assert!(mounted(&pod["spec"]["initContainers"][0], "/x").is_some());
+    }
+    for bad in [
+        json!({"hostPath": {"path": "/"}}),
+        json!({"emptyDir": {}}),
+        json!({"persistentVolumeClaim": {"claimName": "a"}}),
+        token(Value::Null),
+    ] {
+        let said = denied(&asked, &named(bad.clone()));
+        assert!(said.contains("it mounts it"), "{bad}: {said}");
+    }
+}
+
+#[test]
+fn copies_into_themselves_end_before_the_stack_does() {
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let mut operations = vec![format!(r#"{{"op":"add","path":"/x","value":{deep}}}"#)];
+    for doubled in 0..12_u32 {
+        let leaf = "/0".repeat(100 * 2_usize.pow(doubled) - 1);
+        operations.push(format!(r#"{{"op":"copy","from":"/x","path":"/x{leaf}/0"}}"#));
+    }
+    // Longer than an annotation may be, so each count of them that is not.
+    for many in 2..=8 {
+        let asked = json!({"json-patch": format!("[{}]", operations[..many].join(","))});
+        assert!(denied(&asked, &json!({})).contains("nests deeper than 32"));
+    }
+    let nested =
+        format!(r#"[{{"op":"add","path":"/x","value":{}{}}}]"#, "[".repeat(500), "]".repeat(500));
+    assert!(denied(&json!({ "json-patch": nested }), &json!({})).contains("RFC 6902"));
+}
+
+#[test]
+fn who_says_that_it_was_injected_has_what_is_injected() {
+    let decided = |pod: &Value| decide(&settings(), pod).unwrap();
+    let refused = |pod: &Value| match decided(pod) {
+        Decision::Denied(words) => words.join("\n"),
+        other => panic!("{other:?}"),
+    };
+    let asked = json!({"journal-volume": "data", "standby-key-secret": "s", "aws-region": "eu-central-1",
+        "json-patch": r#"[{"op":"replace","path":"/image","value":"mirror/x"}]"#});
+    let good = injected(&asked, &json!({}));
+    assert!(matches!(decided(&good), Decision::Skipped(Why::Already)));
+    // What the API server, a LimitRanger and other webhooks add.
+    let mut seen = good.clone();
+    let sidecar = &mut seen["spec"]["initContainers"][0];
+    sidecar["terminationMessagePath"] = "/dev/termination-log".into();
+    sidecar["resources"]["limits"]["cpu"] = "1".into();
+    sidecar["image"] = "mirror/y".into();
+    sidecar["env"].as_array_mut().unwrap().push(json!({"name": "A", "value": "b"}));
+    named_mut(&mut seen["spec"]["volumes"], "lunasec-config")["configMap"]["defaultMode"] =
+        420.into();
+    assert!(matches!(decided(&seen), Decision::Skipped(Why::Already)));
+
+    let forged = json!({"initContainers": [{"name": "lunasec", "image": "x", "restartPolicy": "Always",
+        "securityContext": {"runAsUser": 64733}}]});
+    let said = denied(&json!({"injected": "0.1.0"}), &forged);
+    assert!(said.contains("says lunasec.io/injected") && said.contains("it changes"), "{said}");
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 6] = [
+        (
+            |it| it["containers"][0]["securityContext"] = json!({"runAsUser": 64733}),
+            "runs as user 64733",
+        ),
+        (|it| it["hostNetwork"] = true.into(), "hostNetwork"),
+        (
+            |it| mounted_mut(it, "lunasec-socket")["readOnly"] = false.into(),
+            "a volume of the sidecar",
+        ),
+        (
+            |it| mounted_mut(it, "lunasec-socket")["mountPath"] = "/x".into(),
+            "a volume of the sidecar",
+        ),
+        (
+            |it| {
+                *named_mut(&mut it["volumes"], "lunasec-config") =
+                    json!({"name": "lunasec-config", "hostPath": {"path": "/"}})
+            },
+            "its volume lunasec-config is another one",
+        ),
+        (
+            |it| it["initContainers"][0]["securityContext"]["privileged"] = true.into(),
+            "it changes securityContext",
+        ),
+    ];
+    for (change, words) in changes {
+        let mut pod = good.clone();
+        change(&mut pod["spec"]);
+        let said = refused(&pod);
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+fn named_mut<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
+    list.as_array_mut().unwrap().iter_mut().find(|it| it["name"] == name).unwrap()
+}
+
+fn mounted_mut<'a>(spec: &'a mut Value, name: &str) -> &'a mut Value {
+    named_mut(&mut spec["containers"][0]["volumeMounts"], name)
+}
+
+#[test]
+fn nobody_else_can_take_the_journal_away() {
+    let with_mount = |mut mount: Value| {
+        mount["name"] = "data".into();
+        mount["mountPath"] = "/d".into();
+        json!({"containers": [{"name": "web", "image": "w", "volumeMounts": [mount]}]})
+    };
+    let asked = json!({"journal-volume": "data"});
+    for bad in [
+        json!({}),
+        json!({"readOnly": false}),
+        json!({"subPath": "./state/x"}),
+        json!({"subPath": "."}),
+        json!({"subPathExpr": "$(POD)"}),
+        json!({"subPath": "a/../state"}),
+    ] {
+        let said = denied(&asked, &with_mount(bad.clone()));
+        assert!(said.contains("container web can write to data at /d"), "{bad}: {said}");
+    }
+    for good in [json!({"readOnly": true}), json!({"subPath": "shop"})] {
+        injected(&asked, &with_mount(good));
+    }
+}
+
+#[test]
+fn mistakes_are_as_many_and_as_long_as_somebody_reads() {
+    let many: Vec<_> = (0..1000)
+        .map(|at| {
+            json!({"name": format!("c{at}"), "image": "x",
+        "volumeMounts": [{"name": "x".repeat(1000), "mountPath": "/run/lunasec"}]})
+        })
+        .collect();
+    let names: Vec<_> = (0..100).map(|at| format!("z{at}")).collect();
+    let said = denied(&json!({"containers": names.join(",")}), &json!({"containers": many}));
+    assert!(said.ends_with("and 1080 more") && said.len() < 20_000, "{said}");
+    let more = json!({"containers": vec![json!({"name": "c"}); 1001]});
+    assert!(denied(&json!({}), &more).contains("1001 entries"));
 }
 
 #[test]
@@ -385,6 +565,10 @@ fn pods_that_cannot_have_a_sidecar_are_refused_with_words() {
         ),
         (
             web(json!({"volumeMounts": [{"name": "a", "mountPath": "//var/run/./lunasec/x/"}]})),
+            "mount it elsewhere",
+        ),
+        (
+            web(json!({"volumeMounts": [{"name": "a", "mountPath": "/srv/../run/lunasec"}]})),
             "mount it elsewhere",
         ),
         (
@@ -424,7 +608,7 @@ fn what_is_to_be_thought_about_is_a_warning() {
     let spec = json!({
         "shareProcessNamespace": true,
         "containers": [
-            {"name": "web", "image": "w", "securityContext": {"runAsUser": 1000}, "volumeMounts": [{"name": "data", "mountPath": "/d"}]},
+            {"name": "web", "image": "w", "securityContext": {"runAsUser": 1000}, "volumeMounts": [{"name": "data", "mountPath": "/d", "readOnly": true}]},
             {"name": "log", "image": "l"},
         ],
     });

@@ -2,8 +2,10 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -13,16 +15,16 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use super::limits;
+use super::{
+    limits,
+    room::{Part, Room},
+};
 use crate::{
     clock::instant,
     quiet::Quiet,
-    review::{self, Answer, Outcome},
+    review::{self, Answer, Outcome, Unreadable},
     settings::Settings,
     telemetry::Telemetry,
 };
@@ -33,8 +35,9 @@ const PATH: &str = "/mutate";
 pub struct Webhook {
     settings: Arc<Settings>,
     telemetry: Arc<Telemetry>,
-    /// Bytes of bodies that may be held yet.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
+    /// Decisions are made one after the other, beside the thread that answers probes.
+    turn: Arc<Semaphore>,
     /// Anybody can send what is no review.
     quiet: Quiet,
 }
@@ -44,17 +47,27 @@ type Reply = Response<Full<Bytes>>;
 /// A body that was read, and its place in memory, which is given back with it.
 struct Read {
     bytes: Bytes,
-    _room: Vec<OwnedSemaphorePermit>,
+    _room: Part,
 }
 
 impl Webhook {
     /// With these settings.
     pub fn new(settings: Arc<Settings>, telemetry: Arc<Telemetry>) -> Self {
-        let room = Arc::new(Semaphore::new(limits::BODIES_BYTES));
-        Self { settings, telemetry, room, quiet: Quiet::default() }
+        let room = Room::new(limits::BODIES_BYTES);
+        Self {
+            settings,
+            telemetry,
+            room,
+            turn: Arc::new(Semaphore::new(1)),
+            quiet: Quiet::default(),
+        }
     }
 
-    pub(super) async fn call(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    pub(super) async fn call(
+        &self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Infallible> {
         if request.uri().path() != PATH {
             return Ok(plain(StatusCode::NOT_FOUND, format!("the webhook is {PATH}\n")));
         }
@@ -63,8 +76,8 @@ impl Webhook {
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return Ok(reply);
         }
-        Ok(match timeout(limits::BODY_TIME, self.read(request.into_body())).await {
-            Ok(Ok(body)) => self.answer(&body.bytes),
+        Ok(match timeout(limits::BODY_TIME, self.read(peer, request.into_body())).await {
+            Ok(Ok(body)) => self.answer(body).await,
             Ok(Err((status, words))) => self.invalid(status, words),
             Err(_) => {
                 self.invalid(StatusCode::REQUEST_TIMEOUT, "the body took too long\n".to_owned())
@@ -72,12 +85,12 @@ impl Webhook {
         })
     }
 
-    async fn read(&self, mut body: Incoming) -> Result<Read, (StatusCode, String)> {
+    async fn read(&self, peer: IpAddr, mut body: Incoming) -> Result<Read, (StatusCode, String)> {
         let too_large = || {
             let words = format!("a review has at most {} bytes\n", limits::BODY_BYTES);
             (StatusCode::PAYLOAD_TOO_LARGE, words)
         };
-        let (mut bytes, mut permits, mut wasted) = (BytesMut::new(), Vec::new(), 0);
+        let (mut bytes, mut room, mut wasted) = (BytesMut::new(), self.room.part(peer), 0);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 (StatusCode::BAD_REQUEST, format!("the body ended early: {error}\n"))
@@ -90,52 +103,77 @@ impl Webhook {
                 }
                 continue;
             }
-            let room = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            let permit = Arc::clone(&self.room).try_acquire_many_owned(room).map_err(|_| {
-                (StatusCode::SERVICE_UNAVAILABLE, "too many large reviews at once\n".to_owned())
-            })?;
-            permits.push(permit);
+            if !room.grow(data.len()) {
+                let words = "too many large reviews at once\n".to_owned();
+                return Err((StatusCode::SERVICE_UNAVAILABLE, words));
+            }
             bytes.extend_from_slice(&data);
         }
         if wasted > 0 {
             return Err(too_large());
         }
-        Ok(Read { bytes: bytes.freeze(), _room: permits })
+        Ok(Read { bytes: bytes.freeze(), _room: room })
     }
 
-    fn answer(&self, body: &[u8]) -> Reply {
-        let started = instant();
-        // What a mistake of ours does to one pod, it must not do to the others.
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            review::answer(&self.settings, body).map(|answer| (answer.body(), answer))
-        }));
-        match answered {
-            Ok(Ok((body, answer))) => {
+    async fn answer(&self, body: Read) -> Reply {
+        let (settings, turn) = (Arc::clone(&self.settings), Arc::clone(&self.turn));
+        let decided = timeout(limits::DECISION_TIME, async {
+            let turn = turn.acquire_owned().await.ok()?;
+            let work = move || {
+                let answered = decided(&settings, &body.bytes);
+                drop((body, turn));
+                answered
+            };
+            spawn_blocking(work).await.ok()?
+        });
+        match decided.await {
+            Ok(Some(Ok(decided))) => {
+                let Decided { body, answer, took } = decided;
                 if !answer.dry_run {
-                    self.telemetry.decided(answer.outcome, started.elapsed());
+                    self.telemetry.decided(answer.outcome, took);
                     told(&answer);
                 }
                 reply(StatusCode::OK, "application/json", body.into())
             }
-            Ok(Err(error)) => self.invalid(StatusCode::BAD_REQUEST, format!("{error}\n")),
-            Err(_) => {
+            Ok(Some(Err(error))) => self.invalid(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Ok(None) => {
                 tracing::error!(
                     "a decision panicked; that is a mistake in the injector: please report it"
                 );
                 let words = "the injector made a mistake; its log says which\n";
                 self.invalid(StatusCode::INTERNAL_SERVER_ERROR, words.to_owned())
             }
+            Err(_) => {
+                let words = "there are too many reviews before this one\n";
+                self.invalid(StatusCode::SERVICE_UNAVAILABLE, words.to_owned())
+            }
         }
     }
 
     fn invalid(&self, status: StatusCode, words: String) -> Reply {
-        self.telemetry.decided(Outcome::Invalid, std::time::Duration::ZERO);
+        self.telemetry.decided(Outcome::Invalid, Duration::ZERO);
         if let Some(left_out) = self.quiet.due() {
             let (status, why) = (status.as_u16(), words.trim_end());
             tracing::warn!(status, why, left_out, "a request is no review");
         }
         plain(status, words)
     }
+}
+
+struct Decided {
+    body: Vec<u8>,
+    answer: Answer,
+    took: Duration,
+}
+
+/// Nothing if that panicked: what a mistake of ours does to one pod, it must not do to the others.
+fn decided(settings: &Settings, body: &[u8]) -> Option<Result<Decided, Unreadable>> {
+    let started = instant();
+    catch_unwind(AssertUnwindSafe(|| {
+        let answer = review::answer(settings, body)?;
+        Ok(Decided { body: answer.body(), answer, took: started.elapsed() })
+    }))
+    .ok()
 }
 
 #[expect(clippy::cognitive_complexity, reason = "what the log's macros expand to is counted")]

@@ -18,7 +18,7 @@ use crate::common::{
 };
 
 /// An injector, and the bundle that was written for it.
-async fn ready() -> (Api, Injector, Turned, String) {
+pub(super) async fn ready() -> (Api, Injector, Turned, String) {
     let (api, clock) = (Api::start().await, Turned::new());
     installed(&api);
     let injector = Injector::start(&api, "a", settings(|it| it), clock.clone()).await;
