@@ -188,11 +188,15 @@ impl<'a> Plan<'a> {
                 None => edits.set(&place, "supplementalGroups", json!([group]))?,
             }
         }
-        if self.asked.journal_volume.is_some() && context.and_then(|it| it.fs_group).is_none() {
+        if self.asked.journal_volume.is_some() {
             let place = ["spec", "securityContext"];
-            edits.set(&place, "fsGroup", group.into())?;
-            // Once is enough: without this, each start goes through all files.
-            edits.set(&place, "fsGroupChangePolicy", "OnRootMismatch".into())?;
+            if context.and_then(|it| it.fs_group).is_none() {
+                edits.set(&place, "fsGroup", group.into())?;
+            }
+            // Otherwise the kubelet opens all files to that group at each start, and the sidecar refuses those of its own.
+            if context.and_then(|it| it.fs_group_change_policy.as_ref()).is_none() {
+                edits.set(&place, "fsGroupChangePolicy", "OnRootMismatch".into())?;
+            }
         }
         Ok(())
     }

@@ -22,6 +22,9 @@ const FREE: [&str; 10] = [
 /// of writes while storage is away.
 const KEPT: [&str; 2] = ["LUNASEC_LISTEN__", "LUNASEC_DEGRADE__"];
 
+/// What an operator adds to `args` for one start, once a journal is older than its age.
+const STALE: &str = "--replay-stale-journal";
+
 /// What a container has that the one that was made must not become, in words. `volumes` are the pod's own.
 pub fn mistake(made: &Value, is: &Value, volumes: &[Volume]) -> Option<String> {
     let (Some(made), Some(is)) = (made.as_object(), is.as_object()) else {
@@ -33,9 +36,19 @@ pub fn mistake(made: &Value, is: &Value, volumes: &[Volume]) -> Option<String> {
 fn fields(made: &Map<String, Value>, is: &Map<String, Value>) -> Option<String> {
     let there =
         |of: &Map<String, Value>, key: &str| of.get(key).filter(|it| !it.is_null()).cloned();
-    let mut keys = made.keys().chain(is.keys()).filter(|key| !FREE.contains(&key.as_str()));
+    let replays = is_stale_replayed(items(made, "args"), items(is, "args"));
+    let is_free = |key: &str| FREE.contains(&key) || (key == "args" && replays);
+    let mut keys = made.keys().chain(is.keys()).filter(|key| !is_free(key));
     let changed = keys.find(|key| there(made, key) != there(is, key))?;
-    Some(format!("it changes {}; what may be changed is {}", short(changed), FREE.join(", ")))
+    Some(format!(
+        "it changes {}; what may be changed is {}, and {STALE} may be added to args",
+        short(changed),
+        FREE.join(", ")
+    ))
+}
+
+fn is_stale_replayed(made: &[Value], is: &[Value]) -> bool {
+    is.strip_prefix(made).is_some_and(|more| *more == [STALE])
 }
 
 fn variables(made: &Map<String, Value>, is: &Map<String, Value>) -> Option<String> {

@@ -84,6 +84,16 @@ pub fn mistake(sidecar: &Sidecar, asked: &Annotations, pod: &PodSpec) -> Option<
     }
 }
 
+/// What is wrong with a pod whose kubelet opens the journal's files to a group at each start.
+pub fn opened(asked: &Annotations, spec: &PodSpec) -> Option<String> {
+    let context = spec.security_context.as_ref().filter(|_| asked.journal_volume.is_some())?;
+    (context.fs_group_change_policy.as_deref() == Some("Always")).then(|| {
+        "fsGroupChangePolicy Always opens the journal's files to the pod's group at each start, and the sidecar does not \
+         start with such files; take it out or set OnRootMismatch"
+            .to_owned()
+    })
+}
+
 /// What is wrong with a container that could remove or replace the journal.
 pub fn shared(asked: &Annotations, container: &Container) -> Option<String> {
     let name = asked.journal_volume.as_ref()?;

@@ -103,6 +103,7 @@ pub(super) fn of_asked(
     found: &mut Mistakes,
 ) {
     found.extend(volumes::mistake(sidecar, asked, spec));
+    found.extend(volumes::opened(asked, spec));
     found.extend(containers(spec).filter_map(|it| volumes::shared(asked, it)));
     let there: HashSet<_> = containers(spec).map(|it| it.name.as_str()).collect();
     for name in asked.containers.iter().flatten().filter(|it| !there.contains(it.as_str())) {

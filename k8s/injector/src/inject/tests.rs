@@ -134,7 +134,11 @@ fn what_the_pod_says_itself_is_kept() {
     assert_eq!(variable(&pod["spec"]["containers"][0], "LUNASEC_SOCKET"), Some("/elsewhere"));
     assert_eq!(pod["spec"]["containers"][0]["env"].as_array().unwrap().len(), 1);
     let context = &pod["spec"]["securityContext"];
-    assert_eq!(*context, json!({"supplementalGroups": [7, 64733], "fsGroup": 8}));
+    let private = "OnRootMismatch";
+    assert_eq!(
+        *context,
+        json!({"supplementalGroups": [7, 64733], "fsGroup": 8, "fsGroupChangePolicy": private})
+    );
     assert_eq!(pod["spec"]["futureField"]["kept"], true, "a field of a newer API is not lost");
 }
 
@@ -191,6 +195,15 @@ fn a_journal_is_only_where_it_lasts_or_where_its_loss_was_acknowledged() {
         (&context["fsGroup"], &context["fsGroupChangePolicy"]),
         (&json!(64733), &json!("OnRootMismatch"))
     );
+    let of_its_own = json!({"securityContext": {"fsGroup": 8}});
+    let of_its_own = injected(&json!({"journal-volume": "data"}), &of_its_own);
+    let context = &of_its_own["spec"]["securityContext"];
+    assert_eq!(
+        (&context["fsGroup"], &context["fsGroupChangePolicy"]),
+        (&json!(8), &json!("OnRootMismatch"))
+    );
+    let always = json!({"securityContext": {"fsGroup": 8, "fsGroupChangePolicy": "Always"}});
+    assert!(denied(&json!({"journal-volume": "data"}), &always).contains("OnRootMismatch"));
     assert_eq!(outage(&injected(&json!({"journal-loss": "acknowledged"}), &json!({}))), "journal");
     let both = json!({"journal-volume": "tmp", "journal-loss": "acknowledged"});
     assert_eq!(outage(&injected(&both, &json!({}))), "journal");
@@ -343,10 +356,14 @@ fn a_json_patch_changes_the_sidecar_and_nothing_that_keeps_it_apart() {
         &json!({}),
     );
     assert_eq!(pod["spec"]["initContainers"][0]["image"], "mirror/sidecar:1");
+    let stale = r#"[{"op":"add","path":"/args/-","value":"--replay-stale-journal"}]"#;
+    let pod = injected(&patch(stale), &json!({}));
+    assert_eq!(pod["spec"]["initContainers"][0]["args"][3], "--replay-stale-journal");
     for (operations, words) in [
         (r#"[{"op":"replace","path":"/name","value":"x"}]"#, "it changes name"),
         (r#"[{"op":"remove","path":"/restartPolicy"}]"#, "it changes restartPolicy"),
         (r#"[{"op":"replace","path":"/args","value":["x"]}]"#, "it changes args"),
+        (r#"[{"op":"add","path":"/args/-","value":"--new-store"}]"#, "it changes args"),
         (r#"[{"op":"add","path":"/command","value":["x"]}]"#, "it changes command"),
         (r#"[{"op":"add","path":"/envFrom","value":[]}]"#, "it changes envFrom"),
         (r#"[{"op":"add","path":"/lifecycle","value":{}}]"#, "it changes lifecycle"),
