@@ -27,6 +27,7 @@ lunasec_injector_decisions_total{result="injected"} 7
 lunasec_injector_decisions_total{result="skipped"} 1
 lunasec_injector_decisions_total{result="denied"} 1
 lunasec_injector_decisions_total{result="invalid"} 0
+lunasec_injector_decisions_total{result="overloaded"} 0
 # TYPE lunasec_injector_decision_duration_seconds histogram
 lunasec_injector_decision_duration_seconds_sum 0.01
 lunasec_injector_decision_duration_seconds_count 9
@@ -39,6 +40,7 @@ lunasec_injector_decision_duration_seconds_bucket{le="0.0025"} 8
 lunasec_injector_decision_duration_seconds_bucket{le="0.01"} 9
 lunasec_injector_decision_duration_seconds_bucket{le="0.05"} 9
 lunasec_injector_decision_duration_seconds_bucket{le="0.25"} 9
+lunasec_injector_decision_duration_seconds_bucket{le="1.0"} 9
 lunasec_injector_decision_duration_seconds_bucket{le="2.5"} 9
 lunasec_injector_decision_duration_seconds_bucket{le="+Inf"} 9
 # TYPE lunasec_injector_certificate_expiry_seconds gauge

@@ -65,11 +65,14 @@ pub enum Outcome {
     Denied,
     /// What was asked could not be understood.
     Invalid,
+    /// There was no time or no room to look at it.
+    Overloaded,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Injected, Self::Skipped, Self::Denied, Self::Invalid];
+    pub const ALL: [Self; 5] =
+        [Self::Injected, Self::Skipped, Self::Denied, Self::Invalid, Self::Overloaded];
 
     /// The label.
     pub fn as_str(self) -> &'static str {
@@ -78,6 +81,7 @@ impl Outcome {
             Self::Skipped => "skipped",
             Self::Denied => "denied",
             Self::Invalid => "invalid",
+            Self::Overloaded => "overloaded",
         }
     }
 }
@@ -217,7 +221,7 @@ impl Answer {
         match self.outcome {
             Outcome::Injected | Outcome::Skipped => true,
             Outcome::Denied => false,
-            Outcome::Invalid => !self.warnings.is_empty(),
+            Outcome::Invalid | Outcome::Overloaded => !self.warnings.is_empty(),
         }
     }
 

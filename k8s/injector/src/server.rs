@@ -20,6 +20,7 @@ use crate::pool::{Pool, Seat};
 
 mod answer;
 mod room;
+mod turns;
 
 pub use answer::Webhook;
 

@@ -17,7 +17,8 @@ use prometheus_client::{
 use crate::{clock::Clock, review::Outcome};
 
 /// Seconds; from what a decision takes to what an API server waits for.
-const BUCKETS: [f64; 10] = [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 10e-3, 50e-3, 250e-3, 2.5];
+const BUCKETS: [f64; 11] =
+    [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 10e-3, 50e-3, 250e-3, 1.0, 2.5];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct ResultLabel {
@@ -125,9 +126,13 @@ impl Telemetry {
     }
 
     /// Counts a decision.
-    pub fn decided(&self, outcome: Outcome, took: Duration) {
+    pub fn decided(&self, outcome: Outcome) {
         self.decisions.get_or_create(&ResultLabel { result: outcome.as_str() }).inc();
-        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// How long a review was waited for, its turn included.
+    pub fn took(&self, time: Duration) {
+        self.duration.observe(time.as_secs_f64());
     }
 
     /// Counts an eviction.

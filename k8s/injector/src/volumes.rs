@@ -1,5 +1,7 @@
 //! The volumes of the sidecar, and the one of the pod that may carry its journal.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume, VolumeMount};
 use serde_json::{Value, json};
 
@@ -94,11 +96,33 @@ pub fn opened(asked: &Annotations, spec: &PodSpec) -> Option<String> {
     })
 }
 
+/// Names of the pod's volumes that are the one with the journal, which may be declared more than once.
+pub fn of_the_journal<'a>(asked: &Annotations, spec: &'a PodSpec) -> HashSet<&'a str> {
+    let all = || spec.volumes.iter().flatten();
+    let journal = all().find(|it| Some(&it.name) == asked.journal_volume.as_ref());
+    let Some(journal) = journal else { return HashSet::new() };
+    let same = all().filter(|it| it.name == journal.name || is_same(it, journal));
+    same.map(|it| it.name.as_str()).collect()
+}
+
+fn is_same(one: &Volume, other: &Volume) -> bool {
+    let claim =
+        |it: &Volume| it.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.clone());
+    if claim(one).is_some() || claim(other).is_some() {
+        return claim(one) == claim(other);
+    }
+    // What is made for the pod is another one each time; all else is what its fields say.
+    let is_made = one.empty_dir.is_some() || one.ephemeral.is_some() || one.csi.is_some();
+    let unnamed = |it: &Volume| Volume { name: String::new(), ..it.clone() };
+    !is_made && unnamed(one) == unnamed(other)
+}
+
 /// What is wrong with a container that could remove or replace the journal.
-pub fn shared(asked: &Annotations, container: &Container) -> Option<String> {
-    let name = asked.journal_volume.as_ref()?;
-    let mut mounts = container.volume_mounts.iter().flatten().filter(|it| it.name == *name);
+pub fn shared(journal: &HashSet<&str>, container: &Container) -> Option<String> {
+    let mounts = container.volume_mounts.iter().flatten();
+    let mut mounts = mounts.filter(|it| journal.contains(it.name.as_str()));
     let at = mounts.find(|it| it.read_only != Some(true) && !is_beside(it))?;
+    let name = short(&at.name);
     Some(format!(
         "container {} can write to {name} at {}, where the journal is: it could remove it, and what was acknowledged with \
          it; use a volume of its own for the journal, or mount this one with readOnly: true or with a subPath",

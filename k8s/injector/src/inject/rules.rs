@@ -34,6 +34,7 @@ pub(super) fn of_pod(sidecar: &Sidecar, asked: &Annotations, spec: &PodSpec, fou
     let admin = container::admin(sidecar, asked).port();
     for container in containers(spec) {
         not_as_sidecar(sidecar, spec, container, found);
+        not_as_group(sidecar, spec, container, found);
         of_mounts(container, found);
         of_ports(admin, container, found);
     }
@@ -51,6 +52,21 @@ fn not_as_sidecar(sidecar: &Sidecar, spec: &PodSpec, it: &Container, found: &mut
             format!(
                 "container {} runs as user {}, which is the sidecar's: it could read the sidecar's files and its \
                  memory; set its securityContext.runAsUser to another one",
+                short(&it.name),
+                sidecar.user
+            )
+        });
+    }
+}
+
+/// Its group opens the sidecar's socket, and may own what a volume has for it: each container gets it beside its own.
+fn not_as_group(sidecar: &Sidecar, spec: &PodSpec, it: &Container, found: &mut Mistakes) {
+    let own = it.security_context.as_ref().and_then(|it| it.run_as_group);
+    let of_pod = || spec.security_context.as_ref()?.run_as_group;
+    if own.or_else(of_pod) == Some(sidecar.user.into()) {
+        found.add(|| {
+            format!(
+                "container {} runs in group {}, which is the sidecar's own; set its securityContext.runAsGroup to another one",
                 short(&it.name),
                 sidecar.user
             )
@@ -104,7 +120,8 @@ pub(super) fn of_asked(
 ) {
     found.extend(volumes::mistake(sidecar, asked, spec));
     found.extend(volumes::opened(asked, spec));
-    found.extend(containers(spec).filter_map(|it| volumes::shared(asked, it)));
+    let journal = volumes::of_the_journal(asked, spec);
+    found.extend(containers(spec).filter_map(|it| volumes::shared(&journal, it)));
     let there: HashSet<_> = containers(spec).map(|it| it.name.as_str()).collect();
     for name in asked.containers.iter().flatten().filter(|it| !there.contains(it.as_str())) {
         found.add(|| {

@@ -437,16 +437,16 @@ fn a_json_patch_mounts_what_cannot_harm() {
 
 #[test]
 fn copies_into_themselves_end_before_the_stack_does() {
-    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let deep = format!("{}{}", "[".repeat(10), "]".repeat(10));
     let mut operations = vec![format!(r#"{{"op":"add","path":"/x","value":{deep}}}"#)];
-    for doubled in 0..12_u32 {
-        let leaf = "/0".repeat(100 * 2_usize.pow(doubled) - 1);
+    for doubled in 0..11_u32 {
+        let leaf = "/0".repeat(10 * 2_usize.pow(doubled) - 1);
         operations.push(format!(r#"{{"op":"copy","from":"/x","path":"/x{leaf}/0"}}"#));
     }
-    // Longer than an annotation may be, so each count of them that is not.
-    for many in 2..=8 {
+    // The first copy is 20 deep, the second would be 40.
+    for many in 3..=operations.len() {
         let asked = json!({"json-patch": format!("[{}]", operations[..many].join(","))});
-        assert!(denied(&asked, &json!({})).contains("nests deeper than 32"));
+        assert!(denied(&asked, &json!({})).contains("its operation 2 nests deeper than 32"));
     }
     let nested =
         format!(r#"[{{"op":"add","path":"/x","value":{}{}}}]"#, "[".repeat(500), "]".repeat(500));
@@ -544,6 +544,24 @@ fn nobody_else_can_take_the_journal_away() {
     for good in [json!({"readOnly": true}), json!({"subPath": "shop"})] {
         injected(&asked, &with_mount(good));
     }
+    let twice = |one: Value, other: Value| {
+        let named = |name: &str, mut volume: Value| {
+            volume["name"] = name.into();
+            volume
+        };
+        let mounts = json!([{"name": "again", "mountPath": "/d"}]);
+        json!({"volumes": [named("data", one), named("again", other)],
+            "containers": [{"name": "web", "image": "w", "volumeMounts": mounts}]})
+    };
+    let claim = |name: &str| json!({"persistentVolumeClaim": {"claimName": name}});
+    let share = || json!({"nfs": {"server": "nfs.example", "path": "/journal"}});
+    for same in [twice(claim("x"), claim("x")), twice(share(), share())] {
+        let said = denied(&asked, &same);
+        assert!(said.contains("container web can write to again at /d"), "{said}");
+    }
+    injected(&asked, &twice(claim("x"), claim("y")));
+    let made = json!({"journal-volume": "data", "journal-loss": "acknowledged"});
+    injected(&made, &twice(json!({"emptyDir": {}}), json!({"emptyDir": {}})));
 }
 
 #[test]
@@ -564,6 +582,7 @@ fn mistakes_are_as_many_and_as_long_as_somebody_reads() {
 #[test]
 fn pods_that_cannot_have_a_sidecar_are_refused_with_words() {
     let uid = json!({"runAsUser": 64733});
+    let gid = json!({"runAsGroup": 64733});
     let web = |more: Value| {
         let mut web = json!({"name": "web", "image": "w"});
         web.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -575,6 +594,8 @@ fn pods_that_cannot_have_a_sidecar_are_refused_with_words() {
         (json!({"nodeSelector": {"kubernetes.io/os": "windows"}}), "for Windows"),
         (json!({"securityContext": uid}), "container web runs as user 64733"),
         (web(json!({"securityContext": uid})), "container web runs as user 64733"),
+        (json!({"securityContext": gid}), "container web runs in group 64733"),
+        (web(json!({"securityContext": gid})), "container web runs in group 64733"),
         (json!({"volumes": [{"name": "lunasec-state", "emptyDir": {}}]}), "rename it"),
         (
             web(json!({"volumeMounts": [{"name": "a", "mountPath": "/run/lunasec"}]})),

@@ -5,7 +5,6 @@ use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -15,11 +14,12 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     limits,
     room::{Part, Room},
+    turns::Turns,
 };
 use crate::{
     clock::instant,
@@ -37,7 +37,7 @@ pub struct Webhook {
     telemetry: Arc<Telemetry>,
     room: Arc<Room>,
     /// Decisions are made one after the other, beside the thread that answers probes.
-    turn: Arc<Semaphore>,
+    turns: Arc<Turns>,
     /// Anybody can send what is no review.
     quiet: Quiet,
 }
@@ -54,13 +54,7 @@ impl Webhook {
     /// With these settings.
     pub fn new(settings: Arc<Settings>, telemetry: Arc<Telemetry>) -> Self {
         let room = Room::new(limits::BODIES_BYTES);
-        Self {
-            settings,
-            telemetry,
-            room,
-            turn: Arc::new(Semaphore::new(1)),
-            quiet: Quiet::default(),
-        }
+        Self { settings, telemetry, room, turns: Turns::new(), quiet: Quiet::default() }
     }
 
     pub(super) async fn call(
@@ -77,7 +71,8 @@ impl Webhook {
             return Ok(reply);
         }
         Ok(match timeout(limits::BODY_TIME, self.read(peer, request.into_body())).await {
-            Ok(Ok(body)) => self.answer(body).await,
+            Ok(Ok(body)) => self.answer(peer, body).await,
+            Ok(Err((StatusCode::SERVICE_UNAVAILABLE, words))) => self.busy(words),
             Ok(Err((status, words))) => self.invalid(status, words),
             Err(_) => {
                 self.invalid(StatusCode::REQUEST_TIMEOUT, "the body took too long\n".to_owned())
@@ -115,10 +110,10 @@ impl Webhook {
         Ok(Read { bytes: bytes.freeze(), _room: room })
     }
 
-    async fn answer(&self, body: Read) -> Reply {
-        let (settings, turn) = (Arc::clone(&self.settings), Arc::clone(&self.turn));
+    async fn answer(&self, peer: IpAddr, body: Read) -> Reply {
+        let (settings, turns, began) = (Arc::clone(&self.settings), &self.turns, instant());
         let decided = timeout(limits::DECISION_TIME, async {
-            let turn = turn.acquire_owned().await.ok()?;
+            let turn = turns.next(peer).await?;
             let work = move || {
                 let answered = decided(&settings, &body.bytes);
                 drop((body, turn));
@@ -128,9 +123,10 @@ impl Webhook {
         });
         match decided.await {
             Ok(Some(Ok(decided))) => {
-                let Decided { body, answer, took } = decided;
+                let Decided { body, answer } = decided;
                 if !answer.dry_run {
-                    self.telemetry.decided(answer.outcome, took);
+                    self.telemetry.decided(answer.outcome);
+                    self.telemetry.took(began.elapsed());
                     told(&answer);
                 }
                 reply(StatusCode::OK, "application/json", body.into())
@@ -144,14 +140,23 @@ impl Webhook {
                 self.invalid(StatusCode::INTERNAL_SERVER_ERROR, words.to_owned())
             }
             Err(_) => {
-                let words = "there are too many reviews before this one\n";
-                self.invalid(StatusCode::SERVICE_UNAVAILABLE, words.to_owned())
+                self.telemetry.took(began.elapsed());
+                self.busy("there are too many reviews before this one\n".to_owned())
             }
         }
     }
 
+    /// It may be a review, and there was no time or no room for it.
+    fn busy(&self, words: String) -> Reply {
+        self.telemetry.decided(Outcome::Overloaded);
+        if let Some(left_out) = self.quiet.due() {
+            tracing::warn!(why = words.trim_end(), left_out, "a review was not decided");
+        }
+        plain(StatusCode::SERVICE_UNAVAILABLE, words)
+    }
+
     fn invalid(&self, status: StatusCode, words: String) -> Reply {
-        self.telemetry.decided(Outcome::Invalid, Duration::ZERO);
+        self.telemetry.decided(Outcome::Invalid);
         if let Some(left_out) = self.quiet.due() {
             let (status, why) = (status.as_u16(), words.trim_end());
             tracing::warn!(status, why, left_out, "a request is no review");
@@ -163,15 +168,13 @@ impl Webhook {
 struct Decided {
     body: Vec<u8>,
     answer: Answer,
-    took: Duration,
 }
 
 /// Nothing if that panicked: what a mistake of ours does to one pod, it must not do to the others.
 fn decided(settings: &Settings, body: &[u8]) -> Option<Result<Decided, Unreadable>> {
-    let started = instant();
     catch_unwind(AssertUnwindSafe(|| {
         let answer = review::answer(settings, body)?;
-        Ok(Decided { body: answer.body(), answer, took: started.elapsed() })
+        Ok(Decided { body: answer.body(), answer })
     }))
     .ok()
 }
@@ -185,7 +188,7 @@ fn told(answer: &Answer) {
             tracing::debug!(namespace, pod = name, why = words, "a pod is let through")
         }
         Outcome::Denied => tracing::warn!(namespace, pod = name, why = words, "a pod is refused"),
-        Outcome::Invalid => {
+        Outcome::Invalid | Outcome::Overloaded => {
             tracing::warn!(namespace, pod = name, why = words, "a review makes no sense")
         }
     }

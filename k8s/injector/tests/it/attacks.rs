@@ -33,9 +33,9 @@ fn pod(annotation: &str, text: &str, containers: &[Value]) -> Value {
 fn doubling() -> String {
     let mut operations =
         vec![json!({"op": "add", "path": "/x", "value": serde_json::from_str::<Value>(
-            &format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap()})];
-    for doubled in 0..8_u32 {
-        let leaf = "/0".repeat(100 * 2_usize.pow(doubled) - 1);
+            &format!("{}{}", "[".repeat(10), "]".repeat(10))).unwrap()})];
+    for doubled in 0..12_u32 {
+        let leaf = "/0".repeat(10 * 2_usize.pow(doubled) - 1);
         operations.push(json!({"op": "copy", "from": "/x", "path": format!("/x{leaf}/0")}));
     }
     let mut text = serde_json::to_string(&operations).unwrap();
