@@ -104,7 +104,7 @@ class AJob(Pods):
 
 
 class ASweep(Pods):
-    def test_completes(self) -> None:
+    def test_of_the_bucket_completes(self) -> None:
         kubectl("create", "job", "sweep", "--from=cronjob/lunasec-sweep", "-n", SHOP)
         self.addCleanup(delete, "job", "sweep", SHOP)
         wait("job/sweep", "condition=Complete", SHOP)
