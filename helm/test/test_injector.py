@@ -37,7 +37,7 @@ def test_every_metric_of_its_source_is_there_and_no_other():
 
 def test_its_buckets_and_results_are_those_of_its_source():
     code = (SOURCE / "telemetry.rs").read_text()
-    [buckets] = re.findall(r"const BUCKETS: \[f64; \d+\] = \[([^\]]*)\]", code)
+    [buckets] = re.findall(r"const BUCKETS: \[f64; \d+\] =\s*\[([^\]]*)\]", code)
     told = re.findall(r'_bucket\{le="([^"]+)"\}', INJECTOR)
     assert [float(each) for each in told] == [*(float(each) for each in buckets.split(",") if each.strip()), float("inf")]
     for metric, path in (("decisions", "review.rs"), ("restarts", "telemetry.rs")):
