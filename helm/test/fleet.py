@@ -28,6 +28,7 @@ lunasec_injector_decisions_total{result="skipped"} 1
 lunasec_injector_decisions_total{result="denied"} 1
 lunasec_injector_decisions_total{result="invalid"} 0
 lunasec_injector_decisions_total{result="overloaded"} 0
+lunasec_injector_decisions_total{result="failed"} 0
 # TYPE lunasec_injector_decision_duration_seconds histogram
 lunasec_injector_decision_duration_seconds_sum 0.01
 lunasec_injector_decision_duration_seconds_count 9
@@ -60,7 +61,7 @@ lunasec_injector_webhook_in_order 1
 lunasec_injector_build_info{version="0.1.0"} 1
 # EOF
 """
-# What kube-state-metrics exposes of a sweep that went well.
+# What kube-state-metrics exposes of a sweep that went well, and of a sidecar.
 KUBE = """\
 # TYPE kube_cronjob_created gauge
 kube_cronjob_created{namespace="shop",cronjob="lunasec-sweep"} 100
@@ -71,6 +72,8 @@ kube_job_created{namespace="shop",job_name="lunasec-sweep-29"} 200
 # TYPE kube_job_failed gauge
 kube_job_failed{namespace="shop",job_name="lunasec-sweep-29",condition="true"} 0
 kube_job_failed{namespace="shop",job_name="lunasec-sweep-29",condition="false"} 1
+# TYPE kube_pod_init_container_status_restarts counter
+kube_pod_init_container_status_restarts_total{namespace="shop",pod="shop-0",container="lunasec"} 0
 # EOF
 """
 

@@ -67,12 +67,20 @@ pub enum Outcome {
     Invalid,
     /// There was no time or no room to look at it.
     Overloaded,
+    /// The injector made a mistake.
+    Failed,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Injected, Self::Skipped, Self::Denied, Self::Invalid, Self::Overloaded];
+    pub const ALL: [Self; 6] = [
+        Self::Injected,
+        Self::Skipped,
+        Self::Denied,
+        Self::Invalid,
+        Self::Overloaded,
+        Self::Failed,
+    ];
 
     /// The label.
     pub fn as_str(self) -> &'static str {
@@ -82,6 +90,7 @@ impl Outcome {
             Self::Denied => "denied",
             Self::Invalid => "invalid",
             Self::Overloaded => "overloaded",
+            Self::Failed => "failed",
         }
     }
 }
@@ -221,7 +230,7 @@ impl Answer {
         match self.outcome {
             Outcome::Injected | Outcome::Skipped => true,
             Outcome::Denied => false,
-            Outcome::Invalid | Outcome::Overloaded => !self.warnings.is_empty(),
+            Outcome::Invalid | Outcome::Overloaded | Outcome::Failed => !self.warnings.is_empty(),
         }
     }
 

@@ -72,11 +72,8 @@ impl Webhook {
         }
         Ok(match timeout(limits::BODY_TIME, self.read(peer, request.into_body())).await {
             Ok(Ok(body)) => self.answer(peer, body).await,
-            Ok(Err((StatusCode::SERVICE_UNAVAILABLE, words))) => self.busy(words),
-            Ok(Err((status, words))) => self.invalid(status, words),
-            Err(_) => {
-                self.invalid(StatusCode::REQUEST_TIMEOUT, "the body took too long\n".to_owned())
-            }
+            Ok(Err((status, words))) => self.unanswered(status, words),
+            Err(_) => self.unanswered(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
         })
     }
 
@@ -131,37 +128,40 @@ impl Webhook {
                 }
                 reply(StatusCode::OK, "application/json", body.into())
             }
-            Ok(Some(Err(error))) => self.invalid(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Ok(Some(Err(error))) => self.unanswered(StatusCode::BAD_REQUEST, format!("{error}\n")),
             Ok(None) => {
                 tracing::error!(
                     "a decision panicked; that is a mistake in the injector: please report it"
                 );
                 let words = "the injector made a mistake; its log says which\n";
-                self.invalid(StatusCode::INTERNAL_SERVER_ERROR, words.to_owned())
+                self.unanswered(StatusCode::INTERNAL_SERVER_ERROR, words)
             }
             Err(_) => {
                 self.telemetry.took(began.elapsed());
-                self.busy("there are too many reviews before this one\n".to_owned())
+                let words = "there are too many reviews before this one\n";
+                self.unanswered(StatusCode::SERVICE_UNAVAILABLE, words)
             }
         }
     }
 
-    /// It may be a review, and there was no time or no room for it.
-    fn busy(&self, words: String) -> Reply {
-        self.telemetry.decided(Outcome::Overloaded);
+    /// There is no decision: it was no review, or there was no time or no room for it, or a mistake of ours.
+    fn unanswered(&self, status: StatusCode, words: impl Into<String>) -> Reply {
+        let (words, outcome) = (words.into(), undecided(status));
+        self.telemetry.decided(outcome);
         if let Some(left_out) = self.quiet.due() {
-            tracing::warn!(why = words.trim_end(), left_out, "a review was not decided");
-        }
-        plain(StatusCode::SERVICE_UNAVAILABLE, words)
-    }
-
-    fn invalid(&self, status: StatusCode, words: String) -> Reply {
-        self.telemetry.decided(Outcome::Invalid);
-        if let Some(left_out) = self.quiet.due() {
-            let (status, why) = (status.as_u16(), words.trim_end());
-            tracing::warn!(status, why, left_out, "a request is no review");
+            let (status, why, result) = (status.as_u16(), words.trim_end(), outcome.as_str());
+            tracing::warn!(result, status, why, left_out, "a request was not decided");
         }
         plain(status, words)
+    }
+}
+
+/// What a request without a decision is counted as.
+fn undecided(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => Outcome::Overloaded,
+        StatusCode::INTERNAL_SERVER_ERROR => Outcome::Failed,
+        _ => Outcome::Invalid,
     }
 }
 
@@ -188,7 +188,7 @@ fn told(answer: &Answer) {
             tracing::debug!(namespace, pod = name, why = words, "a pod is let through")
         }
         Outcome::Denied => tracing::warn!(namespace, pod = name, why = words, "a pod is refused"),
-        Outcome::Invalid | Outcome::Overloaded => {
+        Outcome::Invalid | Outcome::Overloaded | Outcome::Failed => {
             tracing::warn!(namespace, pod = name, why = words, "a review makes no sense")
         }
     }
@@ -203,4 +203,16 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_of_ours_is_not_counted_as_one_of_the_callers() {
+        let counted = |status: u16| undecided(StatusCode::from_u16(status).unwrap()).as_str();
+        assert_eq!([500, 503].map(counted), ["failed", "overloaded"]);
+        assert_eq!([400, 408, 413].map(counted), ["invalid"; 3]);
+    }
 }

@@ -94,10 +94,10 @@ async fn idle(to: SocketAddr, many: usize) -> Vec<TcpStream> {
 #[tokio::test]
 async fn silent_connections_keep_no_probe_out() {
     let (_api, injector, _, _) = ready().await;
-    // More than are served at once, and fewer than a kernel holds back.
-    let mut open = idle(injector.addresses.admin, 180).await;
-    // Before any of them has come to its end by itself.
-    let probe = timeout(Duration::from_millis(900), admin(&injector, "/live"));
+    // Fewer than a kernel holds back, and more than end by themselves while a kubelet waits: 64 are served at once, each
+    // for a second.
+    let mut open = idle(injector.addresses.admin, 360).await;
+    let probe = timeout(PATIENCE, admin(&injector, "/live"));
     assert_eq!(probe.await.expect("an answer").0, 200);
     // And all of them end.
     for stream in &mut open {
