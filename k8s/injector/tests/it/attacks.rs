@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpSocket, TcpStream},
-    time::timeout,
+    task::JoinSet,
+    time::{sleep, timeout},
 };
 
 use super::webhook::{admin, ready};
@@ -91,15 +92,35 @@ async fn idle(to: SocketAddr, many: usize) -> Vec<TcpStream> {
     open
 }
 
+/// One that comes again whenever it was cut or closed.
+async fn hang_on(to: SocketAddr) {
+    loop {
+        for mut stream in idle(to, 1).await {
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+        // So that they take no processor.
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
 #[tokio::test]
 async fn silent_connections_keep_no_probe_out() {
     let (_api, injector, _, _) = ready().await;
-    // Fewer than a kernel holds back, and more than end by themselves while a kubelet waits: 64 are served at once, each
-    // for a second.
-    let mut open = idle(injector.addresses.admin, 360).await;
-    let probe = timeout(PATIENCE, admin(&injector, "/live"));
-    assert_eq!(probe.await.expect("an answer").0, 200);
-    // And all of them end.
+    let address = injector.addresses.admin;
+    let mut crowd = JoinSet::new();
+    let mut open = idle(address, 32).await;
+    // More than are served at once, and fewer than a kernel holds back. They end by themselves after a second: whoever
+    // waits for its turn among them waits for two or three, each time.
+    for _ in 0..148 {
+        crowd.spawn(hang_on(address));
+    }
+    let probes = async {
+        for _ in 0..5 {
+            assert_eq!(admin(&injector, "/live").await.0, 200);
+        }
+    };
+    timeout(PATIENCE, probes).await.expect("answers");
+    crowd.shutdown().await;
     for stream in &mut open {
         // Cut or closed, which is one to whoever waits.
         let _ = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.expect("an end");
