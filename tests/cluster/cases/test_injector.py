@@ -82,6 +82,70 @@ class TheCertificates(Pods):
         until("it is as it was", lambda: bundles() == told)
 
 
+# Patches of the injector's webhook that its token must not be good for, though RBAC, which knows no fields, lets it.
+FORBIDDEN: dict[str, list[dict]] = {
+    "every object is shown to it": [{
+        "op": "replace", "path": "/webhooks/0/rules",
+        "value": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"]}],
+    }],
+    "a server of somebody else's is asked": [
+        {"op": "remove", "path": "/webhooks/0/clientConfig/service"},
+        {"op": "add", "path": "/webhooks/0/clientConfig/url", "value": "https://elsewhere.example/mutate"},
+    ],
+    "another Service is asked": [{"op": "replace", "path": "/webhooks/0/clientConfig/service/name", "value": "other"}],
+    "pods start when it is away": [{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}],
+    "other namespaces": [{"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": {}}],
+    "other objects": [{"op": "add", "path": "/webhooks/0/objectSelector", "value": {"matchLabels": {"a": "b"}}}],
+    "another condition": [{
+        "op": "add", "path": "/webhooks/0/matchConditions", "value": [{"name": "none", "expression": "false"}],
+    }],
+    "less time": [{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 1}],
+    "another webhook in the place of one": [{"op": "replace", "path": "/webhooks/0/name", "value": "a.example.com"}],
+    "none": [{"op": "replace", "path": "/webhooks", "value": []}],
+    "an owner that takes it along": [{
+        "op": "add", "path": "/metadata/ownerReferences",
+        "value": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}],
+    }],
+    "a label": [{"op": "add", "path": "/metadata/labels/a", "value": "b"}],
+}  # fmt: skip
+
+
+class TheGuard(Pods):
+    """A ValidatingAdmissionPolicy, so from Kubernetes 1.30 on: before, this fails."""
+
+    def test_lets_the_injector_change_its_authority_and_nothing_else(self) -> None:
+        as_injector(patched(BUNDLE))
+        for what, patch in FORBIDDEN.items():
+            with self.subTest(what):
+                with self.assertRaisesRegex(Refused, "the injector changes nothing but caBundle"):
+                    as_injector(patched(patch))
+                # The patch is one: somebody else may.
+                kubectl(*patched(patch))
+
+    def test_is_beside_what_rbac_keeps_to_itself(self) -> None:
+        name = "mutatingwebhookconfiguration"
+        for refused in (
+            ("delete", name, INJECTOR, "--dry-run=server"),
+            ("get", "secrets", "-n", SHOP),
+            ("create", "clusterrolebinding", "a", "--clusterrole=cluster-admin", "--user=b", "--dry-run=server"),
+        ):
+            with self.subTest(refused[0]), self.assertRaisesRegex(Refused, "cannot"):
+                as_injector(refused)
+
+
+BUNDLE = [{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": "LS0tLS0K"}]
+
+
+def patched(patch: list[dict]) -> tuple[str, ...]:
+    """Tried, not done."""
+    words = ("patch", "mutatingwebhookconfiguration", INJECTOR, "--type=json", "-p", json.dumps(patch))
+    return *words, "--dry-run=server"
+
+
+def as_injector(arguments: tuple[str, ...]) -> None:
+    kubectl(*arguments, f"--as=system:serviceaccount:{NAMESPACE}:{INJECTOR}")
+
+
 def bundles() -> set[str]:
     configuration = json.loads(kubectl("get", "mutatingwebhookconfiguration", INJECTOR, "-o", "json"))
     return {each["clientConfig"].get("caBundle", "") for each in configuration["webhooks"]}
