@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from cluster.application import ask_one, tokenize
-from cluster.environment import CHART, SHOP, changed, helm
+from cluster.environment import BANK, CHART, ELSEWHERE, NAMESPACE, SHOP, changed, helm
+from cluster.kubectl import get, kubectl
 
 from . import Asking, Pods
 from .test_injector import bundles, served
@@ -37,6 +38,23 @@ class AnUpgrade(Pods):
         self.assertEqual((bundles(), served()), (told, certificate))
         other = self.pod(SHOP, "other")
         self.assertEqual(ask_one(SHOP, other, "detokenize", token=token)["value"], CARD)
+
+    def test_to_a_configuration_with_a_mistake_stops_before_anything_is_changed(self) -> None:
+        before = kept()
+        self.addCleanup(changed, "--set", "config.degrade.journal_age=7d", chart=CHART)
+        # Which the schema lets through.
+        with self.assertRaisesRegex(AssertionError, "pre-upgrade"):
+            changed("--set", "config.degrade.journal_age=400d", chart=CHART)
+        self.assertEqual(kept(), before)
+        words = kubectl("logs", "job/lunasec-check", "-n", NAMESPACE, "--all-containers", "--ignore-errors")
+        self.assertRegex(words, "degrade.journal_age")
+        self.pod(SHOP, "made-meanwhile")
+
+
+def kept() -> list:
+    """What pods and injectors read."""
+    configured = [get("configmap", "lunasec", each)["data"] for each in (SHOP, BANK, ELSEWHERE)]
+    return [configured, get("deployment", "lunasec-injector", NAMESPACE)["metadata"]["generation"], bundles()]
 
 
 def older(directory: Path) -> Path:
