@@ -37,7 +37,7 @@ pub struct Webhook {
     telemetry: Arc<Telemetry>,
     room: Arc<Room>,
     /// Decisions are made one after the other, beside the thread that answers probes.
-    turns: Arc<Turns>,
+    turns: Turns,
     /// Anybody can send what is no review.
     quiet: Quiet,
 }

@@ -21,8 +21,8 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { all: Arc::new(Semaphore::new(1)), peers: Mutex::default() })
+    pub(super) fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(1)), peers: Mutex::default() }
     }
 
     /// The peer's next turn. Both queues are in order; none where they were closed, which nobody does.

@@ -81,13 +81,17 @@ async fn what_a_pod_asks_for_takes_no_more_than_an_answer() {
     injector.stop().await;
 }
 
-/// Connections from another address than that of who has to be answered.
+/// A connection from another address than that of who has to be answered.
+async fn connected(to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    timeout(PATIENCE, socket.connect(to)).await.expect("accepted").unwrap()
+}
+
 async fn idle(to: SocketAddr, many: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..many {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-        open.push(timeout(PATIENCE, socket.connect(to)).await.expect("accepted").unwrap());
+        open.push(connected(to).await);
     }
     open
 }
@@ -95,9 +99,7 @@ async fn idle(to: SocketAddr, many: usize) -> Vec<TcpStream> {
 /// One that comes again whenever it was cut or closed.
 async fn hang_on(to: SocketAddr) {
     loop {
-        for mut stream in idle(to, 1).await {
-            let _ = stream.read_to_end(&mut Vec::new()).await;
-        }
+        let _ = connected(to).await.read_to_end(&mut Vec::new()).await;
         // So that they take no processor.
         sleep(Duration::from_millis(250)).await;
     }

@@ -142,8 +142,7 @@ async fn where_the_webhook_is_not_asked_nothing_is_missed() {
         );
     }
     let injector = Injector::start(&api, "a", restarting(), clock.clone()).await;
-    let gone = api.until("evictions", |store| store.evictions.len() == 2);
-    meanwhile(&clock, gone).await;
+    until_evicted(&api, &clock, 2).await;
     rounds(&api, &clock, 3).await;
     let mut evicted: Vec<_> = api.store().evictions.iter().map(|it| it.0.clone()).collect();
     evicted.sort();
@@ -207,7 +206,7 @@ async fn the_next_is_evicted_when_the_one_before_it_runs_with_its_sidecar() {
     }
     let evicted = |store: &Store| store.evictions.len();
     let injector = Injector::start(&api, "a", restarting(), clock.clone()).await;
-    meanwhile(&clock, api.until("the first", |store| evicted(store) == 1)).await;
+    until_evicted(&api, &clock, 1).await;
     // Not made anew yet, then being made, then it runs.
     rounds(&api, &clock, 2).await;
     assert_eq!(evicted(&api.store()), 1);
@@ -217,7 +216,7 @@ async fn the_next_is_evicted_when_the_one_before_it_runs_with_its_sidecar() {
     let began = clock.now();
     api.put("pods", "shop", made_anew("new-1", "Running"));
     for many in 2..=3 {
-        meanwhile(&clock, api.until("the next", |store| evicted(store) == many)).await;
+        until_evicted(&api, &clock, many).await;
         api.put("pods", "shop", made_anew(&format!("new-{many}"), "Running"));
     }
     let took = clock.now() - began;
